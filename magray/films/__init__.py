@@ -1,0 +1,7 @@
+"""What a film is, and the sampling of a campaign's plan. Knows nothing of solvers, files or Ray."""
+
+from magray.films.film import Film
+from magray.films.plan import Sampling, films_of, plan_table, sample
+from magray.films.protocol import Minimize, Protocol
+
+__all__ = ["Film", "Minimize", "Protocol", "Sampling", "films_of", "plan_table", "sample"]

@@ -1,0 +1,137 @@
+"""A film: everything that decides its domain picture, and the id that follows from it."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+from magray.errors import UserError
+from magray.films.protocol import Protocol
+
+MU0 = 4e-7 * math.pi  # vacuum permeability, T m/A (the value that µMAG and mumax3 use)
+PHYSICS_VERSION = 1  # raise it whenever the same inputs would give another picture
+TEST_FRACTION = 0.2  # of the films, as in the paper
+SMALLEST_CELLS, LARGEST_CELLS = 8, 8192
+
+RELAXED = Protocol()  # from a random start down to 1e-4 Ms
+
+Dmi = Literal["bulk", "interfacial", "none"]
+
+
+@dataclass(frozen=True)
+class Film:
+    """One magnetic layer, periodic in the plane. SI units throughout.
+
+    cells: (nx, ny), even, with prime factors 2, 3, 5, 7 only.
+    cell_size: (dx, dy, dz), m; dz is the thickness of the film.
+    Ms: saturation magnetisation, A/m. Ku1: mean uniaxial anisotropy along z, J/m³. Aex: exchange stiffness, J/m.
+    D: Dzyaloshinskii-Moriya constant, J/m², of the kind that `dmi` names.
+    sigma: standard deviation of each cell's Ku1, relative to Ku1.
+    field: applied field H, A/m. seed: of the random start and of the Ku1 map.
+
+    Raises UserError for values that no film can have.
+    """
+
+    cells: tuple[int, int]
+    cell_size: tuple[float, float, float]
+    Ms: float
+    Ku1: float
+    Aex: float
+    D: float = 0.0
+    dmi: Dmi = "none"
+    sigma: float = 0.0
+    field: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    seed: int = 0
+    protocol: Protocol = RELAXED
+
+    def __post_init__(self) -> None:
+        self._check_shapes()
+        self._check_geometry()
+        self._check_constants()
+
+    def _check_shapes(self) -> None:
+        for name, length in (("cells", 2), ("cell_size", 3), ("field", 3)):
+            values = tuple(getattr(self, name))
+            if len(values) != length:
+                raise UserError(f"{name} takes {length} numbers, not {len(values)}")
+            object.__setattr__(self, name, values)
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"seed must lie between 0 and 2**63 - 1, not {self.seed}")
+
+    def _check_geometry(self) -> None:
+        for n in self.cells:
+            check_cell_count(n)
+        if not all(math.isfinite(d) and 0 < d < 1e-6 for d in self.cell_size):
+            raise UserError(f"cell_size must be three lengths in metres between 0 and 1e-6, not {self.cell_size}")
+
+    def _check_constants(self) -> None:
+        for name in ("Ms", "Ku1", "Aex", "D", "sigma"):
+            if not math.isfinite(getattr(self, name)):
+                raise UserError(f"{name} must be a finite number, not {getattr(self, name)}")
+        for name, unit in (("Ms", "A/m"), ("Aex", "J/m")):
+            if getattr(self, name) <= 0:
+                raise UserError(f"{name} must be above 0 {unit}, not {getattr(self, name):g}")
+        if not all(math.isfinite(h) for h in self.field):
+            raise UserError(f"field must be three finite numbers in A/m, not {self.field}")
+        if not 0 <= self.sigma < 1:
+            raise UserError(f"sigma is relative to Ku1 and lies between 0 and 1, not {self.sigma:g}")
+        if self.dmi not in get_args(Dmi):
+            raise UserError(f"dmi is one of {', '.join(get_args(Dmi))}, not {self.dmi!r}")
+        if self.dmi == "none" and self.D != 0:
+            raise UserError(f"D is {self.D:g} J/m² but dmi is none; set dmi to bulk or interfacial, or D to 0")
+
+    @property
+    def Keff(self) -> float:
+        """Effective anisotropy Ku1 − ½ µ0 Ms² of a thin film, J/m³."""
+        return self.Ku1 - 0.5 * MU0 * self.Ms**2
+
+    @property
+    def critical_D(self) -> float:
+        """Dc = 4 √(Aex Keff) / π, J/m²: above it a wall costs no energy. 0 where the film lies in the plane."""
+        return 4 * math.sqrt(self.Aex * max(self.Keff, 0.0)) / math.pi
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but worth knowing before simulating the film."""
+        if abs(self.D) > self.critical_D:
+            text = f"D = {self.D * 1e3:.3g} mJ/m² is beyond the critical {self.critical_D * 1e3:.3g} mJ/m²"
+            return (f"{text}: the ground state is a spiral or in-plane, not up and down domains",)
+        return ()
+
+    @cached_property
+    def film_id(self) -> str:
+        """24 hexadecimal digits of the SHA-256 of every input and of PHYSICS_VERSION."""
+        inputs = {
+            "physics": PHYSICS_VERSION,
+            "cells": [int(n) for n in self.cells],
+            "dmi": self.dmi,
+            "seed": int(self.seed),
+            "protocol": self.protocol.to_json(),
+            # float.hex is exact and the same on every machine; adding 0.0 makes −0 and 0 one film
+            "cell_size": [(float(d) + 0.0).hex() for d in self.cell_size],
+            "field": [(float(h) + 0.0).hex() for h in self.field],
+            **{name: (float(getattr(self, name)) + 0.0).hex() for name in ("Ms", "Ku1", "Aex", "D", "sigma")},
+        }
+        canonical = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:24]
+
+    @property
+    def split(self) -> Literal["train", "test"]:
+        """The side of the split that the film's id puts it on, in every campaign and for all of its views."""
+        return "test" if int(self.film_id[-8:], 16) < TEST_FRACTION * 2**32 else "train"
+
+
+def check_cell_count(n: int) -> None:
+    """Raises UserError unless `n` is a number of cells that a film can have along one side."""
+    if not SMALLEST_CELLS <= n <= LARGEST_CELLS or n % 2:
+        raise UserError(f"cells: {n} is not an even number between {SMALLEST_CELLS} and {LARGEST_CELLS}")
+    rest = n
+    for factor in (2, 3, 5, 7):
+        while rest % factor == 0:
+            rest //= factor
+    if rest != 1:
+        raise UserError(
+            f"cells: {n} has a prime factor above 7; use a product of 2, 3, 5 and 7, such as 128, 240 or 512"
+        )

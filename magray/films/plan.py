@@ -1,0 +1,91 @@
+"""A campaign's plan: the table of films, one row each, written before anything is simulated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from magray.films.film import PHYSICS_VERSION, Film
+from magray.films.protocol import Protocol
+
+
+def _si(name: str, unit: str) -> pa.Field:
+    return pa.field(name, pa.float64(), nullable=False, metadata={"unit": unit})
+
+
+PLAN_SCHEMA = pa.schema(
+    [
+        pa.field("film_id", pa.string(), nullable=False),
+        pa.field("campaign", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("nx", pa.int32(), nullable=False),
+        pa.field("ny", pa.int32(), nullable=False),
+        _si("dx", "m"),
+        _si("dy", "m"),
+        _si("dz", "m"),
+        _si("Ms", "A/m"),
+        _si("Ku1", "J/m3"),
+        _si("Aex", "J/m"),
+        _si("D", "J/m2"),
+        pa.field("dmi", pa.string(), nullable=False),
+        _si("sigma", "1"),
+        _si("Hx", "A/m"),
+        _si("Hy", "A/m"),
+        _si("Hz", "A/m"),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("protocol", pa.string(), nullable=False, metadata={"format": "json"}),
+        pa.field("physics_version", pa.int32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """`count` films that share `fixed` (fields of Film) and draw each of `ranges` uniformly in [low, high)."""
+
+    fixed: Mapping[str, Any]
+    ranges: Mapping[str, tuple[float, float]]
+    count: int
+    seed: int
+
+
+def sample(sampling: Sampling) -> list[Film]:
+    """The films of a campaign. Film i depends on the seed and on i alone: a longer plan begins with the shorter one."""
+    return [_draw(sampling, i) for i in range(sampling.count)]
+
+
+def _draw(sampling: Sampling, index: int) -> Film:
+    random = np.random.Generator(np.random.Philox(key=sampling.seed, counter=[0, 0, 0, index]))
+    film_seed = int(random.integers(2**63))
+    drawn = {name: float(random.uniform(*sampling.ranges[name])) for name in sorted(sampling.ranges)}
+    return Film(**{**sampling.fixed, **drawn, "seed": film_seed})
+
+
+def plan_table(films: list[Film], campaign: str) -> pa.Table:
+    """The plan of `films`, one row each, in their order."""
+    return pa.Table.from_pylist([_row(film, campaign) for film in films], schema=PLAN_SCHEMA)
+
+
+def _row(film: Film, campaign: str) -> dict[str, Any]:
+    (nx, ny), (dx, dy, dz), (Hx, Hy, Hz) = film.cells, film.cell_size, film.field
+    row: dict[str, Any] = {"film_id": film.film_id, "campaign": campaign, "split": film.split}
+    row |= {"nx": nx, "ny": ny, "dx": dx, "dy": dy, "dz": dz, "Hx": Hx, "Hy": Hy, "Hz": Hz}
+    row |= {name: getattr(film, name) for name in ("Ms", "Ku1", "Aex", "D", "dmi", "sigma", "seed")}
+    return row | {"protocol": film.protocol.to_json(), "physics_version": PHYSICS_VERSION}
+
+
+def films_of(plan: pa.Table) -> list[Film]:
+    """The films of a plan's rows, in their order. Further columns are ignored."""
+    return [_film(row) for row in plan.select(PLAN_SCHEMA.names).to_pylist()]
+
+
+def _film(row: dict[str, Any]) -> Film:
+    return Film(
+        cells=(row["nx"], row["ny"]),
+        cell_size=(row["dx"], row["dy"], row["dz"]),
+        field=(row["Hx"], row["Hy"], row["Hz"]),
+        protocol=Protocol.from_json(row["protocol"]),
+        **{name: row[name] for name in ("Ms", "Ku1", "Aex", "D", "dmi", "sigma", "seed")},
+    )

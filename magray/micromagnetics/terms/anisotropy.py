@@ -1,0 +1,22 @@
+"""Uniaxial anisotropy along z, with a Ku1 of its own in each cell: Ku1 (1 + sigma ξ), ξ standard normal.
+
+E = −∫ Ku1(r) mz² dV          H = 2 Ku1(r) / (µ0 Ms) mz ẑ
+"""
+
+import numpy as np
+
+from magray.films.film import MU0, Film
+from magray.micromagnetics.random import ku1_map
+from magray.micromagnetics.terms.quadratic import Array, quadratic_energy
+
+
+def field(film: Film, m: Array) -> Array:
+    """Anisotropy field, A/m."""
+    h = np.zeros_like(m)
+    h[2] = 2 * film.Ku1 * ku1_map(film) / (MU0 * film.Ms) * m[2]
+    return h
+
+
+def energy_density(film: Film, m: Array) -> float:
+    """Anisotropy energy, J/m³; −Ku1 for a film along z, 0 for one in the plane."""
+    return quadratic_energy(film, m, field(film, m))

@@ -1,0 +1,33 @@
+"""Dzyaloshinskii-Moriya interaction: neighbouring moments want to be twisted, in one sense.
+
+    bulk:         E = D ∫ m · (∇ × m) dV                 H = −2 D / (µ0 Ms) ∇ × m
+    interfacial:  E = D ∫ [mz ∇·m − (m·∇) mz] dV         H = 2 D / (µ0 Ms) [∇mz − (∇·m) ẑ]
+
+Central differences in the plane. m does not vary across the film's single layer: there is no boundary condition in z,
+and none of the term −(D²/2Aex)(mx² + my²) that such a condition would add (mumax3 has it also for one layer).
+"""
+
+import numpy as np
+
+from magray.films.film import MU0, Film
+from magray.micromagnetics.terms.quadratic import Array, quadratic_energy, step_x, step_y
+
+
+def field(film: Film, m: Array) -> Array:
+    """DMI field, A/m."""
+    if film.dmi == "none":
+        return np.zeros_like(m)
+    dx, dy, _ = film.cell_size
+    ddx = (step_x(m, 1) - step_x(m, -1)) / (2 * dx)
+    ddy = (step_y(m, 1) - step_y(m, -1)) / (2 * dy)
+    factor = 2 * film.D / (MU0 * film.Ms)
+    if film.dmi == "bulk":
+        curl = np.stack([ddy[2], -ddx[2], ddx[1] - ddy[0]])
+        return -factor * curl
+    divergence = ddx[0] + ddy[1]
+    return factor * np.stack([ddx[2], ddy[2], -divergence])
+
+
+def energy_density(film: Film, m: Array) -> float:
+    """DMI energy, J/m³; negative where m turns in the favoured sense."""
+    return quadratic_energy(film, m, field(film, m))

@@ -1,0 +1,19 @@
+"""Zeeman: moments want to lie along the applied field.
+
+E = −µ0 Ms ∫ m · H dV         H as applied, the same everywhere
+"""
+
+import numpy as np
+
+from magray.films.film import MU0, Film
+from magray.micromagnetics.terms.quadratic import Array
+
+
+def field(film: Film, m: Array) -> Array:
+    """Applied field, A/m."""
+    return np.broadcast_to(np.asarray(film.field)[:, None, None], m.shape).astype(np.float64)
+
+
+def energy_density(film: Film, m: Array) -> float:
+    """Zeeman energy, J/m³: linear in m, so without the ½."""
+    return float(-MU0 * film.Ms * np.mean(np.sum(m * field(film, m), axis=0)))
