@@ -61,8 +61,8 @@ class CpuLandscape:
     def add(self, a: Vectors, factor: float, b: Vectors) -> None:
         kernels.add(a.reshape(-1), np.float32(factor), b.reshape(-1))
 
-    def scale(self, a: Vectors, factor: float) -> None:
-        kernels.scale(a.reshape(-1), np.float32(factor))
+    def limit(self, v: Vectors, length: float) -> None:
+        kernels.limit(v.reshape(3, -1), np.float32(length))
 
     def largest(self, v: Vectors) -> float:
         return math.sqrt(kernels.largest_square(v.reshape(3, -1)))

@@ -115,10 +115,14 @@ def add(a, factor, b):
 
 
 @compiled()
-def scale(a, factor):
-    """a *= factor, of a flat array."""
-    for i in range(a.size):
-        a[i] *= factor
+def limit(v, length):
+    """Each vector of (3, n) that is longer than `length` is cut to it, in place."""
+    for i in range(v.shape[1]):
+        square = v[0, i] * v[0, i] + v[1, i] * v[1, i] + v[2, i] * v[2, i]
+        factor = length / np.sqrt(max(square, length * length))
+        v[0, i] *= factor
+        v[1, i] *= factor
+        v[2, i] *= factor
 
 
 @compiled()

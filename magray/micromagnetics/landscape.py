@@ -47,8 +47,8 @@ class Landscape(Protocol):
         """a += factor · b, in place."""
         ...
 
-    def scale(self, a: Vectors, factor: float) -> None:
-        """a *= factor, in place."""
+    def limit(self, v: Vectors, length: float) -> None:
+        """Shortens, in place, each cell's vector that is longer than `length` to that length."""
         ...
 
     def largest(self, v: Vectors) -> float:
@@ -72,13 +72,13 @@ class Coefficients:
     @classmethod
     def of(cls, film: Film) -> "Coefficients":
         dx, dy, _ = film.cell_size
-        stiffness = MU0 * film.Ms**2
-        exchange, twist = 2 * film.Aex / stiffness, film.D / stiffness
+        unit = MU0 * film.Ms**2
+        exchange, twist = 2 * film.Aex / unit, film.D / unit
         bulk, interfacial = float(film.dmi == "bulk"), float(film.dmi == "interfacial")
         return cls(
             exchange_x=exchange / dx**2,
             exchange_y=exchange / dy**2,
-            anisotropy=2 * film.Ku1 / stiffness,
+            anisotropy=2 * film.Ku1 / unit,
             bulk_x=bulk * twist / dx,
             bulk_y=bulk * twist / dy,
             interfacial_x=interfacial * twist / dx,
@@ -90,13 +90,18 @@ class Coefficients:
 STIFFNESS_FLOOR = 0.05  # of the preconditioner, Ms; keeps films near or below Keff = 0 from an unbounded step
 
 
+def stiffness(film: Film) -> float:
+    """c0 = 2 Ku1 / µ0 Ms² − 1, the second derivative of a uniform film's energy, kept away from 0."""
+    return max(abs(Coefficients.of(film).anisotropy - 1), STIFFNESS_FLOOR)
+
+
 def preconditioner(film: Film) -> NDArray[np.float64]:
     """1 / (c0 + cex k²) on the half spectrum of rfft2: (ny, nx/2+1).
 
-    The second derivative of a uniform film's energy is c0 = 2 Ku1 / µ0 Ms² − 1 plus the exchange operator, whose symbol
-    cex k² is that of the five-point Laplacian.
+    The energy's second derivative about a uniform film is c0 plus the exchange operator, whose symbol cex k² is that of
+    the five-point Laplacian; both without the demagnetising field of the wave itself.
     """
     (nx, ny), c = film.cells, Coefficients.of(film)
     kx, ky = 2 * np.pi * np.arange(nx // 2 + 1) / nx, 2 * np.pi * np.arange(ny) / ny
     symbol = c.exchange_x * (2 - 2 * np.cos(kx))[None, :] + c.exchange_y * (2 - 2 * np.cos(ky))[:, None]
-    return np.asarray(1 / (max(abs(c.anisotropy - 1), STIFFNESS_FLOOR) + symbol))
+    return np.asarray(1 / (stiffness(film) + symbol))

@@ -40,8 +40,8 @@ class OracleLandscape:
     def add(self, a: Vectors, factor: float, b: Vectors) -> None:
         a += factor * b
 
-    def scale(self, a: Vectors, factor: float) -> None:
-        a *= factor
+    def limit(self, v: Vectors, length: float) -> None:
+        v *= length / np.maximum(np.linalg.norm(v, axis=0), length)
 
     def largest(self, v: Vectors) -> float:
         return float(np.sqrt(np.max(np.sum(v * v, axis=0))))

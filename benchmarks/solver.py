@@ -1,0 +1,88 @@
+"""Field evaluations per second of a backend, and films per second to the default protocol's tolerance.
+
+    python benchmarks/solver.py --sizes 128 256 512
+
+All cores of this machine, one film a core as in a campaign; all terms (exchange, anisotropy with dispersion, bulk DMI,
+demagnetising field of the infinite film). Evaluations: median of repeated runs after a warm-up, on fresh random states.
+"""
+
+import argparse
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from magray import Film
+from magray.micromagnetics import FilmSolver
+from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.random import initial_state
+
+
+def co_like(n: int, seed: int) -> Film:
+    """A Co-like film of n × n cells, D and σ drawn from the paper's ranges."""
+    random = np.random.default_rng(seed)
+    return Film(
+        cells=(n, n),
+        cell_size=(4e-9, 4e-9, 4e-9),
+        Ms=1.5e6,
+        Ku1=1.6e6,
+        Aex=31e-12,
+        dmi="bulk",
+        D=random.uniform(0.1e-3, 1e-3),
+        sigma=random.uniform(0.05, 0.2),
+        seed=seed,
+    )
+
+
+def evaluations_per_second(n: int, threads: int, seconds: float = 2.0, runs: int = 5) -> float:
+    """Median over `runs` of the evaluations that `threads` films of n × n cells get in `seconds` / `runs` together."""
+
+    def count(seed: int) -> int:
+        film = co_like(n, seed)
+        landscape, m, done = CpuLandscape(film), initial_state(film), 0
+        landscape.evaluate(m)
+        end = time.perf_counter() + seconds / runs
+        while time.perf_counter() < end:
+            landscape.evaluate(m)
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(threads) as pool:
+        rates = [
+            sum(pool.map(count, range(run * threads, (run + 1) * threads))) * runs / seconds for run in range(runs)
+        ]
+    return statistics.median(rates)
+
+
+def films_per_second(n: int, threads: int, films: int) -> tuple[float, float]:
+    """Films relaxed per second, and the median of their evaluations."""
+    solver = FilmSolver("cpu", threads)
+    start = time.perf_counter()
+    done = list(solver.stream([co_like(n, seed) for seed in range(films)]))
+    return films / (time.perf_counter() - start), statistics.median(film.evaluations for film in done)
+
+
+def main() -> None:
+    """Prints one row a size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512], help="cells along one side")
+    parser.add_argument("--films", type=int, default=8, help="films to relax at each size")
+    sizes, films = vars(parser.parse_args()).values()
+    threads = numba.get_num_threads()
+    table = Table(
+        "cells", "evaluations/s", "µs an evaluation", "films/s", "evaluations a film", title=f"cpu, {threads} cores"
+    )
+    for n in sizes:
+        films_per_second(n, threads, 1)  # compile, and make the demagnetising tensor
+        rate = evaluations_per_second(n, threads)
+        film_rate, evaluations = films_per_second(n, threads, films)
+        table.add_row(f"{n}²", f"{rate:,.0f}", f"{1e6 / rate:,.0f}", f"{film_rate:.2f}", f"{evaluations:.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

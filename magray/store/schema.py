@@ -1,0 +1,32 @@
+"""The columns of a store: what the film was (the plan's columns), what it became, and what that took."""
+
+import pyarrow as pa
+
+from magray.films.plan import PLAN_SCHEMA
+
+ENERGY_TERMS = ("total", "exchange", "anisotropy", "dmi", "demag", "zeeman")
+
+_IMAGE = {
+    "dtype": "uint8",
+    "shape": "height, width",
+    "layout": "row-major; row is y, column is x",
+    "range": "mz -1..1 is 0..255",
+}
+
+STORE_SCHEMA = pa.schema(
+    [
+        *PLAN_SCHEMA,
+        pa.field("image", pa.binary(), metadata=_IMAGE),  # null for a film that failed
+        pa.field("height", pa.int32(), nullable=False, metadata={"unit": "cells"}),
+        pa.field("width", pa.int32(), nullable=False, metadata={"unit": "cells"}),
+        pa.field("pixel_nm", pa.float64(), nullable=False, metadata={"unit": "nm"}),
+        *(pa.field(f"energy_{term}", pa.float64(), metadata={"unit": "J/m3"}) for term in ENERGY_TERMS),
+        pa.field("max_torque", pa.float64(), metadata={"unit": "Ms"}),
+        pa.field("evaluations", pa.int64(), nullable=False),
+        pa.field("status", pa.string(), nullable=False, metadata={"values": "converged, not_converged, failed"}),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("solver", pa.string(), nullable=False),
+        pa.field("device", pa.string(), nullable=False),
+        pa.field("seconds", pa.float64(), nullable=False, metadata={"unit": "s"}),
+    ]
+)

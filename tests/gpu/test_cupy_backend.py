@@ -1,0 +1,137 @@
+"""The CuPy backend against the oracle and the CPU, and what it promises of a film in any company."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from magray import Film, Minimize, Protocol
+from magray.films.film import MU0
+from magray.micromagnetics import FilmSolver, RelaxedFilm, energy_terms, field_terms, gpu_problem, relax
+from magray.micromagnetics.oracle import OracleLandscape
+from magray.micromagnetics.random import initial_state, ku1_map
+from tests.specimens import co_like, walls_per_um
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(gpu_problem()), reason=f"no GPU: {gpu_problem()}")]
+
+FILMS = [
+    co_like((64, 64)),
+    co_like((96, 40), cell_size=(2e-9, 5e-9, 0.8e-9), D=-1e-3),
+    co_like((40, 96), cell_size=(2e-9, 5e-9, 0.8e-9), dmi="interfacial", D=2e-3, field=(1e5, -2e5, 3e5)),
+    co_like((256, 256), Ms=2e5, Ku1=0.4e6, Aex=10e-12, D=0.0, dmi="none"),
+    co_like((30, 14), seed=2**62 + 5),
+]
+
+
+@pytest.fixture(params=FILMS, ids=lambda film: f"{film.cells[0]}x{film.cells[1]} {film.dmi}")
+def film(request: pytest.FixtureRequest) -> Film:
+    return request.param  # type: ignore[no-any-return]
+
+
+def batch_with(film: Film, slots: int = 8, slot: int = 3) -> Any:
+    """A batch that holds the film in one slot, its start about to be evaluated."""
+    from magray.micromagnetics.gpu.batch import Batch, film_record
+
+    batch = Batch(film.cells, film.cell_size, slots)
+    batch.begin({slot: film_record(film, Minimize())})
+    return batch
+
+
+def test_the_gpu_makes_the_same_films_from_the_same_seed(film: Film) -> None:
+    """Double precision rounded once: all but a few values to the bit, those to the last one."""
+    batch = batch_with(film)
+    m, ku1 = batch.m[1][3].get(), batch.ku1[3].get()
+    for made, expected in ((m, initial_state(film)), (ku1, ku1_map(film))):
+        assert np.mean(made != expected) < 1e-4
+        assert np.abs(made - expected).max() < 2e-7
+
+
+def gpu_force(film: Film) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    batch = batch_with(film)
+    with batch.stream:
+        batch._evaluate(1)
+        return batch.m[1][3].get(), batch.h[3].get()
+
+
+OFF: dict[str, Any] = {"Ku1": 0.0, "Aex": 1e-30, "D": 0.0, "field": (0.0, 0.0, 0.0)}
+ALONE = {"exchange": "Aex", "anisotropy": "Ku1", "dmi": "D", "zeeman": "field", "demag": ""}
+
+
+@pytest.mark.parametrize("term", ALONE)
+def test_each_term_is_the_oracles(film: Film, term: str) -> None:
+    """One term and demag at a time, 2e-6 of the largest field."""
+    lone = replace(film, **{name: value for name, value in OFF.items() if name != ALONE[term]})
+    m, force = gpu_force(lone)
+    exact = OracleLandscape(lone).evaluate(m.astype(np.float64))
+    largest = max(np.abs(h).max() for h in field_terms(lone, m).values()) / lone.Ms
+    assert np.abs(force - exact.force).max() <= 2e-6 * largest
+
+
+def test_a_relaxed_film_has_the_torque_and_energies_it_reports(film: Film) -> None:
+    (done,) = relax([film], "cupy")
+    assert done.converged, done.reason
+    assert done.m is not None
+    seen = OracleLandscape(film).evaluate(done.m.astype(np.float64))
+    largest = max(np.abs(h).max() for h in field_terms(film, done.m).values()) / film.Ms
+    assert done.max_torque <= 1e-4
+    assert seen.torque == pytest.approx(done.max_torque, abs=2e-6 * largest)
+    exact = energy_terms(film, done.m)
+    for name, energy in done.energy.items():
+        assert energy == pytest.approx(exact[name], abs=1e-6 * MU0 * film.Ms**2 * max(1, largest))
+    assert seen.energy < OracleLandscape(film).evaluate(initial_state(film).astype(np.float64)).energy
+
+
+def test_gpu_and_cpu_find_the_same_kind_of_domains() -> None:
+    """Rounding sends them to other minima; over eight films walls and energies agree."""
+    films = [co_like((256, 256), seed=seed) for seed in range(8)]
+    walls, energies = {}, {}
+    for backend in ("cpu", "cupy"):
+        done = relax(films, backend)
+        walls[backend] = np.mean([walls_per_um(d.film, d.m) for d in done if d.m is not None])
+        energies[backend] = np.mean([d.energy["total"] for d in done])
+    assert walls["cupy"] == pytest.approx(walls["cpu"], rel=0.1)
+    assert energies["cupy"] == pytest.approx(energies["cpu"], rel=0.02)
+
+
+def test_a_film_is_the_same_alone_in_a_crowd_after_a_refill_and_in_a_second_run() -> None:
+    """Bit for bit: every sum has a fixed order, every transform a fixed plan."""
+    crowd = [co_like((512, 512), seed=seed, D=0.2e-3 + 0.004e-3 * seed) for seed in range(200)]
+    first, last = crowd[100], crowd[199]  # 64 slots: both come after others in their slots
+
+    def state(done: RelaxedFilm) -> tuple[bytes, float, int]:
+        assert done.m is not None
+        return done.m.tobytes(), done.energy["total"], done.evaluations
+
+    solver = FilmSolver("cupy")
+    runs = [{done.film: state(done) for done in solver.stream(crowd) if done.film in (first, last)} for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert state(relax([first], "cupy")[0]) == runs[0][first]
+    assert state(relax([last], "cupy")[0]) == runs[0][last]
+
+
+def test_films_of_several_sizes_in_one_list() -> None:
+    films = [co_like((n, n)) for n in (64, 128, 64, 32, 128)]
+    done = relax(films, "cupy")
+    assert [d.film for d in done] == films
+    assert all(d.converged for d in done)
+
+
+def test_stages_follow_one_another() -> None:
+    film = co_like((128, 128), protocol=Protocol(stages=(Minimize(torque=1e-2), Minimize(torque=1e-4))))
+    (done,) = relax([film], "cupy")
+    assert done.converged
+    assert done.max_torque <= 1e-4
+
+
+def test_films_that_fail_or_do_not_converge_say_so_and_the_others_go_on() -> None:
+    broken = co_like((128, 128), Ku1=1e300)
+    slow = co_like((128, 128), protocol=Protocol(stages=(Minimize(max_evaluations=20),)))
+    first, second, third = relax([broken, slow, co_like((128, 128))], "cupy")
+    assert (first.status, first.m) == ("failed", None)
+    assert second.status == "not_converged"
+    assert second.evaluations == 20
+    assert second.m is not None
+    assert np.isfinite(second.m).all()
+    assert third.converged
