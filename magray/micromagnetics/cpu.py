@@ -1,6 +1,6 @@
 """The CPU backend: one film at a time on one core, single precision, SciPy's FFT and Numba's loops."""
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from magray.films.film import Film
 from magray.micromagnetics import cpu_kernels as kernels
 from magray.micromagnetics.demag_tensor import fourier_tensor
-from magray.micromagnetics.landscape import Coefficients, Point, preconditioner
+from magray.micromagnetics.landscape import PAIRS, Coefficients, Point, preconditioner
 from magray.micromagnetics.random import ku1_map
 
 Vectors = NDArray[np.float32]
@@ -40,29 +40,26 @@ class CpuLandscape:
         kernels.demag_in_place(spectrum, self.tensor)
         return np.asarray(scipy.fft.irfft2(spectrum, s=self.shape, overwrite_x=True))
 
-    def precondition(self, m: Vectors, v: Vectors) -> Vectors:
-        spectrum = scipy.fft.rfft2(v)
+    def precondition(self, force: Vectors) -> Vectors:
+        spectrum = scipy.fft.rfft2(force)
         kernels.scale_in_place(spectrum, self.inverse)
-        return self.tangent(m, scipy.fft.irfft2(spectrum, s=self.shape, overwrite_x=True))
+        return np.asarray(scipy.fft.irfft2(spectrum, s=self.shape, overwrite_x=True))
 
-    def tangent(self, m: Vectors, v: Vectors) -> Vectors:
-        out = np.empty_like(m)
-        kernels.tangent(m.reshape(3, -1), v.reshape(3, -1), out.reshape(3, -1))
+    def products(self, vectors: Sequence[Vectors], force: Vectors) -> NDArray[np.float64]:
+        out = np.zeros(len(vectors))
+        kernels.products(_as_tuple(vectors), force.reshape(-1), out)
         return out
 
-    def rotate(self, m: Vectors, step: Vectors) -> Vectors:
-        out = np.empty_like(m)
-        kernels.rotate(m.reshape(3, -1), step.reshape(3, -1), out.reshape(3, -1))
-        return out
+    def turn(
+        self, m: Vectors, descent: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
+    ) -> tuple[Vectors, Vectors, float]:
+        turned, step = np.empty_like(m), np.empty_like(m)
+        factors = np.array([1.0, *weights], np.float32)
+        arrays = (m.reshape(-1), turned.reshape(-1), step.reshape(-1))
+        longest = kernels.turn(*arrays, factors, _as_tuple([descent, *vectors]), np.float32(limit))
+        return turned, step, float(longest)
 
-    def dot(self, a: Vectors, b: Vectors) -> float:
-        return float(kernels.dot(a.reshape(-1), b.reshape(-1)))
 
-    def add(self, a: Vectors, factor: float, b: Vectors) -> None:
-        kernels.add(a.reshape(-1), np.float32(factor), b.reshape(-1))
-
-    def limit(self, v: Vectors, length: float) -> None:
-        kernels.limit(v.reshape(3, -1), np.float32(length))
-
-    def largest(self, v: Vectors) -> float:
-        return math.sqrt(kernels.largest_square(v.reshape(3, -1)))
+def _as_tuple(vectors: Sequence[Vectors]) -> tuple[Vectors, ...]:
+    """Flat, and always as many, so that a kernel is compiled once: the first fills the empty places."""
+    return tuple(v.reshape(-1) for v in [*vectors, *[vectors[0]] * (2 * PAIRS + 3 - len(vectors))])

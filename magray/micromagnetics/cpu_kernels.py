@@ -11,6 +11,8 @@ from functools import partial
 import numba
 import numpy as np
 
+BLOCK = 2048  # numbers that are worked on at a time, to stay in a core's nearest cache
+
 compiled = partial(numba.njit, cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 
@@ -99,56 +101,50 @@ def force_in_place(m, h, c):
 
 
 @compiled()
-def dot(a, b):
-    """a·b in double precision, of flat arrays."""
-    total = 0.0
-    for i in range(a.size):
-        total += np.float64(a[i]) * np.float64(b[i])
-    return total
+def products(vectors, force, out):
+    """out[i] = vectors[i] · force in double precision, of flat arrays; as many as `out` has room for."""
+    for first in range(0, force.size, BLOCK):
+        last = min(first + BLOCK, force.size)
+        for i in range(out.size):
+            vector, total = vectors[i], 0.0
+            for k in range(first, last):
+                total += np.float64(vector[k]) * np.float64(force[k])
+            out[i] += total
 
 
 @compiled()
-def add(a, factor, b):
-    """a += factor b, of flat arrays."""
-    for i in range(a.size):
-        a[i] += factor * b[i]
+def turn(m, turned, step, weights, vectors, limit):
+    """step = Σ weights[i] vectors[i], tangent to m, cut to `limit` in each cell; turned = (m + step) / |m + step|.
 
-
-@compiled()
-def limit(v, length):
-    """Each vector of (3, n) that is longer than `length` is cut to it, in place."""
-    for i in range(v.shape[1]):
-        square = v[0, i] * v[0, i] + v[1, i] * v[1, i] + v[2, i] * v[2, i]
-        factor = length / np.sqrt(max(square, length * length))
-        v[0, i] *= factor
-        v[1, i] *= factor
-        v[2, i] *= factor
-
-
-@compiled()
-def largest_square(v):
-    """max |v|² over the cells of (3, n)."""
-    top = np.float32(0)
-    for i in range(v.shape[1]):
-        top = max(top, v[0, i] * v[0, i] + v[1, i] * v[1, i] + v[2, i] * v[2, i])
-    return top
-
-
-@compiled()
-def tangent(m, v, out):
-    """out = v − (m·v) m, of (3, n)."""
-    for i in range(m.shape[1]):
-        along = m[0, i] * v[0, i] + m[1, i] * v[1, i] + m[2, i] * v[2, i]
-        out[0, i] = v[0, i] - along * m[0, i]
-        out[1, i] = v[1, i] - along * m[1, i]
-        out[2, i] = v[2, i] - along * m[2, i]
-
-
-@compiled()
-def rotate(m, step, out):
-    """out = (m + step) / |m + step|, of (3, n)."""
+    Flat arrays of three components one after the other. Returns the largest |step|.
+    """
+    cells = m.size // 3
+    part = np.empty((3, BLOCK), np.float32)
+    longest = np.float32(0)
     one = np.float32(1)
-    for i in range(m.shape[1]):
-        x, y, z = m[0, i] + step[0, i], m[1, i] + step[1, i], m[2, i] + step[2, i]
-        scale = one / np.sqrt(x * x + y * y + z * z)
-        out[0, i], out[1, i], out[2, i] = x * scale, y * scale, z * scale
+    for first in range(0, cells, BLOCK):
+        count = min(BLOCK, cells - first)
+        for c in range(3):
+            begin, row = c * cells + first, part[c]
+            vector, weight = vectors[0], weights[0]
+            for k in range(count):
+                row[k] = weight * vector[begin + k]
+            for i in range(1, weights.size):
+                vector, weight = vectors[i], weights[i]
+                for k in range(count):
+                    row[k] += weight * vector[begin + k]
+        px, py, pz = part[0], part[1], part[2]
+        for k in range(count):
+            ix, iy, iz = first + k, cells + first + k, 2 * cells + first + k
+            mx, my, mz = m[ix], m[iy], m[iz]
+            along = mx * px[k] + my * py[k] + mz * pz[k]
+            x, y, z = px[k] - along * mx, py[k] - along * my, pz[k] - along * mz
+            square = x * x + y * y + z * z
+            cut = limit / np.sqrt(max(square, limit * limit))
+            longest = max(longest, min(square, limit * limit))
+            x, y, z = x * cut, y * cut, z * cut
+            step[ix], step[iy], step[iz] = x, y, z
+            x, y, z = mx + x, my + y, mz + z
+            scale = one / np.sqrt(x * x + y * y + z * z)
+            turned[ix], turned[iy], turned[iz] = x * scale, y * scale, z * scale
+    return np.sqrt(longest)

@@ -3,6 +3,7 @@
 Fields are in units of Ms, energies in µ0 Ms² a cell; forces and steps are tangent to the unit spheres.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from magray.films.film import MU0, Film
 
 Vectors = NDArray[np.floating]  # (3, ny, nx): component, row y, column x
+PAIRS = 4  # steps that the minimiser remembers
 
 
 @dataclass(frozen=True)
@@ -25,34 +27,27 @@ class Point:
 
 
 class Landscape(Protocol):
-    """One film's energy, and the few operations on vectors that a minimiser needs."""
+    """One film's energy, and the passes over its arrays that a minimiser makes."""
 
-    def evaluate(self, m: Vectors) -> Point: ...
-
-    def precondition(self, m: Vectors, v: Vectors) -> Vectors:
-        """An approximate inverse of the energy's second derivative, applied to `v`; tangent at m."""
+    def evaluate(self, m: Vectors) -> Point:
+        """The force and the energy at m: one field evaluation."""
         ...
 
-    def tangent(self, m: Vectors, v: Vectors) -> Vectors:
-        """`v` less its part along `m`."""
+    def precondition(self, force: Vectors) -> Vectors:
+        """P times the force: P is linear, symmetric and close to the inverse of the energy's second derivative."""
         ...
 
-    def rotate(self, m: Vectors, step: Vectors) -> Vectors:
-        """m + step, brought back to unit length."""
+    def products(self, vectors: Sequence[Vectors], force: Vectors) -> NDArray[np.float64]:
+        """Each vector · the force; at most PAIRS pairs of vectors and three more."""
         ...
 
-    def dot(self, a: Vectors, b: Vectors) -> float: ...
+    def turn(
+        self, m: Vectors, descent: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
+    ) -> tuple[Vectors, Vectors, float]:
+        """Turns m along descent + Σ weight · vector, made tangent, each cell by `limit` (rad) at most.
 
-    def add(self, a: Vectors, factor: float, b: Vectors) -> None:
-        """a += factor · b, in place."""
-        ...
-
-    def limit(self, v: Vectors, length: float) -> None:
-        """Shortens, in place, each cell's vector that is longer than `length` to that length."""
-        ...
-
-    def largest(self, v: Vectors) -> float:
-        """max |v| over the cells."""
+        Returns the new m, the step, and the length of the step's largest turn.
+        """
         ...
 
 

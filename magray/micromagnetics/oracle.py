@@ -1,5 +1,7 @@
 """The reference backend: the terms as they stand in `terms/`, double precision, nothing clever."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,28 +22,26 @@ class OracleLandscape:
     def evaluate(self, m: Vectors) -> Point:
         m = np.asarray(m, np.float64)
         h = np.sum(list(field_terms(self.film, m).values()), axis=0) / self.film.Ms
-        force = self.tangent(m, h)
+        force = tangent(m, h)
         energy = energy_terms(self.film, m)["total"] / (MU0 * self.film.Ms**2)
-        return Point(m, force, energy, self.largest(force))
+        return Point(m, force, energy, float(np.max(np.linalg.norm(force, axis=0))))
 
-    def precondition(self, m: Vectors, v: Vectors) -> Vectors:
-        return self.tangent(m, np.fft.irfft2(np.fft.rfft2(v) * self.inverse, s=v.shape[1:]))
+    def precondition(self, force: Vectors) -> Vectors:
+        return np.asarray(np.fft.irfft2(np.fft.rfft2(force) * self.inverse, s=force.shape[1:]))
 
-    def tangent(self, m: Vectors, v: Vectors) -> Vectors:
-        return np.asarray(v - np.sum(m * v, axis=0) * m)
+    def products(self, vectors: Sequence[Vectors], force: Vectors) -> Vectors:
+        return np.array([np.vdot(vector, force) for vector in vectors])
 
-    def rotate(self, m: Vectors, step: Vectors) -> Vectors:
+    def turn(
+        self, m: Vectors, descent: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
+    ) -> tuple[Vectors, Vectors, float]:
+        step = descent + sum((w * v for w, v in zip(weights, vectors, strict=True)), np.zeros_like(m))
+        step = tangent(m, step)
+        step *= limit / np.maximum(np.linalg.norm(step, axis=0), limit)
         turned = m + step
-        return np.asarray(turned / np.linalg.norm(turned, axis=0))
+        return turned / np.linalg.norm(turned, axis=0), step, float(np.max(np.linalg.norm(step, axis=0)))
 
-    def dot(self, a: Vectors, b: Vectors) -> float:
-        return float(np.vdot(a, b))
 
-    def add(self, a: Vectors, factor: float, b: Vectors) -> None:
-        a += factor * b
-
-    def limit(self, v: Vectors, length: float) -> None:
-        v *= length / np.maximum(np.linalg.norm(v, axis=0), length)
-
-    def largest(self, v: Vectors) -> float:
-        return float(np.sqrt(np.max(np.sum(v * v, axis=0))))
+def tangent(m: Vectors, v: Vectors) -> Vectors:
+    """v less its part along m."""
+    return np.asarray(v - np.sum(m * v, axis=0) * m)

@@ -58,11 +58,13 @@ def film_record(film: Film, stage: Minimize) -> NDArray[np.void]:
     """The film as the kernels read it, for one stage of its protocol."""
     c = Coefficients.of(film)
     record = np.zeros((), FILM)
-    for name in FILM.names or ():
-        if hasattr(c, name):
-            record[name] = getattr(c, name)
-    record["field_x"], record["field_y"], record["field_z"] = c.field
-    record["sigma"], record["stiffness"] = film.sigma, stiffness(film)
+    with np.errstate(over="ignore"):  # an infinite factor gives an energy that is reported as not finite
+        for name in FILM.names or ():
+            if hasattr(c, name):
+                record[name] = getattr(c, name)
+        record["field_x"], record["field_y"], record["field_z"] = c.field
+        record["stiffness"] = stiffness(film)
+    record["sigma"] = film.sigma
     record["torque"], record["max_evaluations"] = stage.torque, stage.max_evaluations
     record["seed_low"], record["seed_high"] = film.seed & 0xFFFFFFFF, film.seed >> 32
     record["initial"] = INITIAL.index(film.protocol.initial)
