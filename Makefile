@@ -1,0 +1,39 @@
+# Each target sets itself up: .venv is made once, and again when pyproject.toml or constraints.txt change.
+# PYTHON=python3.12 make ... picks an interpreter; by default the first of these that is 3.11 or newer.
+PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.13,\
+	$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help quickstart test lint bench clean
+
+help:
+	@echo "make quickstart   films, pictures, estimator, tolerance table and report, on this machine (runs/quickstart)"
+	@echo "make test         lint, types and tests"
+	@echo "make lint         ruff and mypy alone"
+	@echo "make bench        field evaluations per second of this machine"
+	@echo "make clean        remove .venv and caches; runs/ stays"
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "magray needs Python 3.11 or newer; give its name: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+quickstart: $(READY)
+	$(BIN)/magray quickstart
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest
+
+bench: $(READY)
+	$(BIN)/python benchmarks/solver.py
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find magray tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

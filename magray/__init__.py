@@ -1,0 +1,42 @@
+"""A magnetic film's parameters from one picture of its domains: simulate, learn, estimate.
+
+What is exported here is the public interface. Each name is imported when it is first used, so that `import magray`
+and `magray --help` stay instant.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from magray.errors import UserError
+    from magray.films import Film, Minimize, Protocol
+    from magray.learning.estimator import Estimator
+    from magray.micromagnetics import field_terms, relax
+    from magray.store import open_store
+
+__version__ = "0.1.0"
+
+__all__ = ["Estimator", "Film", "Minimize", "Protocol", "UserError", "field_terms", "open_store", "relax"]
+
+_HOMES = {
+    "Estimator": "magray.learning.estimator",
+    "Film": "magray.films",
+    "Minimize": "magray.films",
+    "Protocol": "magray.films",
+    "UserError": "magray.errors",
+    "field_terms": "magray.micromagnetics",
+    "open_store": "magray.store",
+    "relax": "magray.micromagnetics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

@@ -1,0 +1,288 @@
+"""One YAML file describes a project: the campaign's films, how they are simulated, the fits and the study of them.
+
+The models below are the reference of its keys. A key that none of them knows is an error that names the nearest one.
+Quantities carry their units ("1500 kA/m"); inside they are SI floats, or a Uniform range where films differ.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FieldSerializationInfo,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from magray.errors import UserError
+from magray.films import Film, Minimize, Protocol, Sampling
+from magray.films.film import Dmi
+from magray.films.protocol import Initial
+from magray.units import in_si, parse_quantity
+
+Parameter = Literal["D", "Ms", "Ku1", "Aex", "sigma"]
+CONSTANTS = {"Ms": "magnetisation", "Ku1": "anisotropy", "Aex": "exchange", "D": "dmi", "sigma": "ratio"}
+VECTORS = {"cell_size": "length", "field": "field"}
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Each film draws its own value, uniformly in [low, high). SI."""
+
+    low: float
+    high: float
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MinimizeConfig(_Section):
+    """Descend until max |m × h| / Ms is below `torque`; give up after `max_evaluations` field evaluations."""
+
+    torque: float = Minimize.torque
+    max_evaluations: int = Minimize.max_evaluations
+
+
+class StageConfig(_Section):
+    """One stage of a protocol."""
+
+    minimize: MinimizeConfig
+
+
+class ProtocolConfig(_Section):
+    """How a film gets its domains."""
+
+    initial: Initial
+    stages: list[StageConfig]
+
+    def protocol(self) -> Protocol:
+        """The protocol that every film of the campaign follows."""
+        return Protocol(self.initial, tuple(Minimize(**stage.minimize.model_dump()) for stage in self.stages))
+
+
+class CampaignConfig(_Section):
+    """The films: how many, their geometry, and constants that are one value each or {uniform: [low, high]}."""
+
+    films: PositiveInt
+    seed: int = Field(ge=0, lt=2**63)
+    cells: tuple[int, int]
+    cell_size: tuple[float, float, float]
+    Ms: float | Uniform
+    Ku1: float | Uniform
+    Aex: float | Uniform
+    dmi: Dmi = "none"
+    D: float | Uniform = 0.0
+    sigma: float | Uniform = 0.0
+    field: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    protocol: ProtocolConfig
+
+    @field_validator(*CONSTANTS, mode="before")
+    @classmethod
+    def _read_constant(cls, value: Any, info: ValidationInfo) -> float | Uniform:
+        name = str(info.field_name)
+        if not isinstance(value, dict):
+            return parse_quantity(value, CONSTANTS[name], name)
+        ends = value.get("uniform")
+        if list(value) != ["uniform"] or not isinstance(ends, list) or len(ends) != 2:
+            raise UserError(f"{name}: give one value or {{uniform: [low, high]}}, not {value}")
+        low, high = (parse_quantity(end, CONSTANTS[name], name) for end in ends)
+        if not low < high:
+            raise UserError(f"{name}: in uniform: [low, high], low must be below high, not {ends}")
+        return Uniform(low, high)
+
+    @field_validator(*VECTORS, mode="before")
+    @classmethod
+    def _read_vector(cls, values: Any, info: ValidationInfo) -> tuple[float, ...]:
+        name = str(info.field_name)
+        if not isinstance(values, (list, tuple)) or len(values) != 3:
+            raise UserError(f"{name}: give three quantities in brackets, not {values}")
+        return tuple(parse_quantity(value, VECTORS[name], name) for value in values)
+
+    @field_serializer(*CONSTANTS)
+    def _write_constant(self, value: float | Uniform, info: FieldSerializationInfo) -> Any:
+        dimension = CONSTANTS[info.field_name]
+        if isinstance(value, Uniform):
+            return {"uniform": [in_si(value.low, dimension), in_si(value.high, dimension)]}
+        return in_si(value, dimension)
+
+    @field_serializer(*VECTORS)
+    def _write_vector(self, values: tuple[float, ...], info: FieldSerializationInfo) -> list[str | float]:
+        return [in_si(value, VECTORS[info.field_name]) for value in values]
+
+    @model_validator(mode="after")
+    def _every_film_can_be(self) -> "CampaignConfig":
+        """Builds the films at both ends of all ranges: what they accept, every film between them accepts."""
+        sampling = self.sampling()
+        for end in (0, 1):
+            Film(**sampling.fixed, **dict[str, Any]({name: ends[end] for name, ends in sampling.ranges.items()}))
+        return self
+
+    def sampling(self) -> Sampling:
+        """What `films.sample` draws this campaign's films from."""
+        fixed: dict[str, Any] = {"cells": self.cells, "cell_size": self.cell_size, "dmi": self.dmi, "field": self.field}
+        constants = {name: getattr(self, name) for name in CONSTANTS}
+        ranges = {name: (value.low, value.high) for name, value in constants.items() if isinstance(value, Uniform)}
+        fixed |= {name: value for name, value in constants.items() if name not in ranges}
+        return Sampling(fixed | {"protocol": self.protocol.protocol()}, ranges, self.films, self.seed)
+
+
+class SimulateConfig(_Section):
+    """Where and how films are simulated. None of it changes a film."""
+
+    store: str | None = None  # folder or URI such as s3://bucket/prefix; default: store/ in the project's folder
+    backend: Literal["auto", "numpy", "cpu", "cupy"] = "auto"
+    actors: PositiveInt | None = None  # default: one for each core, or each GPU
+    block_films: PositiveInt = 4  # what the loss of an actor costs at most
+
+
+class FitConfig(_Section):
+    """What the estimators learn, from which scales, and how. One estimator is fitted for each of `train_scales`."""
+
+    targets: list[Parameter] = Field(default=["D"], min_length=1)
+    train_scales: list[str] = Field(min_length=1)  # sets such as "0.25+0.5+1.0", µm
+    epochs: PositiveInt
+    views_per_epoch: PositiveInt | None = None  # default: every view in its four orientations, once, as in the paper
+    symmetries: Literal["rotations", "all"] = "rotations"  # all: mirrored and inverted too, exact at zero field
+    batch: PositiveInt = 128
+    learning_rate: PositiveFloat
+    weight_decay: float = Field(default=0.0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    checkpoint_epochs: PositiveInt = 5
+    calibration_fraction: float = Field(default=0.15, ge=0.05, le=0.5)  # of the training films, kept for error bars
+
+    @field_validator("train_scales")
+    @classmethod
+    def _sets_can_be_read(cls, sets: list[str]) -> list[str]:
+        if len({parse_scales(text) for text in sets}) < len(sets):
+            raise UserError(f"train_scales: a set is there twice: {', '.join(sets)}")
+        return sets
+
+
+class StudyConfig(_Section):
+    """The scales at which every estimator is tested on films that it never saw, µm."""
+
+    test_scales: list[PositiveFloat] = Field(min_length=1)
+
+
+class Config(_Section):
+    """A project: what its folder `output` will hold, and everything that decides it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    output: Path
+    campaign: CampaignConfig
+    simulate: SimulateConfig = SimulateConfig()
+    fit: FitConfig
+    study: StudyConfig
+
+    @property
+    def store_uri(self) -> str:
+        """The store's folder or URI."""
+        return self.simulate.store or str(self.output / "store")
+
+    def to_yaml(self) -> str:
+        """The resolved config: every key, SI units. `load_config` reads the very same config back from it."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """The scales, µm and ascending, of a set such as "0.25+0.5+1.0". Raises UserError unless each is above 0."""
+    try:
+        scales = tuple(sorted({float(part) for part in text.split("+")}))
+    except ValueError:
+        scales = ()
+    if not scales or not all(0 < scale < float("inf") for scale in scales):
+        raise UserError(f'{text!r} is not a set of scales; write for example "0.25+0.5+1.0", in µm')
+    return scales
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The config in the YAML file `path`, after `overrides` such as "campaign.films=12".
+
+    Raises UserError, one line that names the file and the key, unless that is a complete and possible project.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot read this config: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: this is not a text file") from error
+    try:
+        return read_config(text, overrides)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def read_config(text: str, overrides: Sequence[str] = ()) -> Config:
+    """The config that YAML `text` describes, after `overrides`. Raises UserError."""
+    content = _parse_yaml(text)
+    if not isinstance(content, dict):
+        raise UserError("a config is a list of keys with values, such as name: quickstart")
+    for override in overrides:
+        _override(content, override)
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_first_problem(error)) from error
+
+
+def _parse_yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"this is not YAML{line}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise UserError("this is not YAML: it holds characters that no text has") from error
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    """Sets one value of `content`, which "key.key=value" names."""
+    path, equals, value = override.partition("=")
+    *parents, key = path.strip().split(".")
+    if not (equals and key):
+        raise UserError(f"--set {override}: write key=value, for example campaign.films=12")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise UserError(f"--set {override}: {parent} is a value, it has no keys of its own")
+    content[key] = _parse_yaml(value)
+
+
+def _first_problem(error: ValidationError) -> str:
+    """One line about one problem: a misspelt key if there is one, since a missing key may be its other half."""
+    problems = error.errors(include_url=False)
+    return _problem(next((p for p in problems if p["type"] == "extra_forbidden"), problems[0]))
+
+
+def _problem(problem: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{where} is missing"
+    if problem["type"] != "extra_forbidden":
+        return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
+    known = _keys_beside(problem["loc"])
+    nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
+    return f"unknown key {where}; " + (f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}")
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the section holding `location` knows."""
+    section: Any = Config
+    for part in location[:-1]:
+        if isinstance(part, str):
+            section = section.model_fields[part].annotation
+            section = next(iter(get_args(section)), section)  # list[StageConfig] -> StageConfig
+    return list(section.model_fields)

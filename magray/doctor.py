@@ -1,0 +1,111 @@
+"""What this machine has for magray, and what is missing for what. Secrets are never shown."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+PACKAGES = ("magray", "ray", "torch", "numpy", "scipy", "numba", "pyarrow", "s3fs")
+S3_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
+S3_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+ROOMY_GB = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report. "missing" limits what `detail` says, and nothing else."""
+
+    topic: str
+    state: Literal["found", "missing"]
+    detail: str
+
+
+def examine(folder: Path) -> list[Finding]:
+    """Everything the doctor looks at. `folder` is where results would go."""
+    return [*_machine(folder), *_versions(), *_gpu(), *_ray(), *_s3()]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide results; "" for one that is not installed."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _machine(folder: Path) -> Iterator[Finding]:
+    yield Finding("CPU", "found", f"{cores()} cores, {processor()}")
+    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(place).free / 1e9
+    if free < ROOMY_GB:
+        yield Finding("disk", "missing", f"{free:.1f} GB free at {place}; 10,000 films of 512 × 512 need about 3 GB")
+    else:
+        yield Finding("disk", "found", f"{free:.0f} GB free at {place}")
+
+
+def _versions() -> Iterator[Finding]:
+    found = versions()
+    yield Finding("versions", "found", ", ".join(f"{name} {version}" for name, version in found.items() if version))
+    for name in (name for name, version in found.items() if not version):
+        yield Finding(name, "missing", "not installed; pip install magray brings it")
+
+
+def _gpu() -> Iterator[Finding]:
+    if shutil.which("nvidia-smi") is None and not Path("/proc/driver/nvidia").exists():
+        yield Finding("GPU", "missing", "no NVIDIA driver: films run on the CPU, thousands of them take days")
+        return
+    yield Finding("GPU", "found", "an NVIDIA driver is installed")
+    try:
+        import cupy
+
+        names = [
+            cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(cupy.cuda.runtime.getDeviceCount())
+        ]
+        yield Finding("CuPy", "found", f"{cupy.__version__} with {', '.join(names)}")
+    except ImportError:
+        yield Finding("CuPy", "missing", "backend cupy needs it: pip install 'magray[cuda12]' or 'magray[cuda13]'")
+    except RuntimeError as error:
+        yield Finding("CuPy", "missing", f"installed, but it finds no GPU: {error}")
+
+
+def _ray() -> Iterator[Finding]:
+    address = os.environ.get("RAY_ADDRESS")
+    yield Finding("Ray", "found", f"cluster at {address}" if address else "a local cluster is started when needed")
+
+
+def _s3() -> Iterator[Finding]:
+    settings = [f"{name} {_without_password(os.environ[name])}" for name in S3_SETTINGS if os.environ.get(name)]
+    secrets = [f"{name} (hidden)" for name in S3_SECRETS if os.environ.get(name)]
+    if os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or Path("~/.aws/credentials").expanduser().exists():
+        secrets.append("a credentials file")
+    if settings or secrets:
+        yield Finding("S3", "found", ", ".join(settings + secrets))
+    else:
+        yield Finding("S3", "missing", "no AWS_ settings: stores at s3:// work only through an instance role")
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}").geturl() if "@" in parts.netloc else url

@@ -1,0 +1,19 @@
+"""From a film's picture to views of it, and from picture files to arrays. The same code on NumPy and torch."""
+
+from magray.imaging.pictures import check_picture, grey_range, read_picture, write_picture
+from magray.imaging.views import VIEW_SIZE, area_average, cells_of, cut, rotate, scale_of, tiles, views
+
+__all__ = [
+    "VIEW_SIZE",
+    "area_average",
+    "cells_of",
+    "check_picture",
+    "cut",
+    "grey_range",
+    "read_picture",
+    "rotate",
+    "scale_of",
+    "tiles",
+    "views",
+    "write_picture",
+]

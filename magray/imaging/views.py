@@ -1,0 +1,116 @@
+"""Views: what a microscope would show of a film. Square cuts, averaged over areas to 128 × 128, in quarter turns.
+
+Every function takes a NumPy array or a torch tensor (on any device) and returns the same kind.
+
+A scale of "1.0 µm" is 256 cells of 4 nm, as in the paper: its micrometre is 1024 nm, and so is ours wherever a scale
+is named.
+"""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magray.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+Pictures = TypeVar("Pictures", "NDArray[Any]", "torch.Tensor")
+"""Pictures (…, h, w): row, then column."""
+Origin = int | NDArray[np.int64]
+"""A row or a column: one for all pictures, or one for each."""
+
+VIEW_SIZE = 128
+NM_PER_SCALE_UM = 1024.0
+SIDE_TOLERANCE = 0.005  # of a scale's side, for scales that are not a whole number of cells
+
+
+def cells_of(scale_um: float, pixel_nm: float) -> int:
+    """The side of a view at `scale_um` in cells of `pixel_nm`.
+
+    Raises UserError where no whole number of cells is within 0.5 % of it.
+    """
+    if not (scale_um > 0 and pixel_nm > 0):
+        raise UserError(f"a scale and a pixel are lengths above 0, not {scale_um:g} µm and {pixel_nm:g} nm")
+    side = scale_um * NM_PER_SCALE_UM / pixel_nm
+    cells = round(side)
+    if abs(cells - side) > SIDE_TOLERANCE * side:
+        raise UserError(f"scale {scale_um:g} µm is {side:.4g} pixels of {pixel_nm:g} nm; choose one of whole pixels")
+    return cells
+
+
+def scale_of(cells: int, pixel_nm: float) -> float:
+    """The scale, µm, of a square of `cells` pixels of `pixel_nm`: the inverse of `cells_of`."""
+    return cells * pixel_nm / NM_PER_SCALE_UM
+
+
+def cut(images: Pictures, side: int, row: Origin, col: Origin) -> Pictures:
+    """Squares (n, side, side) of periodic films (n, h, w) from `row`, `col` on, which wrap around the edges.
+
+    Raises UserError where the square is larger than the film.
+    """
+    n, height, width = images.shape
+    _check_fits(side, height, width)
+    rows = (np.broadcast_to(row, n)[:, None] + np.arange(side)) % height
+    cols = (np.broadcast_to(col, n)[:, None] + np.arange(side)) % width
+    squares: Pictures = images[np.arange(n)[:, None, None], rows[:, :, None], cols[:, None, :]]
+    return squares
+
+
+def tiles(images: Pictures, side: int) -> Pictures:
+    """All squares (n, k, side, side) that tile films (n, h, w) from the first corner on, row by row.
+
+    Raises UserError where the square is larger than the film.
+    """
+    n, height, width = images.shape
+    _check_fits(side, height, width)
+    down, across = height // side, width // side
+    whole = images[:, : down * side, : across * side].reshape(n, down, side, across, side)
+    return whole.swapaxes(2, 3).reshape(n, down * across, side, side)
+
+
+def rotate(images: Pictures, quarter_turns: int) -> Pictures:
+    """`images` (…, h, w) turned by 90° counter-clockwise `quarter_turns` times."""
+    if isinstance(images, np.ndarray):
+        return np.rot90(images, quarter_turns, (-2, -1))
+    return images.rot90(quarter_turns, (-2, -1))
+
+
+def area_average(images: Pictures, size: int = VIEW_SIZE) -> Pictures:
+    """Float32 means (…, size, size) over the areas of `images` (…, h, w) that the new pixels cover, for any ratio.
+
+    A new pixel that covers part of an old one takes that part of it; a finer picture repeats the pixels it lies in.
+    """
+    rows, cols = (_overlap(n, size) for n in images.shape[-2:])
+    if isinstance(images, np.ndarray):
+        return rows @ images.astype(np.float32) @ cols.T
+    import torch
+
+    down, across = (torch.as_tensor(weights, device=images.device) for weights in (rows, cols))
+    return down @ images.float() @ across.T
+
+
+def views(images: Pictures, scale_um: float, pixel_nm: float) -> Pictures:
+    """Float32 views (n, k, 128, 128) at `scale_um` that tile films (n, h, w) of `pixel_nm`, in the images' grey values.
+
+    Raises UserError for a scale that is no whole number of pixels or larger than the film.
+    """
+    return area_average(tiles(images, cells_of(scale_um, pixel_nm)))
+
+
+@lru_cache(maxsize=32)
+def _overlap(n: int, size: int) -> NDArray[np.float32]:
+    """(size, n): the share of each of `n` old pixels in each of `size` new ones. Rows sum to 1."""
+    edges = np.arange(size + 1) * (n / size)
+    lower, upper = edges[:-1, None], edges[1:, None]
+    old = np.arange(n)
+    shared = np.minimum(upper, old + 1) - np.maximum(lower, old)
+    shares: NDArray[np.float64] = np.clip(shared, 0, None) * (size / n)
+    return shares.astype(np.float32)
+
+
+def _check_fits(side: int, height: int, width: int) -> None:
+    if not 0 < side <= min(height, width):
+        raise UserError(f"a view of {side} × {side} cells does not fit into a film of {width} × {height} cells")

@@ -1,0 +1,260 @@
+"""The estimator: a trained network with all that makes its numbers an answer, in one folder.
+
+network.safetensors    the weights
+estimator.json         targets with unit, mean and spread; scales and ranges trained on; calibration; provenance
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import nn
+
+from magray.errors import UserError
+from magray.imaging import VIEW_SIZE, area_average, check_picture, grey_range, scale_of, tiles
+from magray.learning.batches import QUARTER_TURNS, normalised
+from magray.learning.network import forward, paper_cnn
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
+SAME_SCALE = 0.03  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
+CHUNK = 256  # views through the network at once
+PRACTICAL = {"A/m": (1e-3, "kA/m"), "J/m3": (1e-6, "MJ/m³"), "J/m": (1e12, "pJ/m"), "J/m2": (1e3, "mJ/m²")}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One parameter that the network estimates. SI: it learned from values in low…high, as (value − mean) / spread."""
+
+    name: str
+    unit: str
+    mean: float
+    spread: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the errors were on films that the fit never saw: at each of `scales_um` (ascending), by target.
+
+    errors: target name -> 68 % of the views had an error of at most this, SI, for each scale. films: how many.
+    """
+
+    scales_um: tuple[float, ...]
+    errors: Mapping[str, tuple[float, ...]]
+    films: int
+
+    def error(self, target: str, scale_um: float | None) -> float:
+        """The error bar at `scale_um`, between its neighbours; the largest for a scale that is unknown or beyond."""
+        errors = self.errors[target]
+        if scale_um is None or not self.covers(scale_um):
+            return max(errors)
+        return float(np.interp(scale_um, self.scales_um, errors))
+
+    def covers(self, scale_um: float) -> bool:
+        """Whether `scale_um` lies among the calibrated scales."""
+        return self.scales_um[0] * (1 - SAME_SCALE) <= scale_um <= self.scales_um[-1] * (1 + SAME_SCALE)
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of an estimator but its weights. provenance: where it comes from; read by people, not by the code."""
+
+    targets: tuple[Target, ...]
+    train_scales_um: tuple[float, ...]
+    training_films: int
+    calibration: Calibration
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an estimator says of a picture: SI values with 68 % error bars and SI units, by parameter; and warnings.
+
+    With one parameter, `value`, `error` and `unit` are its own. `str` of an answer is for people, in practical units.
+    """
+
+    values: Mapping[str, float]
+    errors: Mapping[str, float]
+    units: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+    @property
+    def value(self) -> float:
+        """The value of the only parameter, SI. Raises UserError if there are several."""
+        return self.values[self._only()]
+
+    @property
+    def error(self) -> float:
+        """The error bar of the only parameter, SI. Raises UserError if there are several."""
+        return self.errors[self._only()]
+
+    @property
+    def unit(self) -> str:
+        """The SI unit of the only parameter. Raises UserError if there are several."""
+        return self.units[self._only()]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{name} = {_practical(value, self.errors[name], self.units[name])}" for name, value in self.values.items()
+        )
+
+    def _only(self) -> str:
+        if len(self.values) > 1:
+            raise UserError(f"this answer holds {', '.join(self.values)}; read .values and .errors by name")
+        return next(iter(self.values))
+
+
+class Estimator:
+    """Answers with a film's parameters for a picture of its domains."""
+
+    def __init__(self, network: nn.Module, description: Description) -> None:
+        self.network = network.eval()
+        self.description = description
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "Estimator":
+        """The estimator that `save` wrote to `folder`. Raises UserError where there is none, or a newer one."""
+        folder = Path(folder)
+        description = _read_description(folder)
+        network = paper_cnn(len(description.targets))
+        try:
+            network.load_state_dict(safetensors.torch.load_file(_existing(folder, WEIGHTS)))
+        except (SafetensorError, RuntimeError) as error:
+            raise UserError(f"{folder / WEIGHTS} does not hold this estimator's weights; fit it again") from error
+        return cls(network.to(device), description)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the estimator to `folder`: the weights first, so that a description says that all is there."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        safetensors.torch.save_file(weights, folder / WEIGHTS)
+        text = json.dumps({"format": FORMAT, **asdict(self.description)}, indent=2, ensure_ascii=False)
+        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+
+    def predict(self, picture: NDArray[Any], scale_um: float | None = None, pixel_nm: float | None = None) -> Answer:
+        """The answer for a `picture` (h, w) in grey values of any kind: bright domains point up, dark ones down.
+
+        Its scale is `scale_um`, the length of its shorter side, or follows from the size of a pixel, `pixel_nm`. A
+        picture that is not square answers with the mean over the squares in it.
+        Raises UserError for a picture without contrast, with values that are not finite, or below 128 × 128 pixels.
+        """
+        side = self._check(picture)
+        if scale_um is not None and pixel_nm is not None:
+            raise UserError("give the scale or the size of a pixel, not both")
+        if pixel_nm is not None:
+            scale_um = scale_of(side, pixel_nm)
+        if scale_um is not None and not (math.isfinite(scale_um) and scale_um > 0):
+            raise UserError(f"a scale is a length above 0 µm, not {scale_um:g}")
+        low, high = grey_range(picture)
+        full = np.clip((picture.astype(np.float64) - low) * (255 / (high - low)), 0, 255)
+        squares = area_average(tiles(full.astype(np.float32)[None], side))[0]
+        return self._answer(self.predict_views(squares).mean(axis=0), scale_um)
+
+    def predict_views(self, views: NDArray[Any]) -> NDArray[np.float64]:
+        """Values (n, targets), SI, for `views` (n, 128, 128), grey values 0…255: the mean over their quarter turns."""
+        device = next(self.network.parameters()).device
+        standardised = []
+        with torch.inference_mode():
+            for start in range(0, len(views), CHUNK):
+                pictures = normalised(torch.as_tensor(views[start : start + CHUNK], device=device).float())
+                turned = [forward(self.network, pictures.rot90(turns, (1, 2))) for turns in range(QUARTER_TURNS)]
+                standardised.append(torch.stack(turned).mean(dim=0).cpu().numpy())
+        means, spreads = (np.array([getattr(t, name) for t in self.targets]) for name in ("mean", "spread"))
+        values: NDArray[np.float64] = np.concatenate(standardised) * spreads + means
+        return values
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """What the network estimates, in the order of its outputs."""
+        return self.description.targets
+
+    def _check(self, picture: NDArray[Any]) -> int:
+        """The shorter side of a picture that the network can take."""
+        check_picture(picture)
+        side = int(min(picture.shape))
+        if side < VIEW_SIZE:
+            raise UserError(
+                f"picture: {picture.shape[1]} × {picture.shape[0]} pixels are fewer than the network's "
+                f"{VIEW_SIZE} × {VIEW_SIZE}; take it with more pixels"
+            )
+        return side
+
+    def _answer(self, values: NDArray[np.float64], scale_um: float | None) -> Answer:
+        named = {target.name: float(value) for target, value in zip(self.targets, values, strict=True)}
+        calibration = self.description.calibration
+        return Answer(
+            values=named,
+            errors={name: calibration.error(name, scale_um) for name in named},
+            units={target.name: target.unit for target in self.targets},
+            warnings=(*self._scale_warnings(scale_um), *self._range_warnings(named)),
+        )
+
+    def _scale_warnings(self, scale_um: float | None) -> list[str]:
+        trained = self.description.train_scales_um
+        named = "trained on " + ", ".join(f"{scale:g}" for scale in trained) + " µm"
+        if scale_um is None:
+            return [f"the picture's scale is unknown: the error bar is the largest of all scales ({named})"]
+        if not self.description.calibration.covers(scale_um):
+            return [f"scale {scale_um:.3g} µm is beyond all that was tested; do not trust this value ({named})"]
+        if any(abs(scale_um / scale - 1) <= SAME_SCALE for scale in trained):
+            return []
+        where = "between those" if trained[0] < scale_um < trained[-1] else "outside those"
+        return [f"scale {scale_um:.3g} µm is {where} {named}; the error bar takes this into account"]
+
+    def _range_warnings(self, values: Mapping[str, float]) -> list[str]:
+        return [
+            f"{target.name} lies outside the {_practical(target.low, None, target.unit)} to "
+            f"{_practical(target.high, None, target.unit)} of the training films"
+            for target in self.targets
+            if not target.low <= values[target.name] <= target.high
+        ]
+
+
+def _practical(value: float, error: float | None, unit: str) -> str:
+    """A value for people: "0.52 ± 0.04 mJ/m²"."""
+    factor, practical = PRACTICAL.get(unit, (1.0, unit.replace("1", "")))
+    bar = "" if error is None else f" ± {error * factor:.2g}"
+    return f"{value * factor:.3g}{bar} {practical}".rstrip()
+
+
+def _existing(folder: Path, name: str) -> Path:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such estimator folder; make one with magray fit")
+    if not (folder / name).is_file():
+        raise UserError(f"{folder}: {name} is missing, so this is no complete estimator; fit it again")
+    return folder / name
+
+
+def _read_description(folder: Path) -> Description:
+    path = _existing(folder, DESCRIPTION)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        version = int(data["format"])
+        if version > FORMAT:
+            raise UserError(f"{path}: format {version} is newer than this magray reads ({FORMAT}); update magray")
+        calibration = data["calibration"]
+        return Description(
+            targets=tuple(Target(**target) for target in data["targets"]),
+            train_scales_um=tuple(data["train_scales_um"]),
+            training_films=data["training_films"],
+            calibration=Calibration(
+                tuple(calibration["scales_um"]),
+                {name: tuple(errors) for name, errors in calibration["errors"].items()},
+                calibration["films"],
+            ),
+            provenance=data["provenance"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} does not describe an estimator") from error

@@ -1,0 +1,293 @@
+"""A project's folder: the stages that turn a config into results. Each can be run alone, and each is done once.
+
+    plan.parquet  store/  estimator/  study.parquet  predictions.parquet  report/  summary.json
+
+summary.json keeps, for every stage, a fingerprint of what it is made from. A stage whose fingerprint is still the same
+and whose files are there is not run again.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from magray.config import Config, parse_scales
+from magray.doctor import cores, processor, versions
+from magray.errors import UserError
+from magray.films import plan_table, sample
+from magray.imaging import cells_of, cut, read_picture, write_picture
+from magray.store import Store, open_store
+from magray.whole import whole_file
+
+if TYPE_CHECKING:
+    from magray.learning.estimator import Answer
+
+CONFIG_KEY = b"magray.config"  # in the metadata of plan.parquet: the resolved config
+PICTURE = "held_out_film.png"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage has to say. `fresh`: something was done, in `seconds`; otherwise it had been done before."""
+
+    text: str
+    fresh: bool
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folder of one config, and the stages that fill it."""
+
+    config: Config
+
+    @property
+    def folder(self) -> Path:
+        """Where everything goes, but for a store that the config puts elsewhere."""
+        return self.config.output
+
+    def estimator_folder(self, train_set: str) -> Path:
+        """The first training set has estimator/ itself, every further one a folder of its name in there."""
+        top = self.folder / "estimator"
+        return top if train_set == self.config.fit.train_scales[0] else top / train_set
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The content of summary.json; its skeleton if there is none yet."""
+        path = self.folder / "summary.json"
+        if path.exists():
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        return {"name": self.config.name, "seconds": {}, "made_from": {}}
+
+    def plan(self) -> Outcome:
+        """Writes plan.parquet. Raises UserError if the folder holds the plan of other films."""
+        self._check_scales()
+        config = self.config
+        films = sample(config.campaign.sampling())
+        table = plan_table(films, config.name).replace_schema_metadata({CONFIG_KEY: config.to_yaml()})
+        path = self.folder / "plan.parquet"
+        if path.exists() and not _ids(pq.read_table(path)) <= _ids(table):
+            raise UserError(f"{path} plans other films; choose another output, or remove the folder {self.folder}")
+        fresh, seconds = self._run("plan", config.to_yaml(), [path], lambda: _write_table(table, path))
+        tests = sum(film.split == "test" for film in films)
+        warnings = {warning.partition(":")[2].strip() for film in films for warning in film.warnings}
+        beyond = sum(bool(film.warnings) for film in films)
+        return Outcome(
+            f"{len(films)} films planned, {len(films) - tests} to learn from and {tests} to test on",
+            fresh,
+            seconds,
+            tuple(f"{beyond} films have a D beyond the critical value: {warning}" for warning in warnings),
+        )
+
+    def simulate(self) -> Outcome:
+        """Simulates the films of the plan that the store does not hold yet."""
+        from magray.campaign import run_campaign
+
+        self.plan()
+        config, plan = self.config, pq.read_table(self.folder / "plan.parquet")
+        start, spent = time.monotonic(), float(self.summary["seconds"].get("simulate", 0.0))
+        try:
+            done = run_campaign(
+                plan,
+                config.store_uri,
+                campaign=config.name,
+                backend=config.simulate.backend,
+                actors=config.simulate.actors,
+                block_films=config.simulate.block_films,
+            )
+        except KeyboardInterrupt:
+            self._write_seconds("simulate", spent + time.monotonic() - start)
+            raise
+        spent += done.seconds if done.simulated else 0.0
+        counts = {"films": done.films, "failed": done.failed, "not_converged": done.not_converged}
+        self._write(counts | {"evaluations": done.evaluations})
+        self._write_seconds("simulate", spent)
+        text = f"{done.films} films in {done.evaluations:,} field evaluations"
+        text += f", {done.not_converged} not converged" if done.not_converged else ""
+        text += f", {done.failed} failed" if done.failed else ""
+        return Outcome(text, done.simulated > 0, spent)
+
+    def fit(self) -> list[Outcome]:
+        """Fits one estimator for each of the config's training sets."""
+        films = self._learnable()
+        outcomes = [self._fit(train_set, films) for train_set in self.config.fit.train_scales]
+        shutil.rmtree(self.folder / ".work", ignore_errors=True)
+        return outcomes
+
+    def _fit(self, train_set: str, films: list[str]) -> Outcome:
+        def work() -> None:
+            from magray.learning.fit import fit
+
+            fit(self.config.store_uri, self.config.fit, parse_scales(train_set), folder, self.folder / ".work")
+
+        folder, recipe = self.estimator_folder(train_set), self.config.fit.model_dump_json(exclude={"train_scales"})
+        files = [folder / "network.safetensors", folder / "estimator.json"]
+        fresh, seconds = self._run(f"fit {train_set}", [recipe, train_set, films], files, work)
+        return Outcome(f"estimator of {train_set} µm in {folder}", fresh, seconds)
+
+    def study(self) -> Outcome:
+        """Tests every estimator at every test scale: predictions.parquet and study.parquet."""
+
+        def work() -> None:
+            from magray.tolerance.study import run_study
+
+            predictions, study = run_study(self.config.store_uri, estimators, scales)
+            _write_table(predictions, files[0])
+            _write_table(study, files[1])
+
+        scales = tuple(self.config.study.test_scales)
+        estimators = {name: self.estimator_folder(name) for name in self.config.fit.train_scales}
+        files = [self.folder / "predictions.parquet", self.folder / "study.parquet"]
+        inputs = [self._fits(), scales, self._learnable()]
+        fresh, seconds = self._run("study", inputs, files, work)
+        table = pq.read_table(files[1])
+        self._write({"scores": _scores(table)})
+        trained = table.filter(table["trained"])
+        worst = pc.min(trained["r2"]).as_py() if trained.num_rows else float("nan")
+        return Outcome(f"{table.num_rows} rows of R², MAE and bias; R² ≥ {worst:.2f} at trained scales", fresh, seconds)
+
+    def estimate_held_out(self) -> Outcome:
+        """Saves the picture of one film that no estimator has seen, and estimates its constants from that file."""
+
+        def work() -> None:
+            _write_view(open_store(self.config.store_uri), film["film_id"], scale_um, picture)
+            answer = estimate_picture(picture, folder, scale_um=scale_um)
+            constants = {
+                name: {"value": value, "error": answer.errors[name], "true": film[name], "unit": answer.units[name]}
+                for name, value in answer.values.items()
+            }
+            told = {"picture": picture.name, "film_id": film["film_id"], "scale_um": scale_um, "text": str(answer)}
+            self._write({"answer": told | {"warnings": answer.warnings, "constants": constants}})
+
+        train_set = self.config.fit.train_scales[0]
+        folder, scale_um = self.estimator_folder(train_set), max(parse_scales(train_set))
+        picture, film = self.folder / "report" / PICTURE, self._held_out_film()
+        fresh, seconds = self._run("estimate", [self._fits(), film], [picture], work)
+        told = self.summary["answer"]
+        return Outcome(told["text"], fresh, seconds, tuple(told["warnings"]))
+
+    def report(self) -> Outcome:
+        """Draws report/index.html and the same figures as PNG."""
+
+        def work() -> None:
+            from magray.report import write_report
+
+            write_report(self.folder, open_store(self.config.store_uri), self.config, self.summary)
+
+        if not (self.folder / "study.parquet").exists():
+            raise UserError(f"{self.folder} holds no study to report on; run magray study first")
+        page, made_from = self.folder / "report" / "index.html", self.summary["made_from"]
+        inputs = [made_from.get("study"), made_from.get("estimate"), self.config.to_yaml(), versions()]
+        fresh, seconds = self._run("report", inputs, [page], work)
+        return Outcome(str(page), fresh, seconds)
+
+    def _run(self, stage: str, inputs: Any, files: Sequence[Path], work: Callable[[], None]) -> tuple[bool, float]:
+        """Does `work`, which makes `files` from `inputs`, unless it is done. Returns whether it did, and the seconds.
+
+        Files made from other inputs go first, so that a stage cut short never leaves old beside new. Work that goes on
+        where it was cut short adds to its seconds.
+        """
+        summary, fingerprint = self.summary, _fingerprint(inputs)
+        same = summary["made_from"].get(stage) == fingerprint
+        spent = float(summary["seconds"].get(stage, 0.0)) if same else 0.0
+        if same and all(file.exists() for file in files):
+            return False, spent
+        if not same:
+            for file in files:
+                file.unlink(missing_ok=True)
+        self._write({"made_from": summary["made_from"] | {stage: fingerprint}})
+        start = time.monotonic()
+        try:
+            work()
+        finally:
+            spent += time.monotonic() - start
+            self._write_seconds(stage, spent)
+        return True, spent
+
+    def _write_seconds(self, stage: str, seconds: float) -> None:
+        self._write({"seconds": self.summary["seconds"] | {stage: round(seconds, 2)}})
+
+    def _write(self, news: dict[str, Any]) -> None:
+        """Updates summary.json. The file is replaced as a whole."""
+        facts: dict[str, Any] = {"config": self.config.model_dump(mode="json"), "versions": versions()}
+        facts |= {"machine": f"{cores()} cores, {processor()}"}
+        text = json.dumps(self.summary | facts | news, indent=2, ensure_ascii=False)
+        with whole_file(self.folder / "summary.json") as unfinished:
+            unfinished.write_text(text + "\n", encoding="utf-8")
+
+    def _check_scales(self) -> None:
+        """Raises UserError unless every scale is a whole number of cells that fits into a film."""
+        campaign = self.config.campaign
+        scales = [scale for text in self.config.fit.train_scales for scale in parse_scales(text)]
+        for scale in sorted({*scales, *self.config.study.test_scales}):
+            side = cells_of(scale, campaign.cell_size[0] * 1e9)
+            if side > min(campaign.cells):
+                raise UserError(f"scale {scale:g} µm is {side} cells, and the films have {min(campaign.cells)}")
+
+    def _learnable(self) -> list[str]:
+        """Ids of the committed films that converged, sorted: those that are learned from and tested on."""
+        rows = open_store(self.config.store_uri).table(["film_id"], pc.field("status") == "converged")
+        return sorted(rows["film_id"].to_pylist())
+
+    def _fits(self) -> list[str | None]:
+        made_from = self.summary["made_from"]
+        return [made_from.get(f"fit {train_set}") for train_set in self.config.fit.train_scales]
+
+    def _held_out_film(self) -> dict[str, Any]:
+        """The test film with the smallest id: any film would do, as long as nobody chose it for its answer."""
+        wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
+        rows = open_store(self.config.store_uri).table(["film_id", *self.config.fit.targets], wanted).sort_by("film_id")
+        if not rows.num_rows:
+            raise UserError("none of the films is one to test on; plan more films (campaign.films)")
+        film: dict[str, Any] = rows.slice(0, 1).to_pylist()[0]
+        return film
+
+
+def estimate_picture(
+    picture: str | Path, estimator: str | Path, scale_um: float | None = None, pixel_nm: float | None = None
+) -> "Answer":
+    """The answer of the estimator in a folder for a picture in a file, at a scale or with a size of a pixel."""
+    from magray.learning.estimator import Estimator
+
+    return Estimator.load(estimator).predict(read_picture(picture), scale_um=scale_um, pixel_nm=pixel_nm)
+
+
+def _write_view(store: Store, film_id: str, scale_um: float, path: Path) -> None:
+    """Saves the corner of a film that a microscope would show at `scale_um`."""
+    row = store.table(["pixel_nm"], pc.field("film_id") == film_id)
+    side = cells_of(scale_um, row["pixel_nm"][0].as_py())
+    path.parent.mkdir(exist_ok=True)
+    write_picture(path, cut(store.images([film_id]), side, 0, 0)[0])
+
+
+def _scores(study: pa.Table) -> dict[str, Any]:
+    """parameter -> train set -> test scale -> {r2, mae, bias, n, trained}."""
+    scores: dict[str, Any] = {}
+    for row in study.to_pylist():
+        numbers = {name: row[name] if math.isfinite(row[name]) else None for name in ("r2", "mae", "bias")}
+        sets = scores.setdefault(row["parameter"], {}).setdefault(row["train_set"], {})
+        sets[f"{row['test_scale']:g}"] = numbers | {"n": row["n"], "trained": row["trained"]}
+    return scores
+
+
+def _fingerprint(inputs: Any) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _ids(films: pa.Table) -> set[str]:
+    return set(films["film_id"].to_pylist())
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    with whole_file(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")

@@ -1,0 +1,95 @@
+"""The whole main job: from nothing to the value for a picture. Every stage is done once, however often it is called."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from magray.config import Config
+from magray.project import Outcome, Project
+from magray.report.page import quantity
+
+
+def run(config: Config, console: Console) -> None:
+    """Fills the folder `config.output`, telling the console what was done and in how many seconds."""
+    project = Project(config)
+    stages: list[tuple[str, Callable[[], Outcome | list[Outcome]]]] = [
+        ("plan", project.plan),
+        ("simulate", project.simulate),
+        ("fit", project.fit),
+        ("study", project.study),
+        ("estimate", project.estimate_held_out),
+        ("report", project.report),
+    ]
+    for number, (name, stage) in enumerate(stages, 1):
+        console.rule(f"{number}/{len(stages)} {name}", align="left", style="dim")
+        outcomes = stage()
+        for outcome in outcomes if isinstance(outcomes, list) else [outcomes]:
+            tell(outcome, console)
+    console.print(*tolerance_tables(project.folder / "study.parquet"))
+    _tell_answer(project, console)
+
+
+def tell(outcome: Outcome, console: Console) -> None:
+    """Prints what a stage did, when, and its warnings."""
+    when = f"in {outcome.seconds:.1f} s" if outcome.fresh else "done before"
+    console.print(f"{outcome.text} [dim]({when})[/dim]", highlight=False, soft_wrap=True)
+    for warning in outcome.warnings:
+        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
+
+
+def tolerance_tables(study: Path) -> list[Table]:
+    """The study for the terminal, one table a parameter; untrained scales in yellow."""
+    tables: dict[str, Table] = {}
+    before = ""
+    for row in pq.read_table(study).to_pylist():
+        shown = quantity(row["parameter"])
+        table = tables.setdefault(shown.name, _empty_table(shown.label))
+        table.add_row(
+            row["train_set"] if row["train_set"] != before or not table.row_count else "",
+            f"{row['test_scale']:g}",
+            "trained" if row["trained"] else "untrained",
+            f"{row['r2']:.3f}",
+            f"{row['mae'] * shown.factor:.3g}",
+            f"{row['bias'] * shown.factor:+.2g}",
+            str(row["n"]),
+            style=None if row["trained"] else "yellow",
+        )
+        before = row["train_set"]
+    return list(tables.values())
+
+
+def _empty_table(label: str) -> Table:
+    table = Table(title=f"Errors of {label} on films never seen", title_justify="left", pad_edge=False)
+    table.box = box.SIMPLE_HEAD
+    table.add_column("trained at, µm", no_wrap=True)
+    table.add_column("tested at", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for heading in ("R²", "MAE", "bias", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _tell_answer(project: Project, console: Console) -> None:
+    answer: dict[str, Any] = project.summary["answer"]
+    folder = project.folder
+    command = f"magray estimate {folder / 'report' / answer['picture']} --estimator {folder / 'estimator'}"
+    console.print(
+        f"\nA film that no estimator has seen:\n$ {command} --scale-um {answer['scale_um']:g}", soft_wrap=True
+    )
+    console.print(f"[bold]{answer['text']}[/bold]  (true: {true_values(answer)})", highlight=False)
+    seconds = sum(project.summary["seconds"].values())
+    console.print(f"\n{seconds / 60:.1f} minutes in all. Open {folder / 'report' / 'index.html'}", soft_wrap=True)
+
+
+def true_values(answer: dict[str, Any]) -> str:
+    """What the film of the answer was made with, in practical units."""
+    words = []
+    for name, constant in answer["constants"].items():
+        shown = quantity(name)
+        words.append(f"{constant['true'] * shown.factor:.3g} {shown.unit}".rstrip())
+    return ", ".join(words)

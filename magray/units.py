@@ -1,0 +1,65 @@
+"""Quantities as people write them ("1500 kA/m") and SI numbers as the code uses them. A unit is never guessed."""
+
+import math
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+from magray.errors import UserError
+from magray.films.film import MU0
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """The units accepted for one kind of quantity. `si` is the first of them; `example` is shown in errors."""
+
+    si: str
+    factors: dict[str, Decimal]
+    example: str
+
+
+def _dimension(example: str, **factors: str) -> Dimension:
+    units = {name.replace("_per_", "/"): Decimal(factor) for name, factor in factors.items()}
+    return Dimension(next(iter(units)), units, example)
+
+
+DIMENSIONS = {
+    "length": _dimension("4 nm", m="1", um="1e-6", nm="1e-9"),
+    "magnetisation": _dimension("1500 kA/m", A_per_m="1", kA_per_m="1e3", MA_per_m="1e6"),
+    "anisotropy": _dimension("1.6 MJ/m3", J_per_m3="1", kJ_per_m3="1e3", MJ_per_m3="1e6"),
+    "exchange": _dimension("31 pJ/m", J_per_m="1", pJ_per_m="1e-12"),
+    "dmi": _dimension("0.5 mJ/m2", J_per_m2="1", mJ_per_m2="1e-3"),
+    "field": _dimension("100 mT", A_per_m="1", kA_per_m="1e3", MA_per_m="1e6", T="1", mT="1e-3"),
+    "ratio": Dimension("", {"": Decimal(1)}, "0.1"),
+}
+_TESLA = ("T", "mT")  # µ0 H, so divided by µ0 to give A/m
+_WRITTEN = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S*)\s*")
+_SPELLINGS = str.maketrans({"²": "2", "³": "3", "µ": "u", "μ": "u"})
+
+
+def parse_quantity(text: str | float, dimension: str, name: str) -> float:
+    """The SI value of `text`, a quantity of `dimension` (a key of DIMENSIONS). `name` says whose value it is.
+
+    The product of number and prefix is rounded once: "31 pJ/m" is the float 31e-12 exactly, so that a film has the
+    same id whether YAML or Python made it. Raises UserError unless there is a finite number with a unit that fits.
+    """
+    kind = DIMENSIONS[dimension]
+    written = _WRITTEN.fullmatch(str(text))
+    if isinstance(text, bool) or written is None:
+        raise UserError(f"{name}: {text!r} is not a quantity; write for example {kind.example}")
+    number, unit = written[1], written[2].translate(_SPELLINGS).replace("^", "")
+    if not unit and kind.si:
+        raise UserError(f"{name}: {text} has no unit; write for example {kind.example}")
+    if unit not in kind.factors:
+        accepted = ", ".join(kind.factors) if kind.si else "none, it is a plain number"
+        raise UserError(f"{name}: unit {written[2]} does not fit; accepted: {accepted}")
+    value = float(Decimal(number) * kind.factors[unit])
+    if not math.isfinite(value):
+        raise UserError(f"{name}: {text} is too large")
+    return value / MU0 if unit in _TESLA else value
+
+
+def in_si(value: float, dimension: str) -> str | float:
+    """`value` with its SI unit, such that `parse_quantity` gives exactly `value` back."""
+    unit = DIMENSIONS[dimension].si
+    return f"{value!r} {unit}" if unit else value

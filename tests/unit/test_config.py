@@ -1,0 +1,119 @@
+"""A config is complete and possible, or one line says why not."""
+
+from pathlib import Path
+
+import pytest
+
+from magray.config import load_config, parse_scales, read_config
+from magray.errors import UserError
+from magray.films import Film, Minimize, Protocol, sample
+
+QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+
+
+def test_the_quickstart_is_the_co_like_campaign_of_the_paper() -> None:
+    film = sample(load_config(QUICKSTART).campaign.sampling())[0]
+    assert (film.Ms, film.Ku1, film.Aex) == (1.5e6, 1.6e6, 31e-12)
+    assert film.cell_size == (4e-9, 4e-9, 4e-9)
+    assert film.dmi == "bulk"
+    assert film.protocol == Protocol("random", (Minimize(1e-4, 20_000),))
+
+
+def test_a_film_has_the_same_id_whether_yaml_or_python_made_it() -> None:
+    config = load_config(QUICKSTART, ["campaign.D=0.3 mJ/m2", "campaign.sigma=0.1"])
+    made = sample(config.campaign.sampling())[0]
+    film = Film((256, 256), (4e-9, 4e-9, 4e-9), 1.5e6, 1.6e6, 31e-12, 0.3e-3, "bulk", 0.1, seed=made.seed)
+    assert made.film_id == film.film_id
+
+
+@pytest.mark.parametrize("path", sorted(QUICKSTART.parent.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_the_kept_config_is_the_config_that_ran(path: Path) -> None:
+    config = load_config(path)
+    kept = config.to_yaml()
+    assert read_config(kept) == config
+    assert read_config(kept).to_yaml() == kept
+
+
+def test_overrides_change_single_keys() -> None:
+    overrides = ["campaign.films=12", "campaign.cells=[128, 64]", "simulate.store=s3://bucket/films", "fit.seed=5"]
+    config = load_config(QUICKSTART, overrides)
+    assert config.campaign.films == 12
+    assert config.campaign.cells == (128, 64)
+    assert config.store_uri == "s3://bucket/films"
+    assert config.fit.seed == 5
+
+
+def test_the_store_is_beside_the_results_unless_said_otherwise() -> None:
+    assert load_config(QUICKSTART, ["output=/data/co"]).store_uri == "/data/co/store"
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("campaign.Msat=1500 kA/m", "unknown key campaign.Msat; did you mean Ms?"),
+        ("campain={}", "unknown key campain; did you mean campaign?"),
+        ("fit.learningrate=1", "unknown key fit.learningrate; did you mean learning_rate?"),
+        ("campaign.protocol.stages=[{minimise: {}}]", "unknown key campaign.protocol.stages.0.minimise"),
+        ("campaign.protocol.stages=[{minimize: {tork: 1}}]", "did you mean torque?"),
+        ("campaign.Ms=1500", "Ms: 1500 has no unit; write for example 1500 kA/m"),
+        ("campaign.Ms=1500 kJ/m3", "Ms: unit kJ/m3 does not fit; accepted: A/m, kA/m, MA/m"),
+        ("campaign.Ms=-1500 kA/m", "Ms must be above 0 A/m"),
+        ("campaign.Ms={uniform: [-1 kA/m, 5 kA/m]}", "Ms must be above 0 A/m"),
+        ("campaign.D={uniform: [1 mJ/m2, 0.1 mJ/m2]}", "low must be below high"),
+        ("campaign.D={uniform: [1 mJ/m2]}", "D: give one value or {uniform: [low, high]}"),
+        ("campaign.D={normal: [1 mJ/m2, 2 mJ/m2]}", "D: give one value or {uniform: [low, high]}"),
+        ("campaign.dmi=none", "dmi is none"),
+        ("campaign.dmi=bulky", "campaign.dmi: input should be 'bulk', 'interfacial' or 'none', not 'bulky'"),
+        ("campaign.cells=[255, 256]", "255 is not an even number"),
+        ("campaign.cells=[256, 2]", "2 is not an even number between"),
+        ("campaign.cells=[256, 100000]", "100000 is not an even number between"),
+        ("campaign.cells=[256, 22]", "prime factor above 7"),
+        ("campaign.cell_size=[4 nm, 4 nm]", "cell_size: give three quantities"),
+        ("campaign.sigma=1.5", "sigma is relative to Ku1"),
+        ("campaign.films=0", "campaign.films: input should be greater than 0, not 0"),
+        ("campaign.protocol.initial=sideways", "campaign.protocol.initial"),
+        ("campaign.protocol.stages=[]", "it has no stages"),
+        ("fit.train_scales=[big]", "'big' is not a set of scales"),
+        ("fit.train_scales=['0.5+1.0', '1.0+0.5']", "a set is there twice"),
+        ("fit.targets=[E]", "fit.targets.0: input should be 'D', 'Ms'"),
+        ("name=a/b", "name: "),
+        ("campaign=3", "campaign: input should be a valid dictionary"),
+        ("campaign.Ms.value=3", "Ms is a value, it has no keys of its own"),
+        ("campaign.films", "write key=value"),
+        ("campaign.cells=[1", "this is not YAML"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_file_and_key(override: str, complaint: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_config(QUICKSTART, [override])
+    message = str(error.value)
+    assert message.startswith(f"{QUICKSTART}: ")
+    assert complaint in message
+    assert "\n" not in message
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "short.yaml"
+    path.write_text(QUICKSTART.read_text().replace("  Ku1: 1.6 MJ/m3\n", ""))
+    with pytest.raises(UserError, match=r"short.yaml: campaign.Ku1 is missing$"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"- a\n", b"a: [\n", b"\xff\xfe\x00", b"\x00"])
+def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"broken.yaml: "):
+        load_config(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no.yaml: cannot read this config: No such file"):
+        load_config(tmp_path / "no.yaml")
+
+
+def test_scale_sets_are_read_in_any_order() -> None:
+    assert parse_scales("1.0+0.25 + 0.5") == (0.25, 0.5, 1.0)
+    for text in ("", "0", "-1", "nan", "inf", "0.5+", "0.5,1"):
+        with pytest.raises(UserError, match="not a set of scales"):
+            parse_scales(text)
