@@ -1,5 +1,6 @@
 """Picture files: reading what a microscope wrote, refusing what holds no domains, and writing a film's picture."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from magray.errors import UserError
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 OUTER = 0.005  # the share of pixels beyond each end of the contrast, so that a dead pixel decides nothing
 LEAST_CONTRAST = 0.002  # of the brightest grey value
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has to say of a file is said by UserError
 _NOT_A_PICTURE = "is not a picture; PNG, TIFF and JPEG are read"
 
 
@@ -55,9 +57,12 @@ def write_picture(path: str | Path, image: NDArray[np.uint8]) -> None:
 def _decode(path: Path) -> NDArray[Any]:
     if path.suffix.lower() in (".tif", ".tiff"):
         try:
-            return np.squeeze(tifffile.imread(path))
+            pixels = np.squeeze(tifffile.imread(path))
         except Exception as error:  # each damage, and each codec that is not installed, raises its own kind
             raise UserError(f"{path} cannot be read as TIFF: {error}") from error
+        if not pixels.size:
+            raise UserError(f"{path} cannot be read as TIFF: it holds no picture")
+        return pixels
     try:
         with Image.open(path) as picture:
             if picture.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB"):

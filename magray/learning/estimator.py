@@ -23,6 +23,7 @@ from magray.errors import UserError
 from magray.imaging import VIEW_SIZE, area_average, check_picture, grey_range, scale_of, tiles
 from magray.learning.batches import QUARTER_TURNS, normalised
 from magray.learning.network import forward, paper_cnn
+from magray.whole import whole_file
 
 FORMAT = 1
 WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
@@ -137,11 +138,12 @@ class Estimator:
     def save(self, folder: str | Path) -> None:
         """Writes the estimator to `folder`: the weights first, so that a description says that all is there."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        safetensors.torch.save_file(weights, folder / WEIGHTS)
+        with whole_file(folder / WEIGHTS) as unfinished:
+            safetensors.torch.save_file(weights, unfinished)
         text = json.dumps({"format": FORMAT, **asdict(self.description)}, indent=2, ensure_ascii=False)
-        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        with whole_file(folder / DESCRIPTION) as unfinished:
+            unfinished.write_text(text + "\n", encoding="utf-8")
 
     def predict(self, picture: NDArray[Any], scale_um: float | None = None, pixel_nm: float | None = None) -> Answer:
         """The answer for a `picture` (h, w) in grey values of any kind: bright domains point up, dark ones down.

@@ -5,6 +5,8 @@ A fit that was cut short goes on from its last checkpoint when it is run again w
 
 import hashlib
 import json
+import os
+import signal
 import tempfile
 import threading
 import time
@@ -42,6 +44,8 @@ WORKER_FAILURES = 3  # after each the fit goes on from its last checkpoint
 # A batch's activations come and go with every step. With these glibc keeps their memory instead of returning it to the
 # kernel, which has to clear it page by page: that takes as long as the arithmetic (measured: 296 and 524 views/s).
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+# Ray Train looks at its workers every 2 s, and a worker waits until its last checkpoint has been seen.
+LOOK_OFTEN = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,11 @@ def fit(
     Raises UserError if the store has too few films, or no differences between them to learn from.
     """
     start = time.monotonic()
+    os.environ.setdefault(*LOOK_OFTEN)
     connect()
     store = open_store(store_uri)
     training, calibration, pixel_nm = _divided(store, config)
+    sides = _sides(store, scales, pixel_nm)
     targets = tuple(_target(store, name, training[name]) for name in config.targets)
     means, spreads = ([getattr(target, name) for target in targets] for name in ("mean", "spread"))
     threads, scaling = _scaling(workers)
@@ -94,7 +100,7 @@ def fit(
         store_uri=store.uri,
         film_ids=tuple(training["film_id"]),
         standardised=tuple(map(tuple, ((_values(training, config) - means) / spreads).tolist())),
-        sides=tuple(cells_of(scale, pixel_nm) for scale in scales),
+        sides=sides,
         config=config,
         threads=threads,
     )
@@ -148,6 +154,15 @@ def _divided(store: Store, config: FitConfig) -> tuple[Rows, Rows, float]:
     return table.filter(~calibrating).to_pydict(), table.filter(calibrating).to_pydict(), pixel_nm
 
 
+def _sides(store: Store, scales: tuple[float, ...], pixel_nm: float) -> tuple[int, ...]:
+    """The cells along a view at each scale. Raises UserError if one is larger than the films."""
+    sides, sizes = [cells_of(scale, pixel_nm) for scale in scales], store.table(["width", "height"])
+    smallest = min(pc.min(sizes[name]).as_py() for name in ("width", "height"))
+    if max(sides) > smallest:
+        raise UserError(f"scale {max(scales):g} µm is {max(sides)} cells, and the films have {smallest}")
+    return tuple(sides)
+
+
 def _target(store: Store, name: str, values: list[float]) -> Target:
     unit = store.schema.field(name).metadata[b"unit"].decode()
     spread = float(np.std(values))
@@ -185,10 +200,11 @@ def _train(
         worker_runtime_env={"env_vars": KEEP_MEMORY},
     )
     with _shown(lesson.config.epochs, progress) as news:
-        settings = {"lesson": lesson, "news": news}
-        result = ray.train.torch.TorchTrainer(
-            _work, train_loop_config=settings, scaling_config=scaling, run_config=run
-        ).fit()
+        trainer = ray.train.torch.TorchTrainer(
+            _work, train_loop_config={"lesson": lesson, "news": news}, scaling_config=scaling, run_config=run
+        )
+        with _ordinary_interrupt():
+            result = trainer.fit()
     assert result.checkpoint is not None  # the last epoch made one
     return _read(result.checkpoint, torch.device("cpu"))
 
@@ -248,6 +264,19 @@ def _read(checkpoint: ray.train.Checkpoint, device: torch.device) -> tuple[dict[
     with checkpoint.as_directory() as folder:
         state: dict[str, Any] = torch.load(Path(folder) / STATE_FILE, map_location=device, weights_only=True)
     return state, state["loss"]
+
+
+@contextmanager
+def _ordinary_interrupt() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt. Ray Train would exit as if all were well, and go on catching it after the fit."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

@@ -10,12 +10,11 @@ from typing import Any
 
 import cupy as cp
 import numpy as np
-from cupy.cuda import cufft
 from numpy.typing import NDArray
 
 from magray.films.film import Film
 from magray.films.protocol import Minimize
-from magray.micromagnetics.demag_tensor import fourier_tensor
+from magray.micromagnetics.gpu.fourier import transforms
 from magray.micromagnetics.landscape import Coefficients, stiffness
 
 FILM = np.dtype(
@@ -46,7 +45,7 @@ REPORT = np.dtype(
 IDLE, RUNNING, CONVERGED, NOT_CONVERGED, FAILED = range(5)
 INITIAL = ("random", "up")  # in the order of the kernels' numbers
 
-CHUNK = 8  # slots to a call of cuFFT; a plan's batch is fixed, so that a film is transformed alike in any company
+SOURCES = ("kernels.cu", "fourier.cu")  # compiled as one
 RING = 5  # as in kernels.cu
 FORCE_SUMS = 11
 ROWS = 8  # of a film to a block of the force kernel
@@ -73,8 +72,9 @@ def film_record(film: Film, stage: Minimize) -> NDArray[np.void]:
 
 def kernels() -> cp.RawModule:
     """The compiled kernels; CuPy keeps the result on disk."""
-    source = Path(__file__).with_name("kernels.cu").read_text()
-    return cp.RawModule(code=source, options=("-std=c++17", "--extra-device-vectorization"))
+    folder = Path(__file__).parent
+    source = "".join((folder / name).read_text(encoding="utf-8") for name in SOURCES)
+    return cp.RawModule(code=source, options=("-std=c++17",))
 
 
 class Batch:
@@ -82,7 +82,7 @@ class Batch:
 
     def __init__(self, cells: tuple[int, int], cell_size: tuple[float, float, float], slots: int) -> None:
         self.nx, self.ny = cells
-        self.cells, self.nk, self.slots = self.nx * self.ny, self.nx // 2 + 1, slots
+        self.cells, self.slots = self.nx * self.ny, slots
         self.stream = cp.cuda.Stream(non_blocking=True)
         self.module = kernels()
         self._check_layout()
@@ -102,60 +102,28 @@ class Batch:
         return self.module.get_function(name)
 
     def _allocate(self, cell_size: tuple[float, float, float]) -> None:
-        vectors, waves = (self.slots, 3, self.ny, self.nx), (self.slots, 3, self.ny, self.nk)
+        vectors = (self.slots, 3, self.ny, self.nx)
         self.m = [cp.zeros(vectors, np.float32) for _ in range(2)]
         self.w = [cp.zeros(vectors, np.float32) for _ in range(2)]  # P times the force
         self.h = cp.zeros(vectors, np.float32)
-        self.spectrum = cp.zeros(waves, np.complex64)
         self.ku1 = cp.ones((self.slots, self.ny, self.nx), np.float32)
         self.rings = [cp.zeros((RING, self.slots, 3, self.cells // 2), np.uint32) for _ in range(2)]
         self.films = cp.zeros(self.slots * FILM.itemsize, np.uint8)
         self.states = cp.zeros(self.slots * self.slot_bytes, np.uint8)
         self.reports = cp.zeros(self.slots * REPORT.itemsize, np.uint8)
-        tensor = fourier_tensor((self.nx, self.ny), cell_size) / self.cells
-        self.tensor = cp.asarray(tensor, np.float32)
-        self.symbols = [cp.asarray(2 - 2 * np.cos(2 * np.pi * np.arange(k) / n), np.float32) for k, n in self._waves()]
+        self.fourier = transforms(self.module, (self.nx, self.ny), cell_size, self.slots)
         self.force_blocks, self.step_blocks = math.ceil(self.ny / ROWS), max(1, self.cells // 2 // 256 // 4)
-        self.wave_blocks = max(1, self.ny * self.nk // 256 // 4)
         self.sums = cp.zeros((self.slots, self.force_blocks, FORCE_SUMS))
         self.torques = cp.zeros((self.slots, self.force_blocks), np.float32)
         self.slopes = cp.zeros((self.slots, self.step_blocks))
         self.turns = cp.zeros((self.slots, self.step_blocks), np.float32)
-        self.powers = cp.zeros((self.slots, self.wave_blocks))
         running = np.array((RUNNING, 0, 0, 0, 0, 0), REPORT)
         self.running = cp.asarray(np.frombuffer(running.tobytes(), np.uint8))
-        self.one_field = cp.zeros((3, self.ny, self.nx), np.float32)
-        self.one_spectrum = cp.zeros((3, self.ny, self.nk), np.complex64)
-        self.plans = {count: self._plans(3 * count) for count in (1, CHUNK)}
-
-    def _waves(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        return (self.nk, self.nx), (self.ny, self.ny)
-
-    def _plans(self, batch: int) -> tuple[cufft.PlanNd, cufft.PlanNd]:
-        shape, real, waves = (self.ny, self.nx), self.cells, self.ny * self.nk
-        half = (self.ny, self.nk)
-        forward = cufft.PlanNd(shape, shape, 1, real, half, 1, waves, cufft.CUFFT_R2C, batch, "C", 1, self.nx)
-        inverse = cufft.PlanNd(shape, half, 1, waves, shape, 1, real, cufft.CUFFT_C2R, batch, "C", 1, self.nx)
-        return forward, inverse
-
-    def _transform(self, vectors: cp.ndarray) -> None:
-        forward, _ = self.plans[CHUNK]
-        for first in range(0, self.slots, CHUNK):
-            chunk = slice(first, first + CHUNK)
-            forward.fft(vectors[chunk], self.spectrum[chunk], cufft.CUFFT_FORWARD)
-
-    def _transform_back(self, vectors: cp.ndarray) -> None:
-        _, inverse = self.plans[CHUNK]
-        for first in range(0, self.slots, CHUNK):
-            chunk = slice(first, first + CHUNK)
-            inverse.fft(self.spectrum[chunk], vectors[chunk], cufft.CUFFT_INVERSE)
+        self.one_field = cp.zeros((1, 3, self.ny, self.nx), np.float32)
 
     def field(self, at: int) -> None:
         """The force at m[at], into h, with the sums that the minimiser needs of it: one field evaluation."""
-        grid, waves = (self.wave_blocks, self.slots), np.int32(self.ny * self.nk)
-        self._transform(self.m[at])
-        self._kernel("demag")(grid, (256,), (self.spectrum, self.tensor, self.reports, waves))
-        self._transform_back(self.h)
+        self.fourier.demag(self.m[at], self.h, self.reports)
         shape = (np.int32(self.slots), np.int32(self.ny), np.int32(self.nx), np.int32(ROWS))
         threads = min(256, 32 * math.ceil(self.nx / 64))
         arrays = (self.m[at], self.h, self.ku1, self.w[1 - at], *self.rings, self.films, self.states, self.reports)
@@ -164,12 +132,7 @@ class Batch:
     def _evaluate(self, at: int) -> None:
         """The force and P times the force at m[at]."""
         self.field(at)
-        self._transform(self.h)
-        grid = (self.wave_blocks, self.slots)
-        sizes = (np.int32(self.ny), np.int32(self.nk), np.int32(self.nx))
-        arguments = (self.spectrum, *self.symbols, self.films, self.reports, self.powers, *sizes)
-        self._kernel("precondition")(grid, (256,), arguments)
-        self._transform_back(self.w[at])
+        self.fourier.precondition(self.h, self.w[at], self.films, self.reports)
 
     def _iterate(self, here: int) -> None:
         """A step from m[here] to the other m, its evaluation, and the decision."""
@@ -180,7 +143,7 @@ class Batch:
         self._evaluate(there)
         force = (self.sums, self.torques, np.int32(self.force_blocks))
         step = (self.slopes, self.turns, np.int32(self.step_blocks))
-        power = (self.powers, np.int32(self.wave_blocks), np.int32(self.cells), np.int32(there))
+        power = (self.fourier.powers, np.int32(self.fourier.power_blocks), np.int32(self.cells), np.int32(there))
         self._kernel("decide")((self.slots,), (32,), (self.films, self.states, self.reports, *force, *step, *power))
 
     def _capture(self) -> Any:
@@ -222,12 +185,9 @@ class Batch:
     def take(self, slot: int, buffer: int) -> tuple[cp.ndarray, cp.ndarray]:
         """Copies of a slot's m, (3, ny, nx), and of its energies' sums over cells, (blocks, terms), on the device."""
         with self.stream:
-            m, (forward, inverse) = self.m[buffer][slot].copy(), self.plans[1]
-            forward.fft(m, self.one_spectrum, cufft.CUFFT_FORWARD)
-            grid, waves = (self.wave_blocks, 1), np.int32(self.ny * self.nk)
-            self._kernel("demag")(grid, (256,), (self.one_spectrum, self.tensor, self.running, waves))
-            inverse.fft(self.one_spectrum, self.one_field, cufft.CUFFT_INVERSE)
+            m = self.m[buffer][slot].copy()
+            self.fourier.demag(m[None], self.one_field, self.running)
             sums = cp.empty((64, len(TERMS)))
             sizes = (np.int32(slot), sums, np.int32(self.ny), np.int32(self.nx))
-            self._kernel("energies")((len(sums),), (256,), (m, self.one_field, self.ku1[slot], self.films, *sizes))
+            self._kernel("energies")((len(sums),), (256,), (m, self.one_field[0], self.ku1[slot], self.films, *sizes))
             return m, sums

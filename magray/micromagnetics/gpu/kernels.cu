@@ -145,48 +145,18 @@ __device__ __forceinline__ float block_max(float value) {
     return top;
 }
 
-// ---------------------------------------------------------------- Fourier space
-
-// m̂ → −N m̂, in place. tensor: (4, ny, nk) for Nxx, Nyy, Nzz, Nxy, already divided by the number of cells.
-// Grid: (blocks over waves, slots).
-extern "C" __global__ void demag(float2* spectrum, const float* tensor, const Report* reports, int waves) {
-    int slot = blockIdx.y;
-    if (reports[slot].mode != RUNNING) return;
-    float2* sx = spectrum + (size_t)slot * 3 * waves;
-    float2 *sy = sx + waves, *sz = sy + waves;
-    for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < waves; k += gridDim.x * blockDim.x) {
-        float xx = tensor[k], yy = tensor[waves + k], zz = tensor[2 * waves + k], xy = tensor[3 * waves + k];
-        float2 mx = sx[k], my = sy[k], mz = sz[k];
-        sx[k] = make_float2(-(xx * mx.x + xy * my.x), -(xx * mx.y + xy * my.y));
-        sy[k] = make_float2(-(xy * mx.x + yy * my.x), -(xy * mx.y + yy * my.y));
-        sz[k] = make_float2(-zz * mz.x, -zz * mz.y);
-    }
+// Of `count` numbers, `step` apart, by one warp; the result is the first lane's.
+__device__ __forceinline__ double warp_sum(const double* p, int count, int step) {
+    double sum = 0;
+    for (int i = threadIdx.x; i < count; i += WARP) sum += p[(size_t)i * step];
+    for (int d = WARP / 2; d > 0; d /= 2) sum += __shfl_down_sync(0xffffffffu, sum, d);
+    return sum;
 }
-
-// f̂ → P f̂, in place, P = 1 / (c0 + cex k²) / cells; and f·P f by Parseval into partial[slot][block].
-// symbol_x: (nk) and symbol_y: (ny): 2 − 2 cos k. Grid: (blocks over waves, slots).
-extern "C" __global__ void precondition(float2* spectrum, const float* symbol_x, const float* symbol_y,
-                                        const Film* films, const Report* reports, double* partial, int ny, int nk,
-                                        int nx) {
-    int slot = blockIdx.y, waves = ny * nk;
-    if (reports[slot].mode != RUNNING) return;
-    Film film = films[slot];
-    float2* s = spectrum + (size_t)slot * 3 * waves;
-    float scale = 1.0f / ((float)nx * ny);
-    double sum[1] = {0};
-    for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < waves; k += gridDim.x * blockDim.x) {
-        int ky = k / nk, kx = k - ky * nk;
-        float p = scale / (film.stiffness + film.exchange_x * symbol_x[kx] + film.exchange_y * symbol_y[ky]);
-        float power = 0;
-#pragma unroll
-        for (int c = 0; c < 3; ++c) {
-            float2 v = s[c * waves + k];
-            power += v.x * v.x + v.y * v.y;
-            s[c * waves + k] = make_float2(p * v.x, p * v.y);
-        }
-        sum[0] += (kx == 0 || 2 * kx == nx ? 1.0 : 2.0) * p * power;  // the half spectrum stands for its mirror image
-    }
-    block_sum(sum, partial + (size_t)slot * gridDim.x + blockIdx.x);
+__device__ __forceinline__ float warp_max(const float* p, int count) {
+    float top = 0;
+    for (int i = threadIdx.x; i < count; i += WARP) top = fmaxf(top, p[i]);
+    for (int d = WARP / 2; d > 0; d /= 2) top = fmaxf(top, __shfl_down_sync(0xffffffffu, top, d));
+    return top;
 }
 
 // ---------------------------------------------------------------- real space
@@ -224,7 +194,8 @@ __device__ __forceinline__ void add_local_terms(const Film& film, float ku1, con
 
 // h holds the demagnetising field and becomes the force h − (m·h) m, with the sums that the minimiser needs of it.
 // w_before: P times the force of the point before. Grid: (groups of `rows` rows, slots); a thread has two cells of a row.
-extern "C" __global__ void force(const float* __restrict__ m_all, float* h_all, const float* __restrict__ ku1_all,
+extern "C" __global__ void __launch_bounds__(256, 4)
+force(const float* __restrict__ m_all, float* h_all, const float* __restrict__ ku1_all,
                                  const float* __restrict__ w_before_all, const unsigned int* __restrict__ steps,
                                  const unsigned int* __restrict__ changes, const Film* films, const Slot* slots,
                                  const Report* reports, double* partial, float* partial_torque, int nslots, int ny,
@@ -237,14 +208,11 @@ extern "C" __global__ void force(const float* __restrict__ m_all, float* h_all, 
     const float *m = m_all + base, *ku1 = ku1_all + (size_t)slot * cells, *w = w_before_all + base;
     float* h = h_all + base;
     int count = state.count, fresh = state.fresh;
-    const unsigned int *s_live[PAIRS], *z_live[PAIRS], *s_head = steps + state.head * ring + half;
+    const unsigned int* s_head = steps + state.head * ring + half;
+    size_t live[PAIRS];
 #pragma unroll
-    for (int i = 0; i < PAIRS; ++i) {
-        s_live[i] = steps + (i < count ? state.order[i] : 0) * ring + half;
-        z_live[i] = changes + (i < count ? state.order[i] : 0) * ring + half;
-    }
-    double sum[FORCE_SUMS] = {};
-    float torque2 = 0;
+    for (int i = 0; i < PAIRS; ++i) live[i] = (i < count ? state.order[i] : 0) * ring + half;
+    float sum[FORCE_SUMS] = {}, torque2 = 0;  // of 2 × rows cells at a time: single precision is enough
     int first = blockIdx.x * rows, last = min(first + rows, ny);
     for (int x = 2 * threadIdx.x; x < nx; x += 2 * blockDim.x) {
         int left = x == 0 ? nx - 1 : x - 1, right = x + 2 == nx ? 0 : x + 2;
@@ -299,9 +267,9 @@ extern "C" __global__ void force(const float* __restrict__ m_all, float* h_all, 
 #pragma unroll
                     for (int i = 0; i < PAIRS; ++i)
                         if (i < count) {
-                            v = unpack(s_live[i][p / 2]);
+                            v = unpack(steps[live[i] + p / 2]);
                             live_s[i] += v.x * f.x + v.y * f.y;
-                            v = unpack(z_live[i][p / 2]);
+                            v = unpack(changes[live[i] + p / 2]);
                             live_z[i] += v.x * f.x + v.y * f.y;
                         }
                 }
@@ -321,7 +289,10 @@ extern "C" __global__ void force(const float* __restrict__ m_all, float* h_all, 
     // a sum that is not a number says so through the energy; fmaxf alone would lose it
     float top = block_max(torque2);
     if (threadIdx.x == 0) partial_torque[block] = top;
-    block_sum(sum, partial + block * FORCE_SUMS);
+    double sums[FORCE_SUMS];
+#pragma unroll
+    for (int q = 0; q < FORCE_SUMS; ++q) sums[q] = sum[q];
+    block_sum(sums, partial + block * FORCE_SUMS);
 }
 
 // ---------------------------------------------------------------- the minimiser
@@ -465,39 +436,22 @@ extern "C" __global__ void decide(const Film* films, Slot* slots, Report* report
                                   const float* torque_partial, int force_blocks, const double* step_partial,
                                   const float* turn_partial, int step_blocks, const double* power_partial,
                                   int power_blocks, int cells, int buffer) {
-    __shared__ double sums[FORCE_SUMS + 2];
-    __shared__ float tops[2];
-    int slot = blockIdx.x, lane = threadIdx.x;
+    int slot = blockIdx.x;
     Slot& s = slots[slot];
     Report& report = reports[slot];
     if (report.mode != RUNNING) return;
-    if (lane < FORCE_SUMS) {
-        double sum = 0;
-        for (int b = 0; b < force_blocks; ++b) sum += force_partial[((size_t)slot * force_blocks + b) * FORCE_SUMS + lane];
-        sums[lane] = sum;
-    } else if (lane == FORCE_SUMS) {
-        double sum = 0;
-        for (int b = 0; b < step_blocks; ++b) sum += step_partial[(size_t)slot * step_blocks + b];
-        sums[lane] = sum;
-    } else if (lane == FORCE_SUMS + 1) {
-        double sum = 0;
-        for (int b = 0; b < power_blocks; ++b) sum += power_partial[(size_t)slot * power_blocks + b];
-        sums[lane] = sum;
-    } else if (lane == FORCE_SUMS + 2) {
-        float top = 0;
-        for (int b = 0; b < force_blocks; ++b) top = fmaxf(top, torque_partial[(size_t)slot * force_blocks + b]);
-        tops[0] = top;
-    } else if (lane == FORCE_SUMS + 3) {
-        float top = 0;
-        for (int b = 0; b < step_blocks; ++b) top = fmaxf(top, turn_partial[(size_t)slot * step_blocks + b]);
-        tops[1] = top;
-    }
-    __syncwarp();
-    if (lane != 0) return;
+    double sums[FORCE_SUMS];
+#pragma unroll
+    for (int q = 0; q < FORCE_SUMS; ++q)
+        sums[q] = warp_sum(force_partial + (size_t)slot * force_blocks * FORCE_SUMS + q, force_blocks, FORCE_SUMS);
+    double head_force_before = warp_sum(step_partial + (size_t)slot * step_blocks, step_blocks, 1);
+    double force_force = warp_sum(power_partial + (size_t)slot * power_blocks, power_blocks, 1);
+    float torque2 = warp_max(torque_partial + (size_t)slot * force_blocks, force_blocks);
+    float turn2 = warp_max(turn_partial + (size_t)slot * step_blocks, step_blocks);
+    if (threadIdx.x != 0) return;
 
-    double energy = sums[0] / cells, torque = sqrt((double)tops[0]);
-    double head_force = sums[1], before_force = sums[2], head_force_before = sums[FORCE_SUMS];
-    double force_force = sums[FORCE_SUMS + 1];
+    double energy = sums[0] / cells, torque = sqrt((double)torque2);
+    double head_force = sums[1], before_force = sums[2];
     ++report.evaluations;
     bool finite = isfinite(energy) && isfinite(force_force);
     if (s.fresh && !finite) { report.mode = FAILED; return; }
@@ -509,7 +463,7 @@ extern "C" __global__ void decide(const Film* films, Slot* slots, Report* report
             s.fresh = s.skip = 1;
             s.count = 0;
             s.newest = -1;
-            s.limit = fminf(s.limit, sqrtf(tops[1])) / 2;
+            s.limit = fminf(s.limit, sqrtf(turn2)) / 2;
             if (report.evaluations >= films[slot].max_evaluations) report.mode = NOT_CONVERGED;
             return;
         }

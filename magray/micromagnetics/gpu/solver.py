@@ -11,7 +11,8 @@ import numpy as np
 
 from magray.errors import UserError
 from magray.films.film import MU0, Film
-from magray.micromagnetics.gpu.batch import CHUNK, FAILED, NOT_CONVERGED, RUNNING, TERMS, Batch, film_record
+from magray.micromagnetics.gpu.batch import FAILED, NOT_CONVERGED, RUNNING, TERMS, Batch, film_record
+from magray.micromagnetics.gpu.fourier import CHUNK
 from magray.micromagnetics.relaxed import RelaxedFilm, failed, unfinished
 
 CELLS = 2**24  # in all slots together: enough to fill any GPU of today, and far from filling its memory

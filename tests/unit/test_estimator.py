@@ -1,0 +1,162 @@
+"""An estimator is its folder, answers with an error bar, and says when not to trust it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from magray.errors import UserError
+from magray.imaging import read_picture, write_picture
+from magray.learning.calibration import calibrate, calibration_scales, conformal_quantile
+from magray.learning.estimator import Calibration, Description, Estimator, Target
+from magray.learning.network import paper_cnn
+from tests.stripes import stripes
+
+D = Target("D", "J/m2", mean=0.5e-3, spread=0.2e-3, low=0.1e-3, high=1.0e-3)
+MS = Target("Ms", "A/m", mean=1.0e6, spread=0.3e6, low=0.5e6, high=1.5e6)
+BARS = {"D": (4e-5, 2e-5, 1e-5), "Ms": (4e4, 2e4, 1e4)}
+
+
+def estimator_of(*targets: Target, scales: Sequence[float] = (0.25, 1.0)) -> Estimator:
+    """An untrained estimator: its answers lie near the means."""
+    torch.manual_seed(0)
+    calibration = Calibration((0.25, 0.5, 1.0), {target.name: BARS[target.name] for target in targets}, films=9)
+    return Estimator(paper_cnn(len(targets)), Description(targets, tuple(scales), 80, calibration, {}))
+
+
+def picture(side: int = 256) -> NDArray[np.float32]:
+    return stripes(4, 0.5, seed=0, side=side)
+
+
+def test_a_saved_estimator_answers_as_before(tmp_path: Path) -> None:
+    estimator = estimator_of(D)
+    estimator.save(tmp_path)
+    loaded = Estimator.load(tmp_path)
+    assert loaded.description == estimator.description
+    assert loaded.predict(picture(), scale_um=1.0) == estimator.predict(picture(), scale_um=1.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["estimator.json", "network.safetensors"]
+
+
+def test_one_parameter_is_read_by_itself_and_two_by_name() -> None:
+    answer = estimator_of(D).predict(picture(), scale_um=1.0)
+    assert (answer.error, answer.unit, answer.warnings) == (1e-5, "J/m2", ())
+    assert answer.value == answer.values["D"]
+    assert str(answer) == f"D = {answer.value * 1e3:.3g} ± 0.01 mJ/m²"
+    both = estimator_of(D, MS).predict(picture(), scale_um=1.0)
+    assert both.errors == {"D": 1e-5, "Ms": 1e4}
+    with pytest.raises(UserError, match="D, Ms"):
+        _ = both.value
+
+
+def test_grey_values_of_any_kind_give_the_same_answer(tmp_path: Path) -> None:
+    """A microscope's contrast and offset say nothing of the film."""
+    estimator = estimator_of(D)
+    write_picture(tmp_path / "a.png", np.rint((picture() + 1) * 127.5).astype(np.uint8))
+    expected = estimator.predict(picture(), scale_um=1.0).value
+    for grey in (picture() * 40 + 3000, read_picture(tmp_path / "a.png")):
+        assert estimator.predict(grey, scale_um=1.0).value == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_quarter_turn_of_the_picture_changes_nothing() -> None:
+    estimator = estimator_of(D)
+    turned = estimator.predict(np.rot90(picture()), scale_um=1.0).value
+    assert turned == pytest.approx(estimator.predict(picture(), scale_um=1.0).value, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("scale", "error", "warning"),
+    [
+        (0.25, 4e-5, None),
+        (1.0, 1e-5, None),
+        (0.75, 1.5e-5, "between those trained on 0.25, 1 µm"),
+        (0.375, 3e-5, "between those"),
+        (3.0, 4e-5, "beyond all that was tested"),
+        (0.1, 4e-5, "beyond all that was tested"),
+        (None, 4e-5, "scale is unknown"),
+    ],
+)
+def test_error_bars_and_warnings_follow_the_scale(scale: float | None, error: float, warning: str | None) -> None:
+    answer = estimator_of(D).predict(picture(), scale_um=scale)
+    assert answer.error == pytest.approx(error)
+    assert [warning in text for text in answer.warnings if warning] == ([True] if warning else [])
+
+
+def test_the_size_of_a_pixel_gives_the_scale() -> None:
+    estimator = estimator_of(D)
+    assert estimator.predict(picture(), pixel_nm=2.0) == estimator.predict(picture(), scale_um=0.5)
+    with pytest.raises(UserError, match="not both"):
+        estimator.predict(picture(), scale_um=1.0, pixel_nm=4.0)
+
+
+def test_a_value_outside_the_training_range_is_flagged() -> None:
+    estimator = estimator_of(replace(D, low=0.9e-3))
+    (warning,) = estimator.predict(picture(), scale_um=1.0).warnings
+    assert warning == "D lies outside the 0.9 mJ/m² to 1 mJ/m² of the training films"
+
+
+def test_pictures_that_hold_no_answer_are_refused() -> None:
+    hole = picture()
+    hole[3, 5] = np.inf
+    refused: list[tuple[NDArray[Any], str]] = [
+        (np.ones((256, 256)), "no contrast"),
+        (hole, "not finite"),
+        (picture(100), "128 × 128"),
+    ]
+    for image, reason in refused:
+        with pytest.raises(UserError, match=reason):
+            estimator_of(D).predict(image, scale_um=1.0)
+
+
+def test_folders_that_hold_no_estimator_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such estimator folder"):
+        Estimator.load(tmp_path / "none")
+    for name in ("network.safetensors", "estimator.json"):
+        estimator_of(D).save(tmp_path)
+        (tmp_path / name).unlink()
+        with pytest.raises(UserError, match=f"{name} is missing"):
+            Estimator.load(tmp_path)
+    estimator_of(D).save(tmp_path)
+    estimator_of(D, MS).save(tmp_path / "two")
+    (tmp_path / "network.safetensors").write_bytes((tmp_path / "two" / "network.safetensors").read_bytes())
+    with pytest.raises(UserError, match="does not hold this estimator's weights"):
+        Estimator.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"format": 99}, "format 99 is newer"), ({"targets": 3}, "does not describe an estimator")]
+)
+def test_descriptions_that_this_version_cannot_read_are_refused(
+    tmp_path: Path, change: dict[str, int], reason: str
+) -> None:
+    estimator_of(D).save(tmp_path)
+    path = tmp_path / "estimator.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=reason):
+        Estimator.load(tmp_path)
+    path.write_text("{ half a file")
+    with pytest.raises(UserError, match="does not describe an estimator"):
+        Estimator.load(tmp_path)
+
+
+def test_error_bars_hold_for_two_thirds_of_further_errors() -> None:
+    """The promise of conformal calibration, for small sets of errors too."""
+    random = np.random.default_rng(0)
+    held = [random.normal() ** 2 <= conformal_quantile(random.normal(size=8) ** 2) for _ in range(4000)]
+    assert np.mean(held) == pytest.approx(7 / 9, abs=0.02)  # the rank is a whole number: 7 of 8
+
+
+def test_calibration_measures_errors_at_trained_and_untrained_scales() -> None:
+    """The true values are the estimates plus a known error."""
+    estimator = estimator_of(D, scales=(0.25,))
+    images = np.stack([np.rint((stripes(n, 0.5, n, side=64) + 1) * 127.5).astype(np.uint8) for n in (2, 3, 4)])
+    true = np.full((3, 1), estimator.predict_views(np.zeros((1, 128, 128)))[0, 0] + 1e-3)
+    calibration = calibrate(estimator, images, true, pixel_nm=4.0)
+    assert calibration.scales_um == calibration_scales(64, 4.0, (0.25,))
+    assert (calibration.scales_um[0], calibration.scales_um[-1], calibration.films) == (0.0625, 0.25, 3)
+    assert calibration.errors["D"] == pytest.approx([1e-3] * 7, rel=0.2)
