@@ -154,7 +154,7 @@ class FitConfig(_Section):
     targets: list[Parameter] = Field(default=["D"], min_length=1)
     train_scales: list[str] = Field(min_length=1)  # sets such as "0.25+0.5+1.0", µm
     epochs: PositiveInt
-    views_per_epoch: PositiveInt | None = None  # default: every view in its four orientations, once, as in the paper
+    views_per_epoch: PositiveInt | None = None  # random ones, at each scale; default: every view, as in the paper
     symmetries: Literal["rotations", "all"] = "rotations"  # all: mirrored and inverted too, exact at zero field
     batch: PositiveInt = 128
     learning_rate: PositiveFloat

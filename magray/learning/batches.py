@@ -69,7 +69,8 @@ def whole_epoch(films: int, shape: tuple[int, int], sides: Sequence[int], orient
 def random_epoch(
     films: int, shape: tuple[int, int], sides: Sequence[int], orientations: int, count: int, random: np.random.Generator
 ) -> Cuts:
-    """`count` squares from random places, wrapping, randomly oriented: scales and films have equal shares."""
+    """`count` squares of each side from random places, wrapping, randomly oriented: films have equal shares."""
+    count *= len(sides)
     return Cuts(
         scale=np.arange(count) % len(sides),
         film=np.concatenate([random.permutation(films) for _ in range(-(-count // films))])[:count],
@@ -80,7 +81,7 @@ def random_epoch(
 
 
 def epoch_cuts(films: TrainingFilms, views: int | None, seed: int, epoch: int) -> Cuts:
-    """The shuffled cuts of one epoch: `views` random ones, or the paper's whole epoch for None."""
+    """The shuffled cuts of one epoch: `views` random ones at each scale, or the paper's whole epoch for None."""
     random = np.random.default_rng((seed, epoch))
     n, height, width = films.images.shape
     if views is None:

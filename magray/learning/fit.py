@@ -41,9 +41,13 @@ from magray.store import Store, open_store
 
 STATE_FILE = "training.pt"
 WORKER_FAILURES = 3  # after each the fit goes on from its last checkpoint
-# A batch's activations come and go with every step. With these glibc keeps their memory instead of returning it to the
-# kernel, which has to clear it page by page: that takes as long as the arithmetic (measured: 296 and 524 views/s).
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+# A batch's activations come and go with every step. With these glibc keeps their memory, in large pages, instead of
+# returning it to the kernel, which has to clear it page by page: that takes as long as the arithmetic.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
 # Ray Train looks at its workers every 2 s, and a worker waits until its last checkpoint has been seen.
 LOOK_OFTEN = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 

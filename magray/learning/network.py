@@ -22,7 +22,10 @@ def paper_cnn(outputs: int) -> nn.Sequential:
             nn.MaxPool2d(2),
         ]
     layers += [nn.Flatten(), nn.Linear(FILTERS[-1] * LAST_SIDE**2, outputs)]
-    return nn.Sequential(*layers)
+    network = nn.Sequential(*layers)
+    # The weights' layout decides that of all that follows, for views of one channel have both; it halves the time.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def forward(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
@@ -31,9 +34,8 @@ def forward(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     Bfloat16 doubles the speed where it exists (GPUs since 2020, CPUs with AVX512-BF16 or AMX) and is emulated,
     slowly, elsewhere.
     """
-    stacked = pictures[:, None].contiguous(memory_format=torch.channels_last)
     with torch.autocast(pictures.device.type, torch.bfloat16, enabled=has_bfloat16(pictures.device)):
-        estimates: torch.Tensor = network(stacked)
+        estimates: torch.Tensor = network(pictures[:, None])
     return estimates.float()
 
 

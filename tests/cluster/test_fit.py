@@ -22,7 +22,7 @@ SCALES = (0.125, 0.25)
 SHORT = FitConfig(
     train_scales=["0.125+0.25"],
     epochs=6,
-    views_per_epoch=96,
+    views_per_epoch=48,
     batch=16,
     learning_rate=3e-3,
     seed=3,
@@ -47,7 +47,7 @@ def undisturbed(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_parameters_are_learned_together(store: Store, tmp_path: Path) -> None:
     """Width of the stripes tells D, the share of the bright ones Ms: on films and views that the fit never saw."""
-    config = SHORT.model_copy(update={"targets": ["D", "Ms"], "epochs": 12, "views_per_epoch": 192})
+    config = SHORT.model_copy(update={"targets": ["D", "Ms"], "epochs": 12, "views_per_epoch": 96})
     summary = fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
     assert summary.views == 12 * 192
     _, study = run_study(store.uri, {"all": tmp_path / "estimator"}, (0.25,))
