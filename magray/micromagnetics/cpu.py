@@ -55,8 +55,8 @@ class CpuLandscape:
     ) -> tuple[Vectors, Vectors, float]:
         turned, step = np.empty_like(m), np.empty_like(m)
         factors = np.array([1.0, *weights], np.float32)
-        arrays = (m.reshape(-1), turned.reshape(-1), step.reshape(-1))
-        longest = kernels.turn(*arrays, factors, _as_tuple([descent, *vectors]), np.float32(limit))
+        kernels.combine(factors, _as_tuple([descent, *vectors]), step.reshape(-1))
+        longest = kernels.turn(m.reshape(3, -1), step.reshape(3, -1), np.float32(limit), turned.reshape(3, -1))
         return turned, step, float(longest)
 
 

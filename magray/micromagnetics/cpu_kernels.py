@@ -13,7 +13,9 @@ import numpy as np
 
 BLOCK = 2048  # numbers that are worked on at a time, to stay in a core's nearest cache
 
-compiled = partial(numba.njit, cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
+compiled = partial(
+    numba.njit, cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"}
+)
 
 
 @compiled()
@@ -101,50 +103,55 @@ def force_in_place(m, h, c):
 
 
 @compiled()
-def products(vectors, force, out):
-    """out[i] = vectors[i] · force in double precision, of flat arrays; as many as `out` has room for."""
-    for first in range(0, force.size, BLOCK):
-        last = min(first + BLOCK, force.size)
-        for i in range(out.size):
-            vector, total = vectors[i], 0.0
-            for k in range(first, last):
-                total += np.float64(vector[k]) * np.float64(force[k])
-            out[i] += total
+def _dot(a, b):
+    total = 0.0
+    for k in range(a.size):
+        total += np.float64(a[k]) * np.float64(b[k])
+    return total
 
 
 @compiled()
-def turn(m, turned, step, weights, vectors, limit):
-    """step = Σ weights[i] vectors[i], tangent to m, cut to `limit` in each cell; turned = (m + step) / |m + step|.
+def products(vectors, force, out):
+    """out[i] = vectors[i] · force in double precision, of flat arrays; as many as `out` has room for."""
+    for first in range(0, force.size, BLOCK):
+        part = force[first : first + BLOCK]
+        for i in range(out.size):
+            out[i] += _dot(vectors[i][first : first + BLOCK], part)
 
-    Flat arrays of three components one after the other. Returns the largest |step|.
+
+@compiled()
+def _add(a, factor, b):
+    for k in range(a.size):
+        a[k] += factor * b[k]
+
+
+@compiled()
+def combine(weights, vectors, out):
+    """out = Σ weights[i] vectors[i], of flat arrays."""
+    for first in range(0, out.size, BLOCK):
+        part = out[first : first + BLOCK]
+        part[:] = np.float32(0)
+        for i in range(weights.size):
+            _add(part, weights[i], vectors[i][first : first + BLOCK])
+
+
+@compiled()
+def turn(m, step, limit, turned):
+    """Makes `step` tangent to m and at most `limit` long in each cell, in place; turned = (m + step) / |m + step|.
+
+    All (3, n). Returns the largest |step|.
     """
-    cells = m.size // 3
-    part = np.empty((3, BLOCK), np.float32)
-    longest = np.float32(0)
-    one = np.float32(1)
-    for first in range(0, cells, BLOCK):
-        count = min(BLOCK, cells - first)
-        for c in range(3):
-            begin, row = c * cells + first, part[c]
-            vector, weight = vectors[0], weights[0]
-            for k in range(count):
-                row[k] = weight * vector[begin + k]
-            for i in range(1, weights.size):
-                vector, weight = vectors[i], weights[i]
-                for k in range(count):
-                    row[k] += weight * vector[begin + k]
-        px, py, pz = part[0], part[1], part[2]
-        for k in range(count):
-            ix, iy, iz = first + k, cells + first + k, 2 * cells + first + k
-            mx, my, mz = m[ix], m[iy], m[iz]
-            along = mx * px[k] + my * py[k] + mz * pz[k]
-            x, y, z = px[k] - along * mx, py[k] - along * my, pz[k] - along * mz
-            square = x * x + y * y + z * z
-            cut = limit / np.sqrt(max(square, limit * limit))
-            longest = max(longest, min(square, limit * limit))
-            x, y, z = x * cut, y * cut, z * cut
-            step[ix], step[iy], step[iz] = x, y, z
-            x, y, z = mx + x, my + y, mz + z
-            scale = one / np.sqrt(x * x + y * y + z * z)
-            turned[ix], turned[iy], turned[iz] = x * scale, y * scale, z * scale
+    longest, one = np.float32(0), np.float32(1)
+    for k in range(m.shape[1]):
+        mx, my, mz, x, y, z = m[0, k], m[1, k], m[2, k], step[0, k], step[1, k], step[2, k]
+        along = mx * x + my * y + mz * z
+        x, y, z = x - along * mx, y - along * my, z - along * mz
+        square = x * x + y * y + z * z
+        cut = limit / np.sqrt(max(square, limit * limit))
+        longest = max(longest, min(square, limit * limit))
+        x, y, z = x * cut, y * cut, z * cut
+        step[0, k], step[1, k], step[2, k] = x, y, z
+        x, y, z = mx + x, my + y, mz + z
+        scale = one / np.sqrt(x * x + y * y + z * z)
+        turned[0, k], turned[1, k], turned[2, k] = x * scale, y * scale, z * scale
     return np.sqrt(longest)
