@@ -6,7 +6,7 @@ Resuming is subtraction: what is committed is not fed again. The plan is always 
 an interrupted run still managed to commit and the same block of the next run are one file.
 """
 
-import contextlib
+import gc
 import logging
 import math
 import re
@@ -73,10 +73,11 @@ def run_campaign(
         backend = _choose_backend(backend)
         actors = _count_actors(backend, actors)
         blocks = list(blocks_of(plan, missing, min(block_films, math.ceil(plan.num_rows / actors))))
-        results = _pipeline(blocks, store.uri, backend, min(actors, len(blocks)))
-        with FilmProgress(plan.num_rows, plan.num_rows - missing.num_rows, progress) as films, _users_errors():
-            for block in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                films.add(block)
+        films = FilmProgress(plan.num_rows, plan.num_rows - missing.num_rows, progress)
+        mistake = _run_through(_pipeline(blocks, store.uri, backend, min(actors, len(blocks))), films)
+        if mistake:
+            gc.collect()  # the failed pipeline is a cycle; until it goes, its actors live and keep their cores
+            raise UserError(mistake)
     return _summary(store, plan, missing.num_rows, time.monotonic() - start)
 
 
@@ -145,16 +146,21 @@ def _silence_ray_data() -> None:
             handler.setLevel(logging.CRITICAL)
 
 
-@contextlib.contextmanager
-def _users_errors() -> Iterator[None]:
-    """Ray passes on what a stage raised as text; a UserError in it becomes one again."""
+def _run_through(results: Dataset, films: FilmProgress) -> str:
+    """Simulates and commits. Returns the user's mistake that a stage found, or nothing.
+
+    Ray passes on what a stage raised as text; a UserError in it is told from everything else, which is raised.
+    """
     try:
-        yield
+        with films:
+            for block in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                films.add(block)
     except UserCodeException as error:
         found = re.search(rf"^{UserError.__module__}\.{UserError.__name__}: (.+)$", str(error), re.MULTILINE)
         if found is None:
             raise
-        raise UserError(found[1]) from error
+        return found[1]
+    return ""
 
 
 def _summary(store: Store, plan: pa.Table, simulated: int, seconds: float) -> CampaignSummary:
