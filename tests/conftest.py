@@ -1,5 +1,6 @@
 """What many tests share: one real Ray cluster for the session."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -15,3 +16,9 @@ def ray_cluster() -> Iterator[None]:
     connect(num_cpus=2)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _cores_are_free() -> None:
+    """pytest keeps what was logged in a test, with tracebacks that keep a failed pipeline's actors on their cores."""
+    gc.collect()
