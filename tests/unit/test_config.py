@@ -16,13 +16,24 @@ def test_the_quickstart_is_the_co_like_campaign_of_the_paper() -> None:
     assert (film.Ms, film.Ku1, film.Aex) == (1.5e6, 1.6e6, 31e-12)
     assert film.cell_size == (4e-9, 4e-9, 4e-9)
     assert film.dmi == "bulk"
-    assert film.protocol == Protocol("random", (Minimize(1e-4, 20_000),))
+    assert film.protocol == Protocol("random", (Minimize(1e-3, 20_000),))
 
 
 def test_a_film_has_the_same_id_whether_yaml_or_python_made_it() -> None:
     config = load_config(QUICKSTART, ["campaign.D=0.3 mJ/m2", "campaign.sigma=0.1"])
     made = sample(config.campaign.sampling())[0]
-    film = Film((256, 256), (4e-9, 4e-9, 4e-9), 1.5e6, 1.6e6, 31e-12, 0.3e-3, "bulk", 0.1, seed=made.seed)
+    film = Film(
+        (256, 256),
+        (4e-9, 4e-9, 4e-9),
+        1.5e6,
+        1.6e6,
+        31e-12,
+        0.3e-3,
+        "bulk",
+        0.1,
+        seed=made.seed,
+        protocol=made.protocol,
+    )
     assert made.film_id == film.film_id
 
 
