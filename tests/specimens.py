@@ -1,14 +1,16 @@
 """Films that several experiments use."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from magray.films import Film, Quench
+from magray.films import Film, Minimize, Protocol, Quench
 from magray.micromagnetics import gpu_problem
 from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.minimizer import minimize
 from magray.micromagnetics.reference import integrate
 
 # What an experiment runs on: `@pytest.mark.parametrize("backend", BACKENDS)`.
@@ -45,3 +47,30 @@ def followed(film: Film, m: NDArray[np.floating], stage: Quench, tolerance: floa
         lambda m: landscape.evaluate(m.astype(np.float32)).force, m.astype(np.float64), film, stage, tolerance
     )
     return np.asarray(after)
+
+
+def minimized(film: Film, start: NDArray[np.floating], torque: float, backend: str) -> NDArray[np.float32]:
+    """m where the minimiser comes to rest, from a start that no protocol makes, (3, ny, nx)."""
+    m = np.asarray(start, np.float32)
+    return _minimized_on_gpu(film, m, torque) if backend == "cupy" else _minimized_on_cpu(film, m, torque)
+
+
+def _minimized_on_cpu(film: Film, m: NDArray[np.float32], torque: float) -> NDArray[np.float32]:
+    point, _ = minimize(CpuLandscape(film), m, Minimize(torque=torque))
+    assert point.torque <= torque
+    return np.asarray(point.m, np.float32)
+
+
+def _minimized_on_gpu(film: Film, m: NDArray[np.float32], torque: float) -> NDArray[np.float32]:
+    import cupy as cp
+
+    from magray.micromagnetics.gpu.batch import CONVERGED, RUNNING, Batch, film_record
+
+    batch = Batch(film, 1)
+    batch.begin({0: film_record(replace(film, protocol=Protocol(stages=(Minimize(torque=torque),))))})
+    with batch.stream:
+        batch.m[1][0] = cp.asarray(m)
+    while (report := batch.reports_now()[0])["mode"] == RUNNING:
+        batch.launch(RUNNING)
+    assert report["mode"] == CONVERGED
+    return np.asarray(batch.take(0, int(report["buffer"]))[0].get())

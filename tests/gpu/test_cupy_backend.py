@@ -8,12 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from magray import Film, Minimize, Protocol, Quench, Uniform
-from magray.films.film import MU0, Dmi
+from magray.films.film import MU0
 from magray.micromagnetics import FilmSolver, RelaxedFilm, energy_terms, field_terms, gpu_problem, relax
 from magray.micromagnetics.oracle import OracleLandscape
 from magray.micromagnetics.seeded import initial_state, ku1_map
 from tests.specimens import co_like, walls_per_um
-from tests.standard_problems.test_dmi_problems import disk, radius, rough_skyrmion
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(gpu_problem()), reason=f"no GPU: {gpu_problem()}")]
 
@@ -162,24 +161,6 @@ def test_quenches_and_minimisations_share_a_batch() -> None:
         assert alone.m is not None
         assert (among.m == alone.m).all()
         assert (among.energy, among.evaluations) == (alone.energy, alone.evaluations)
-
-
-@pytest.mark.parametrize("dmi", ["interfacial", "bulk"])
-def test_the_skyrmion_of_a_disk_has_its_published_radius(dmi: Dmi) -> None:
-    """As test_dmi_problems.py has it on a CPU: the problem begins with a state that no protocol makes."""
-    import cupy as cp
-
-    from magray.micromagnetics.gpu.batch import CONVERGED, RUNNING
-
-    film = disk(dmi)
-    batch = batch_with(film, slot=3)
-    with batch.stream:
-        batch.m[1][3] = cp.asarray(rough_skyrmion(film))
-    while (report := batch.reports_now()[3])["mode"] == RUNNING:
-        batch.launch(RUNNING)
-    m, _, _ = batch.take(3, int(report["buffer"]))
-    assert report["mode"] == CONVERGED
-    assert radius(m.get().astype(np.float64)) == pytest.approx(22.03e-9, abs=0.1e-9)
 
 
 def test_films_of_several_sizes_in_one_list() -> None:

@@ -1,29 +1,34 @@
 """Domains of Co-like films, relaxed from random starts as in a campaign."""
 
 import numpy as np
+import pytest
 
 from magray.micromagnetics import relax
-from tests.specimens import co_like, walls_per_um
+from tests.specimens import BACKENDS, co_like, walls_per_um
+
+pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
 
-def test_stripes_narrow_as_dmi_lowers_the_wall_energy() -> None:
+def test_stripes_narrow_as_dmi_lowers_the_wall_energy(backend: str) -> None:
     """σ_w = 4√(A Keff) − π|D| falls with D, so the film can afford more walls; means over four films."""
     density = []
     for D in (0.1e-3, 0.5e-3, 1.0e-3):
         films = [co_like((256, 256), D=D, sigma=0.05, seed=seed) for seed in range(4)]
-        density.append(np.mean([walls_per_um(done.film, done.m) for done in relax(films) if done.m is not None]))
+        density.append(
+            np.mean([walls_per_um(done.film, done.m) for done in relax(films, backend) if done.m is not None])
+        )
     assert density == sorted(density)
     assert density[2] > 1.1 * density[0]
 
 
-def test_co_like_films_relax_from_every_one_of_32_random_starts() -> None:
+def test_co_like_films_relax_from_every_one_of_32_random_starts(backend: str) -> None:
     """256² cells over the whole range of D and σ, to 1e-4 Ms; each in domains of both signs."""
     random = np.random.default_rng(1)
     films = [
         co_like((256, 256), D=random.uniform(0.1e-3, 1e-3), sigma=random.uniform(0.05, 0.2), seed=seed)
         for seed in range(32)
     ]
-    for done in relax(films, "cpu"):
+    for done in relax(films, backend):
         assert done.m is not None
         assert done.converged, done.reason
         assert done.max_torque <= 1e-4

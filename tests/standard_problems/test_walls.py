@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from magray.films import Film, Minimize
+from magray.films import Film
 from magray.films.film import MU0
 from magray.micromagnetics import energy_terms
-from magray.micromagnetics.cpu import CpuLandscape
-from magray.micromagnetics.minimizer import minimize
+from tests.specimens import BACKENDS, minimized
+
+pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
 NX, DX = 256, 1e-9
 BLOCH, NEEL = 1, 0
@@ -24,15 +25,13 @@ def film(**changes: Any) -> Film:
     return Film(cells=(NX, 8), cell_size=(DX, DX, DX), Ms=1e5, Ku1=0.4e6, Aex=10e-12, **changes)
 
 
-def two_walls(film: Film, component: int, sense: int) -> NDArray[np.float32]:
+def two_walls(film: Film, component: int, sense: int, backend: str) -> NDArray[np.float32]:
     """Relaxed from two abrupt walls with `component` along `sense` in the first and against it in the second."""
     m = np.zeros((3, 8, NX), np.float32)
     m[2] = np.where(np.abs(np.arange(NX) - NX / 2 + 0.5) < NX / 4, -1, 1)
     m[component, :, NX // 4 - 3 : NX // 4 + 3] = 2 * sense
     m[component, :, 3 * NX // 4 - 3 : 3 * NX // 4 + 3] = -2 * sense
-    point, _ = minimize(CpuLandscape(film), m / np.linalg.norm(m, axis=0), Minimize(torque=1e-3))
-    assert point.torque <= 1e-3
-    return np.asarray(point.m)
+    return minimized(film, m / np.linalg.norm(m, axis=0), 1e-3, backend)
 
 
 def wall_width(m: NDArray[np.float32]) -> float:
@@ -47,20 +46,22 @@ def wall_energy(film: Film, m: NDArray[np.float32]) -> float:
     return (energy_terms(film, m)["total"] - energy_terms(film, up)["total"]) * NX * DX / 2
 
 
-def test_a_bloch_wall_has_its_width_and_energy() -> None:
+def test_a_bloch_wall_has_its_width_and_energy(backend: str) -> None:
     """Δ = √(A/Keff), σ = 4 √(A Keff); 1 % for cells of Δ/5 and the stray field that is left."""
     plain = film()
-    m = two_walls(plain, BLOCH, 1)
+    m = two_walls(plain, BLOCH, 1, backend)
     assert wall_width(m) == pytest.approx(np.sqrt(plain.Aex / plain.Keff), rel=0.01)
     assert wall_energy(plain, m) == pytest.approx(4 * np.sqrt(plain.Aex * plain.Keff), rel=0.01)
 
 
 @pytest.mark.parametrize(("dmi", "component"), [("bulk", BLOCH), ("interfacial", NEEL)])
 @pytest.mark.parametrize("D", [0.5e-3, 1.5e-3, -1.5e-3])
-def test_dmi_lowers_a_wall_of_its_sense_by_pi_D_and_leaves_its_width(dmi: Any, component: int, D: float) -> None:
+def test_dmi_lowers_a_wall_of_its_sense_by_pi_D_and_leaves_its_width(
+    backend: str, dmi: Any, component: int, D: float
+) -> None:
     """m·(∇×m) and its interfacial kin integrate to π over a 180° wall, whatever its width."""
     twisted = film(dmi=dmi, D=D)
-    m = two_walls(twisted, component, sense=-1 if D > 0 else 1)
+    m = two_walls(twisted, component, -1 if D > 0 else 1, backend)
     across = np.abs(m[component, 0]).max()
     assert across == pytest.approx(1, abs=0.02)
     assert wall_width(m) == pytest.approx(np.sqrt(twisted.Aex / twisted.Keff), rel=0.01)
@@ -69,7 +70,7 @@ def test_dmi_lowers_a_wall_of_its_sense_by_pi_D_and_leaves_its_width(dmi: Any, c
 
 
 @pytest.mark.parametrize(("dmi", "wrong"), [("bulk", NEEL), ("interfacial", BLOCH)])
-def test_dmi_turns_a_wall_to_its_own_kind(dmi: Any, wrong: int) -> None:
+def test_dmi_turns_a_wall_to_its_own_kind(backend: str, dmi: Any, wrong: int) -> None:
     """A wall that begins as the other kind, with a trace of the right one, ends as the right one."""
     twisted = film(dmi=dmi, D=1.5e-3)
     m = np.zeros((3, 8, NX), np.float32)
@@ -78,14 +79,13 @@ def test_dmi_turns_a_wall_to_its_own_kind(dmi: Any, wrong: int) -> None:
     for wall in walls:
         m[wrong, :, wall - 3 : wall + 3] = 2.0
     m[1 - wrong] = 0.05 * np.random.default_rng(0).normal(size=(8, NX))
-    point, _ = minimize(CpuLandscape(twisted), m / np.linalg.norm(m, axis=0), Minimize(torque=1e-3))
-    assert point.torque <= 1e-3
-    assert np.abs(point.m[wrong]).max() < 0.05
-    assert np.abs(point.m[1 - wrong]).max() > 0.95
+    m = minimized(twisted, m / np.linalg.norm(m, axis=0), 1e-3, backend)
+    assert np.abs(m[wrong]).max() < 0.05
+    assert np.abs(m[1 - wrong]).max() > 0.95
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75, 1.5])
-def test_interfacial_dmi_turns_a_bloch_wall_into_a_neel_wall_step_by_step(share: float) -> None:
+def test_interfacial_dmi_turns_a_bloch_wall_into_a_neel_wall_step_by_step(backend: str, share: float) -> None:
     """sin φ = D / Dt until it is 1: Thiaville, Rohart, Jué, Cros and Fert, Europhys. Lett. 100, 57002 (2012).
 
     A Néel wall has poles on both sides, with a demagnetising factor (ln 2 / π) t / Δ for t ≪ Δ; DMI pays for them all
@@ -99,10 +99,9 @@ def test_interfacial_dmi_turns_a_bloch_wall_into_a_neel_wall_step_by_step(share:
     for wall, sense in ((NX // 4, -1), (3 * NX // 4, 1)):
         m[BLOCH, :, wall - 3 : wall + 3] = 2.0
         m[NEEL, :, wall - 3 : wall + 3] = 0.6 * sense
-    point, _ = minimize(CpuLandscape(thin), m / np.linalg.norm(m, axis=0), Minimize(torque=1e-5))
-    assert point.torque <= 1e-5
-    middle = int(np.argmin(np.abs(point.m[2, 0, : NX // 2])))
-    x, y = point.m[NEEL, 0, middle], point.m[BLOCH, 0, middle]
+    m = minimized(thin, m / np.linalg.norm(m, axis=0), 1e-5, backend)
+    middle = int(np.argmin(np.abs(m[2, 0, : NX // 2])))
+    x, y = m[NEEL, 0, middle], m[BLOCH, 0, middle]
     assert -x / np.hypot(x, y) == pytest.approx(min(share, 1), rel=0.05)
 
 
@@ -113,7 +112,7 @@ def at_an_edge(m: NDArray[np.floating], side: int, axis: int) -> tuple[NDArray[n
 
 
 @pytest.mark.parametrize("dmi", ["bulk", "interfacial"])
-def test_an_open_edge_has_the_natural_boundary_condition(dmi: Any) -> None:
+def test_an_open_edge_has_the_natural_boundary_condition(backend: str, dmi: Any) -> None:
     """∂m/∂n = (D/2A) n × m (bulk), (D/2A) (n × ẑ) × m (interfacial), at all four edges; nobody puts it in.
 
     It holds to first order in the cell, and D/2A times a cell is 0.15 and 0.08 here: 16 % and 6 % of D/2A are left for
@@ -123,15 +122,14 @@ def test_an_open_edge_has_the_natural_boundary_condition(dmi: Any) -> None:
     for n in (32, 64):
         cell = 64e-9 / n
         film = Film((n, n * 3 // 4), (cell, cell, 1e-9), 5e5, 0.6e6, 13e-12, D=2e-3, dmi=dmi, open_edges="xy")
-        start = np.broadcast_to(np.array([0.1, 0.05, 1], np.float32)[:, None, None], (3, n * 3 // 4, n))
-        point, _ = minimize(CpuLandscape(film), start / np.linalg.norm(start, axis=0), Minimize(torque=1e-4))
-        assert point.torque <= 1e-4
+        start = np.broadcast_to(np.array([0.1, 0.05, 1])[:, None, None], (3, n * 3 // 4, n))
+        m = minimized(film, start / np.linalg.norm(start, axis=0), 1e-4, backend)
         rest = []
         for axis, side in ((2, 1), (2, -1), (1, 1), (1, -1)):
-            m, slope = at_an_edge(np.asarray(point.m), side, axis)
+            at, slope = at_an_edge(m, side, axis)
             normal = side * np.eye(3)[2 - axis]
             around = normal if dmi == "bulk" else np.cross(normal, [0, 0, 1])
-            rest.append(float(np.linalg.norm(slope * 2 * film.Aex / (film.D * cell) - np.cross(around, m))))
+            rest.append(float(np.linalg.norm(slope * 2 * film.Aex / (film.D * cell) - np.cross(around, at))))
         left.append(max(rest))
     assert left[0] < 0.16
     assert left[1] < min(0.06, left[0] / 2)
