@@ -1,9 +1,25 @@
 """The store of a campaign: a folder or bucket prefix of Parquet files, one row a film. Knows nothing of Ray."""
 
+from magray.store.compact import Compaction, compact
 from magray.store.export import export_pictures
+from magray.store.journal import settle
+from magray.store.replace import forget_failed
 from magray.store.rows import rows_of
 from magray.store.schema import STORE_SCHEMA
 from magray.store.store import Store, create_store, open_store
 from magray.store.verify import Report, verify
 
-__all__ = ["STORE_SCHEMA", "Report", "Store", "create_store", "export_pictures", "open_store", "rows_of", "verify"]
+__all__ = [
+    "STORE_SCHEMA",
+    "Compaction",
+    "Report",
+    "Store",
+    "compact",
+    "create_store",
+    "export_pictures",
+    "forget_failed",
+    "open_store",
+    "rows_of",
+    "settle",
+    "verify",
+]

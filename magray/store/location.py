@@ -12,12 +12,16 @@ AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or the 
 of a local Ray cluster have the driver's environment as it was when Ray started. A remote cluster's workers have that
 of their node: set it there before `ray start`; nothing is sent from the driver. A URI with credentials is refused.
 
+pyarrow's from_uri, and the environment that it heeds, come without timeouts to choose: an operation on a server that
+accepts and never answers took 99 s to fail (measured). So its S3FileSystem is made here; it gives up after 20 s.
+
 An object appears when its upload is complete. What a killed process leaves are parts of an upload, which nobody can
 read, but which the bucket keeps and bills until a lifecycle rule (AbortIncompleteMultipartUpload) removes them.
 """
 
 import contextlib
 import errno
+import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -26,7 +30,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
@@ -36,6 +40,9 @@ from magray.store.patience import PATIENCE_SECONDS, no_bucket, patiently
 
 UNFINISHED = ".tmp"  # suffix of a local file that is still being written; its name also begins with a dot
 CREDENTIALS = ("access_key", "secret_key", "session_token")  # what pyarrow would take from a URI
+S3_OPTIONS = ("region", "scheme", "endpoint_override")  # what a URI may say
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 10.0  # a request without one byte either way for so long is given up and sent once more
 
 _Answer = TypeVar("_Answer")
 
@@ -148,7 +155,8 @@ class Location:
 def locate(uri: str) -> Location:
     """The location that a path or URI (file://, s3:// and what else pyarrow knows) means.
 
-    Raises UserError for a URI that pyarrow cannot open, or that holds credentials.
+    An s3:// URI may name `region`, `scheme` and `endpoint_override`, as in s3://bucket/films?region=eu-central-1.
+    Raises UserError for a URI that cannot be opened, or that holds credentials.
     """
     if "://" not in uri:
         uri = str(Path(uri).expanduser().resolve())
@@ -160,7 +168,29 @@ def locate(uri: str) -> Location:
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment instead"
         )
     try:
-        filesystem, path = patiently(uri, lambda: fs.FileSystem.from_uri(uri), PATIENCE_SECONDS)
+        if parts.scheme == "s3":
+            return Location(uri, _bucket_filesystem(uri, parts), f"{parts.netloc}{unquote(parts.path)}".rstrip("/"))
+        filesystem, path = fs.FileSystem.from_uri(uri)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{uri} is not a place for a store: {error}") from error
     return Location(uri, filesystem, path.rstrip("/"))
+
+
+def _bucket_filesystem(uri: str, parts: SplitResult) -> fs.S3FileSystem:
+    """What pyarrow's from_uri opens, but for its timeouts."""
+    options = dict(parse_qsl(parts.query))
+    if unknown := options.keys() - S3_OPTIONS:
+        raise ValueError(f"it knows {', '.join(S3_OPTIONS)}, not {min(unknown)}")
+    if not parts.netloc:
+        raise ValueError("it names no bucket")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint and "endpoint_override" not in options:
+        options["endpoint_override"] = endpoint
+    if not options.keys() & {"endpoint_override", "region"}:
+        options["region"] = patiently(uri, lambda: fs.resolve_s3_region(parts.netloc), PATIENCE_SECONDS)
+    return fs.S3FileSystem(
+        connect_timeout=CONNECT_SECONDS,
+        request_timeout=SILENCE_SECONDS,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=2),
+        **options,
+    )

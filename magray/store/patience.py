@@ -58,18 +58,18 @@ def _silence(uri: str, error: OSError) -> str:
     found = _AWS_ERROR.search(str(error))
     if found is None:
         raise error
-    code, text = found["code"], re.sub(r" \(Request ID: .*", "", found["text"])
+    code, text = found["code"], re.sub(r" \(Request ID: .*", "", found["text"]).rstrip(".")
     whole_code = code + (found["status"] or "")
     if code == "NO_SUCH_BUCKET":
         raise no_bucket(uri) from error
     if code in _REFUSAL or whole_code in _REFUSAL:
         raise UserError(
-            f"{uri} refuses {platform.node()}: {whole_code}, {text.rstrip('.')}; check AWS_ACCESS_KEY_ID, "
+            f"{uri} refuses {platform.node()}: {whole_code}, {text}; check AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL there, and run again: what is committed stays"
         ) from error
     if code not in _SILENCE and whole_code not in _SILENCE:
         raise error
-    return text
+    return text if code == "NETWORK_CONNECTION" else f"{whole_code.removeprefix('UNKNOWN ').strip('()')}, {text}"
 
 
 def no_bucket(uri: str) -> UserError:

@@ -1,17 +1,19 @@
 """A campaign's store: created or resumed, read, and added to one block of films at a time.
 
-    <store>/_campaign.json           name of the campaign, films in its plan, format of the store
+    <store>/_campaign.json              name of the campaign, films in its plan, format of the store
     <store>/films-<24 digits>.parquet   the digits are a hash of the ids of the films inside
+    <store>/_replacing.json             what a compaction puts in the place of what; see journal.py
 
 A file appears whole or not at all, and the same films always go to the same file: committing a block twice is
 committing it once.
 """
 
 import contextlib
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +24,20 @@ from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.films.film import PHYSICS_VERSION
+from magray.store.journal import committed_files, settle
 from magray.store.location import UNFINISHED, Location, locate
+from magray.store.parquet import file_name, in_order, open_parquet, parquet, readers
 from magray.store.patience import PATIENCE_SECONDS
 from magray.store.schema import STORE_SCHEMA
 
 FORMAT = 2
 # readers of Parquet folders pass over names that begin with an underscore
 CAMPAIGN_FILE, LEASE_FILE = "_campaign.json", "_driver.json"
-ROW_GROUP_FILMS = 128
 ROW_BYTES = 2048  # of a film's scalars, generously, before compression
+SCALARS = [name for name in STORE_SCHEMA.names if name != "image"]
+READINGS = 100  # a reader whose files a compaction takes away begins again so many times
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Store:
     location: Location
     campaign: str
     planned: int  # films in the campaign's plan
+    # ids by file, of the files read so far: a file's name follows from its films, so that they never change
+    known: dict[str, pa.Array] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def uri(self) -> str:
@@ -54,73 +63,66 @@ class Store:
     @property
     def dataset(self) -> ds.Dataset:
         """The committed films as a pyarrow dataset."""
-        paths = [self.location.file(name) for name in self.files()]
-        return ds.FileSystemDataset.from_paths(
-            paths, schema=STORE_SCHEMA, format=ds.ParquetFileFormat(), filesystem=self.location.filesystem
-        )
+        return self._dataset(self.files())
 
     def files(self) -> list[str]:
-        """Names of the committed files."""
-        return [name for name in self.location.names(PATIENCE_SECONDS) if is_film_file(name)]
+        """Names of the committed files, sorted."""
+        return committed_files(self.location)
 
     def count(self) -> int:
         """How many films are committed."""
-        with self._reading():
-            return int(self.location.patiently(lambda: self.dataset.count_rows(), PATIENCE_SECONDS))
+        return self._steadily(lambda files: sum(self.scan(files, lambda _, file: int(file.metadata.num_rows))))
 
-    def ids(self) -> set[str]:
-        """The ids of the committed films."""
-        return set(self.table(["film_id"])["film_id"].to_pylist())
+    def ids(self) -> pa.ChunkedArray:
+        """The ids of the committed films. Only files that are new since the last call are read."""
+        return pa.chunked_array(self._steadily(self._ids_of).values(), pa.string())
 
     def table(self, columns: Sequence[str] | None = None, filter: ds.Expression | None = None) -> pa.Table:  # noqa: A002
         """Committed rows. `columns` None means all but the pictures.
 
         Raises UserError for a column that does not exist, or a file that cannot be read.
         """
-        names = [name for name in STORE_SCHEMA.names if name != "image"] if columns is None else list(columns)
+        names = SCALARS if columns is None else list(columns)
         unknown = [name for name in names if name not in STORE_SCHEMA.names]
         if unknown:
             raise UserError(f"a store has no column {unknown[0]}; it has {', '.join(STORE_SCHEMA.names)}")
-        with self._reading():
-            return self.location.patiently(
-                lambda: self.dataset.to_table(columns=names, filter=filter), PATIENCE_SECONDS
-            )
 
-    def rows(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of one file, every byte read and checked. `columns` None means all.
+        def read(files: list[str]) -> pa.Table:
+            if filter is not None:
+                return self.location.patiently(
+                    lambda: self._dataset(files).to_table(columns=names, filter=filter), PATIENCE_SECONDS
+                )
+            empty = pa.schema([STORE_SCHEMA.field(name) for name in names]).empty_table()
+            return pa.concat_tables([empty, *self.scan(files, lambda _, file: columns_of(file, names))])
 
-        Raises UserError if it cannot be read.
+        return self._steadily(read)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Committed rows, a row group at a time, file after file, every byte checked: for what memory cannot hold.
+
+        Raises UserError if a file cannot be read, or a compaction takes it away meanwhile.
         """
-        with self._reading():
-            content = pa.BufferReader(self.location.read(name, PATIENCE_SECONDS))
-            return pq.ParquetFile(content, page_checksum_verification=True).read(columns)
+        names = self.files()
+        with reading(self.uri):
+            for name in names:
+                with open_parquet(self.location, name, checked=True) as file:
+                    for group in range(file.num_row_groups):
+                        yield self.location.patiently(partial(columns_of, file, columns, [group]), PATIENCE_SECONDS)
 
     def images(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """The pictures of films of one size, in the order of `ids`: (n, ny, nx) uint8, mz −1…1 as 0…255.
 
-        Raises UserError if a film is not committed, has no picture, or differs in size from the others.
+        Only the row groups that hold these films are read. Raises UserError if a film is not committed, has no picture,
+        or differs in size from the others.
         """
-        places = {film_id: place for place, film_id in enumerate(ids)}
-        if len(places) != len(ids):
+        wanted = pa.array([str(film_id) for film_id in ids], pa.string())
+        if len(wanted.unique()) != len(wanted):
             raise UserError("images: an id is given twice; give each film once")
-        rows = self.table(["film_id", "status", "height", "width"], pc.field("film_id").isin(list(ids)))
-        ny, nx = self._one_size(rows, places)
-        images = np.empty((len(ids), ny, nx), np.uint8)
-
-        def fill() -> None:
-            wanted = pc.field("film_id").isin(list(ids))
-            for batch in self.dataset.scanner(columns=["film_id", "image"], filter=wanted).to_batches():
-                for film_id, image in zip(batch["film_id"].to_pylist(), batch["image"], strict=True):
-                    images[places[film_id]] = np.frombuffer(image.as_buffer(), np.uint8).reshape(ny, nx)
-
-        with self._reading():
-            self.location.patiently(fill, PATIENCE_SECONDS)
-        return images
+        return self._steadily(lambda files: self._images(self._places(files, wanted), wanted))
 
     def missing(self, plan: pa.Table) -> pa.Table:
         """The rows of `plan` that are not committed yet, in the plan's order."""
-        committed = pa.array(sorted(self.ids()), pa.string())
-        return plan.filter(pc.invert(pc.is_in(plan["film_id"], value_set=committed)))
+        return plan.filter(pc.invert(pc.is_in(plan["film_id"], value_set=self.ids().combine_chunks())))
 
     def commit(self, rows: pa.Table) -> str:
         """Writes rows of STORE_SCHEMA as one file and returns its name. Again with the same films: the same file.
@@ -131,40 +133,90 @@ class Store:
             raise UserError(f"store {self.uri} takes films of campaign {self.campaign} only")
         rows = rows.select(STORE_SCHEMA.names).cast(STORE_SCHEMA).sort_by("film_id")
         name = file_name(rows["film_id"].to_pylist())
-        self.location.write(name, _parquet(rows), PATIENCE_SECONDS)
+        self.location.write(name, parquet([rows]), PATIENCE_SECONDS)
         return name
 
     def check_room(self, films: pa.Table) -> None:
         """Raises UserError if the local disk cannot hold the pictures of `films`, rows of a plan, uncompressed."""
         free = self.location.free_bytes()
-        needed = sum(nx * ny + ROW_BYTES for nx, ny in zip(*(films[n].to_pylist() for n in ("nx", "ny")), strict=True))
+        pixels = pc.sum(pc.multiply(*(films[name].cast(pa.int64()) for name in ("nx", "ny")))).as_py() or 0
+        needed = pixels + films.num_rows * ROW_BYTES
         if free is not None and needed > free:
             raise UserError(
                 f"no room for the store: {films.num_rows} films may need {needed / 1e9:.3g} GB, "
                 f"and {free / 1e9:.3g} GB are free at {self.uri}; free some space or choose another store"
             )
 
-    def _one_size(self, rows: pa.Table, ids: Iterable[str]) -> tuple[int, int]:
-        status = dict(zip(rows["film_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
-        for film_id in ids:
-            if film_id not in status:
-                raise UserError(f"store {self.uri} has no film {film_id}")
-            if status[film_id] == "failed":
-                raise UserError(f"film {film_id} failed and has no picture")
-        sizes = set(zip(rows["height"].to_pylist(), rows["width"].to_pylist(), strict=True))
-        if len(sizes) > 1:
-            raise UserError(f"films of {len(sizes)} sizes cannot be one array of pictures; ask for one size at a time")
-        return sizes.pop() if sizes else (0, 0)
+    def _dataset(self, files: list[str]) -> ds.Dataset:
+        paths = [self.location.file(name) for name in files]
+        return ds.FileSystemDataset.from_paths(
+            paths, schema=STORE_SCHEMA, format=ds.ParquetFileFormat(), filesystem=self.location.filesystem
+        )
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(
-                f"store {self.uri} cannot be read: {_first_line(error)}; "
-                "`magray store verify` names the damaged files: delete them and simulate again"
-            ) from error
+    def _ids_of(self, files: list[str]) -> dict[str, pa.Array]:
+        """The ids in each of the files."""
+        new = [name for name in files if name not in self.known]
+        self.known.update(zip(new, self.scan(new, _film_ids), strict=True))
+        for gone in self.known.keys() - set(files):
+            del self.known[gone]
+        return {name: self.known[name] for name in files}
+
+    def _places(self, files: list[str], wanted: pa.Array) -> dict[str, NDArray[np.int64]]:
+        """For each file that holds wanted films: the place of each of its rows in `wanted`, −1 for other films."""
+        ids = self._ids_of(files)
+        everything = pa.chunked_array(ids.values(), pa.string())
+        places = pc.fill_null(pc.index_in(everything, value_set=wanted), -1).to_numpy().astype(np.int64)
+        lacking = np.setdiff1d(np.arange(len(wanted)), places)
+        if len(lacking):
+            raise UserError(f"store {self.uri} has no film {wanted[lacking[0]]}")
+        ends = np.cumsum([len(some) for some in ids.values()])
+        parts = zip(files, np.split(places, ends[:-1]), strict=True) if files else ()
+        return {name: part for name, part in parts if (part >= 0).any()}
+
+    def _images(self, places: dict[str, NDArray[np.int64]], wanted: pa.Array) -> NDArray[np.uint8]:
+        sizes = self.scan(list(places), lambda _, file: columns_of(file, ["film_id", "status", "height", "width"]))
+        masks = (pa.array(part >= 0) for part in places.values())
+        films = [table.filter(mask) for table, mask in zip(sizes, masks, strict=True)]
+        ny, nx = _one_size(pa.concat_tables(films)) if films else (0, 0)
+        images = np.empty((len(wanted), ny, nx), np.uint8)
+
+        def fill(name: str, file: pq.ParquetFile) -> None:
+            first = 0
+            for group in range(file.num_row_groups):
+                there = places[name][first : first + file.metadata.row_group(group).num_rows]
+                first += len(there)
+                if (there >= 0).any():
+                    column = file.read_row_group(group, ["image"])["image"]
+                    for row in np.flatnonzero(there >= 0):
+                        images[there[row]] = np.frombuffer(column[int(row)].as_buffer(), np.uint8).reshape(ny, nx)
+
+        for _ in self.scan(list(places), fill):
+            pass
+        return images
+
+    def scan(self, files: list[str], read: Callable[[str, pq.ParquetFile], _Answer]) -> Iterator[_Answer]:
+        """`read` of each file's name and content, in the files' order, many at once."""
+
+        def one(name: str) -> _Answer:
+            with open_parquet(self.location, name) as file:
+                return read(name, file)
+
+        def patient(name: str) -> _Answer:
+            return self.location.patiently(lambda: one(name), PATIENCE_SECONDS)
+
+        return in_order(patient, files, readers(self.location))
+
+    def _steadily(self, read: Callable[[list[str]], _Answer]) -> _Answer:
+        """What `read` makes of the committed files, begun again if a compaction takes one of them away meanwhile."""
+        with reading(self.uri):
+            for _ in range(READINGS):
+                files = self.files()
+                try:
+                    return read(files)
+                except FileNotFoundError:
+                    if self.files() == files:
+                        raise
+        raise UserError(f"store {self.uri} is being compacted; read it when that is done")
 
 
 def create_store(uri: str, campaign: str, plan: pa.Table) -> Store:
@@ -180,15 +232,16 @@ def create_store(uri: str, campaign: str, plan: pa.Table) -> Store:
         names = location.names()  # without patience: a wrong address is told at once
     except OSError as error:
         raise UserError(f"store {uri} cannot be read: {_first_line(error)}") from error
+    store = Store(location, campaign, plan.num_rows)
     if CAMPAIGN_FILE in names:
-        _check_continues(open_store(uri), campaign, plan)
+        old = open_store(uri)
+        _check_continues(old, campaign, plan)
+        store = replace(old, planned=plan.num_rows)
     elif any(not name.endswith(UNFINISHED) for name in names):
         raise UserError(f"{uri} holds files and is not a store of magray; choose another folder")
-    store = Store(location, campaign, plan.num_rows)
     store.check_room(store.missing(plan))
-    for name in names:
-        if name.endswith(UNFINISHED):
-            location.remove(name)
+    if LEASE_FILE not in location.names():  # whoever has a lease may be at work on what seems to be left over
+        settle(location)
     about = {"format": FORMAT, "campaign": campaign, "films": plan.num_rows}
     location.write(CAMPAIGN_FILE, json.dumps(about).encode())
     return store
@@ -214,29 +267,42 @@ def open_store(uri: str) -> Store:
     return Store(location, about["campaign"], about["films"])
 
 
-def file_name(film_ids: Sequence[str]) -> str:
-    """The name of the file that holds exactly these films."""
-    return f"films-{hashlib.sha256(','.join(sorted(film_ids)).encode()).hexdigest()[:24]}.parquet"
+@contextlib.contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Turns what pyarrow says of a damaged file of the store at `uri` into a UserError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"store {uri} changed while it was read: a file is gone; run it again") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(
+            f"store {uri} cannot be read: {_first_line(error)}; "
+            "`magray store verify` names the damaged files: delete them and simulate again"
+        ) from error
 
 
-def is_film_file(name: str) -> bool:
-    """True for the name of a committed file."""
-    return name.startswith("films-") and name.endswith(".parquet") and "/" not in name
+def columns_of(file: pq.ParquetFile, names: Sequence[str], row_groups: list[int] | None = None) -> pa.Table:
+    """Columns of an open file. Raises pa.ArrowInvalid if it is not one of a store."""
+    groups = range(file.num_row_groups) if row_groups is None else row_groups
+    try:
+        return file.read_row_groups(groups, names, use_threads=False).select(names)
+    except KeyError as error:
+        raise pa.ArrowInvalid(f"it is not a file of a store ({error.args[0]})") from error
 
 
-def _parquet(rows: pa.Table) -> pa.Buffer:
-    scalars = [name for name in rows.schema.names if name != "image"]
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        rows,
-        sink,
-        row_group_size=ROW_GROUP_FILMS,
-        compression="zstd",
-        use_dictionary=scalars,
-        write_statistics=scalars,
-        write_page_checksum=True,
-    )
-    return sink.getvalue()
+def _film_ids(_: str, file: pq.ParquetFile) -> pa.Array:
+    return columns_of(file, ["film_id"])["film_id"].combine_chunks()
+
+
+def _one_size(films: pa.Table) -> tuple[int, int]:
+    """Height and width of films that all have a picture of the same size."""
+    failed = films.filter(pc.equal(films["status"], "failed"))
+    if failed.num_rows:
+        raise UserError(f"film {failed['film_id'][0]} failed and has no picture")
+    sizes = films.group_by(["height", "width"]).aggregate([])
+    if sizes.num_rows > 1:
+        raise UserError(f"films of {sizes.num_rows} sizes cannot be one array of pictures; ask for one size at a time")
+    return sizes["height"][0].as_py(), sizes["width"][0].as_py()
 
 
 def _check_plan(campaign: str, plan: pa.Table) -> None:
@@ -255,11 +321,12 @@ def _check_plan(campaign: str, plan: pa.Table) -> None:
 def _check_continues(store: Store, campaign: str, plan: pa.Table) -> None:
     if store.campaign != campaign:
         raise UserError(f"store {store.uri} holds campaign {store.campaign}, not {campaign}; choose another store")
-    strangers = store.ids() - set(plan["film_id"].to_pylist())
-    if strangers:
+    ids = store.ids()
+    strangers = ids.filter(pc.invert(pc.is_in(ids, value_set=plan["film_id"].combine_chunks())))
+    if len(strangers):
         raise UserError(
             f"store {store.uri} holds another plan: {len(strangers)} of its films are not in this one "
-            f"(such as {min(strangers)}); choose another store"
+            f"(such as {pc.min(strangers)}); choose another store"
         )
 
 

@@ -1,17 +1,27 @@
-"""Is a store what it should be: each film of the plan once, whole, and nothing else?"""
+"""Is a store what it should be: each film of the plan once, whole, and nothing else?
 
-from collections import Counter
+Every file is read once, several at a time, a row group at a time. Their scalars are then held against the plan's (or,
+without one, against their ids) in batches of BATCH_FILMS.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from magray.errors import UserError
-from magray.films.plan import films_of
+from magray.films.plan import PLAN_SCHEMA, films_of
+from magray.store.journal import JOURNAL_FILE, committed_files, read_journal
 from magray.store.location import UNFINISHED
+from magray.store.parquet import file_name, in_order, is_film_file, open_parquet, readers
 from magray.store.patience import PATIENCE_SECONDS
 from magray.store.schema import STORE_SCHEMA
-from magray.store.store import CAMPAIGN_FILE, LEASE_FILE, Store, file_name, is_film_file
+from magray.store.store import CAMPAIGN_FILE, LEASE_FILE, Store
+
+BATCH_FILMS = 50_000
+SIZE = (*(STORE_SCHEMA.field(name) for name in ("status", "height", "width")), pa.field("pixels", pa.int32()))
 
 
 @dataclass
@@ -41,66 +51,142 @@ class Report:
 
 
 def verify(store: Store, plan: pa.Table | None = None) -> Report:
-    """Reads every byte of the store, checksums included. Without the plan, missing films are counted but not named."""
+    """Reads every byte of the store, checksums included. Without the plan, missing films are counted but not named.
+
+    With the plan, the films' inputs are compared with the plan's; without it, they must be those that the ids stand
+    for, which takes longer. Raises UserError if a compaction takes files away meanwhile.
+    """
     report = Report(store.planned if plan is None else plan.num_rows)
-    wanted = None if plan is None else set(plan["film_id"].to_pylist())
-    seen: Counter[str] = Counter()
-    for name in store.location.names(PATIENCE_SECONDS):
-        if name.endswith(UNFINISHED):
-            report.unfinished.append(name)
-        elif is_film_file(name):
-            seen.update(_whole_films(store, name, wanted, report))
-        elif name not in (CAMPAIGN_FILE, LEASE_FILE):
-            report.foreign.append(f"{name} is no file of a store")
-    report.committed = len(seen)
-    report.duplicate = sorted(film_id for film_id, times in seen.items() if times > 1)
-    report.missing = sorted((wanted or set()) - set(seen))
+    files = _film_files(store, report)
+    batches = _batches(_read(store, files, report))
+    seen = [_belonging(rows, store.campaign, plan, report) for rows in batches]
+    counts = pa.chunked_array(seen, pa.string()).value_counts()
+    ids, times = counts.field("values"), counts.field("counts")
+    report.committed = len(ids)
+    report.duplicate = sorted(ids.filter(pc.greater(times, 1)).to_pylist())
+    if plan is not None:
+        report.missing = sorted(_without(plan["film_id"], ids).to_pylist())
     return report
 
 
-def _whole_films(store: Store, name: str, wanted: set[str] | None, report: Report) -> list[str]:
-    """Ids of the films of a file that belong here and are whole; the others go into the report."""
-    try:
-        content = pa.BufferReader(store.location.read(name, PATIENCE_SECONDS))
-        rows = pq.ParquetFile(content, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as error:
-        report.truncated.append(f"{name} cannot be read ({str(error).splitlines()[0]})")
-        return []
-    if rows.schema.names != STORE_SCHEMA.names or rows.schema.types != STORE_SCHEMA.types:
-        report.foreign.append(f"{name} has other columns than a store")
-        return []
-    if file_name(rows["film_id"].to_pylist()) != name:
-        report.truncated.append(f"{name} does not hold the films that it was written with")
-    good = []
-    for row in range(rows.num_rows):
-        one = rows.slice(row, 1)
-        film_id = one["film_id"][0].as_py()
-        if reason := _foreign(one, store.campaign, wanted):
-            report.foreign.append(f"film {film_id} in {name} {reason}")
-        elif not _whole(one):
-            report.truncated.append(f"film {film_id} in {name} has no whole picture")
+def _film_files(store: Store, report: Report) -> list[str]:
+    """The files to read. What else lies in the store goes into the report."""
+    journal = read_journal(store.location)
+    if journal is not None and journal.old:
+        report.unfinished.append(f"{JOURNAL_FILE}: files are being replaced; if nobody is at it, compact the store")
+    for name in store.location.names(PATIENCE_SECONDS):
+        if name.endswith(UNFINISHED):
+            report.unfinished.append(name)
+        elif not is_film_file(name) and name not in (CAMPAIGN_FILE, LEASE_FILE, JOURNAL_FILE):
+            report.foreign.append(f"{name} is no file of a store")
+    return committed_files(store.location)
+
+
+def _read(store: Store, files: list[str], report: Report) -> Iterator[pa.Table]:
+    """What is to be checked of each file that can be read."""
+
+    def read(name: str) -> pa.Table | Exception | None:
+        try:
+            return store.location.patiently(lambda: _rows(store, name), PATIENCE_SECONDS)
+        except FileNotFoundError as error:
+            raise UserError(f"store {store.uri} changed while it was read: {name} is gone; verify again") from error
+        except (pa.ArrowException, OSError) as error:
+            return error
+
+    for name, found in zip(files, in_order(read, files, readers(store.location)), strict=True):
+        if found is None:
+            report.foreign.append(f"{name} has other columns than a store")
+        elif isinstance(found, Exception):
+            report.truncated.append(f"{name} cannot be read ({str(found).splitlines()[0]})")
         else:
-            good.append(film_id)
-    return good
+            if file_name(found["film_id"].to_pylist()) != name:
+                report.truncated.append(f"{name} does not hold the films that it was written with")
+            yield found.append_column("file", pa.array([name] * found.num_rows, pa.string()))
 
 
-def _foreign(row: pa.Table, campaign: str, wanted: set[str] | None) -> str:
-    """Why a row does not belong to the store; empty if it does."""
-    film_id = row["film_id"][0].as_py()
-    if row["campaign"][0].as_py() != campaign:
-        return f"is of campaign {row['campaign'][0]}"
-    if wanted is not None and film_id not in wanted:
-        return "is not in the plan"
+def _rows(store: Store, name: str) -> pa.Table | None:
+    """A file's rows with the number of `pixels` in place of each picture; None if it is not one of a store."""
+    with open_parquet(store.location, name, checked=True) as file:
+        schema = file.schema_arrow
+        if schema.names != STORE_SCHEMA.names or schema.types != STORE_SCHEMA.types:
+            return None
+        parts = [pa.schema([*PLAN_SCHEMA, *SIZE]).empty_table()]
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, use_threads=False)
+            pixels = pc.binary_length(rows["image"])
+            parts.append(rows.select([*PLAN_SCHEMA.names, "status", "height", "width"]).append_column(SIZE[-1], pixels))
+        return pa.concat_tables(parts)
+
+
+def _batches(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
+    films = 0
+    for table in tables:
+        waiting.append(table)
+        films += table.num_rows
+        if films >= BATCH_FILMS:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting, films = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _belonging(rows: pa.Table, campaign: str, plan: pa.Table | None, report: Report) -> pa.Array:
+    """Ids of the films that belong here and are whole; the others go into the report."""
+    foreign = pc.not_equal(rows["campaign"], campaign)
+    for row in rows.filter(foreign).select(["film_id", "file", "campaign"]).to_pylist():
+        report.foreign.append(f"film {row['film_id']} in {row['file']} is of campaign {row['campaign']}")
+    rows = rows.filter(pc.invert(foreign))
+    if plan is not None:
+        strange = pc.invert(pc.is_in(rows["film_id"], value_set=_one(plan["film_id"])))
+        _report(report.foreign, rows.filter(strange), "is not in the plan")
+        rows = rows.filter(pc.invert(strange))
+        altered = _differs_from_plan(rows, plan)
+    else:
+        altered = _differs_from_id(rows)
+    _report(report.foreign, rows.filter(altered), "has other inputs than its id stands for")
+    rows = rows.filter(pc.invert(altered))
+    whole = _whole(rows)
+    _report(report.truncated, rows.filter(pc.invert(whole)), "has no whole picture")
+    return _one(rows.filter(whole)["film_id"])
+
+
+def _report(lines: list[str], rows: pa.Table, what: str) -> None:
+    lines += [f"film {row['film_id']} in {row['file']} {what}" for row in rows.select(["film_id", "file"]).to_pylist()]
+
+
+def _whole(rows: pa.Table) -> pa.Array:
+    """For each row: has the picture all of its pixels, or did the film fail and has none?"""
+    expected = pc.multiply(*(rows[name].cast(pa.int64()) for name in ("height", "width")))
+    complete = pc.fill_null(pc.equal(rows["pixels"], expected), False)
+    return pc.if_else(pc.equal(rows["status"], "failed"), pc.is_null(rows["pixels"]), complete)
+
+
+def _differs_from_plan(rows: pa.Table, plan: pa.Table) -> pa.Array:
+    """For each row, all of whose films are in the plan: is any of its inputs another than there?"""
+    planned = plan.select(PLAN_SCHEMA.names).take(pc.index_in(rows["film_id"], value_set=_one(plan["film_id"])))
+    same = pa.array(np.ones(rows.num_rows, bool))
+    for name in PLAN_SCHEMA.names:
+        same = pc.and_(same, pc.fill_null(pc.equal(_one(rows[name]), _one(planned[name])), False))
+    return pc.invert(same)
+
+
+def _differs_from_id(rows: pa.Table) -> pa.Array:
+    """For each row: are its inputs none that its id stands for?"""
     try:
-        (film,) = films_of(row)
+        true_ids = [film.film_id for film in films_of(rows)]
     except (UserError, KeyError, TypeError, ValueError):
-        return "has inputs that no film can have"
-    return "" if film.film_id == film_id else "has other inputs than its id stands for"
+        if rows.num_rows == 1:
+            return pa.array([True])
+        half = rows.num_rows // 2
+        return pa.concat_arrays([_differs_from_id(rows.slice(0, half)), _differs_from_id(rows.slice(half))])
+    return pc.not_equal(_one(rows["film_id"]), pa.array(true_ids, pa.string()))
 
 
-def _whole(row: pa.Table) -> bool:
-    """True if the picture has all of its pixels, or the film failed and has none."""
-    image = row["image"][0].as_buffer()
-    if row["status"][0].as_py() == "failed":
-        return image is None
-    return image is not None and image.size == row["height"][0].as_py() * row["width"][0].as_py()
+def _without(ids: pa.ChunkedArray, others: pa.Array) -> pa.ChunkedArray:
+    return ids.filter(pc.invert(pc.is_in(ids, value_set=others)))
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
+    return column.combine_chunks()

@@ -13,15 +13,13 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from magray.errors import UserError
 from magray.films import Film, plan_table
 from magray.micromagnetics import RelaxedFilm, relax
-from magray.store import STORE_SCHEMA, Store, create_store, export_pictures, open_store, rows_of, verify
+from magray.store import STORE_SCHEMA, Store, create_store, open_store, rows_of, verify
 from magray.store.location import Location
 from magray.store.rows import pixels
 from magray.store.store import FORMAT
@@ -322,16 +320,3 @@ def test_a_disk_that_fills_up_leaves_no_half_file(made: Made, monkeypatch: pytes
     with pytest.raises(UserError, match="no room left at"):
         made.store.commit(rows_of(made.relaxed[:3], made.plan.slice(0, 3)))
     assert sorted(Path(made.store.uri).iterdir()) == before
-
-
-def test_export_writes_a_png_a_film_and_the_scalars(finished: Made, tmp_path: Path) -> None:
-    ids = film_ids(finished.plan)
-    assert export_pictures(finished.store, tmp_path / "pictures") == 6
-    with Image.open(tmp_path / "pictures" / f"{ids[2]}.png") as picture:
-        assert picture.mode == "L"
-        np.testing.assert_array_equal(np.asarray(picture), finished.store.images([ids[2]])[0])
-    table = pd.read_csv(tmp_path / "pictures" / "films.csv", dtype={"film_id": str})
-    assert sorted(table["film_id"]) == sorted(ids)
-    assert table["evaluations"].sum() == pc.sum(finished.store.table(["evaluations"])["evaluations"]).as_py()
-    with pytest.raises(UserError, match="is not empty"):
-        export_pictures(finished.store, tmp_path / "pictures")

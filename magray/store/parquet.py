@@ -1,0 +1,93 @@
+"""The files of a store: what they are called, how they are written, and how many of them are read at once."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from magray.store.location import Location
+from magray.store.schema import STORE_SCHEMA
+
+ROW_GROUP_FILMS = 128
+# a local disk is bound by decoding, an object store by its answering times
+LOCAL_READERS, REMOTE_READERS = 4, 32
+
+_Thing = TypeVar("_Thing")
+_Answer = TypeVar("_Answer")
+
+
+def file_name(film_ids: Sequence[str]) -> str:
+    """The name of the file that holds exactly these films."""
+    return f"films-{hashlib.sha256(','.join(sorted(film_ids)).encode()).hexdigest()[:24]}.parquet"
+
+
+def is_film_file(name: str) -> bool:
+    """True for the name of a committed file."""
+    return name.startswith("films-") and name.endswith(".parquet") and "/" not in name
+
+
+def parquet(tables: Iterable[pa.Table]) -> pa.Buffer:
+    """The content of a file with the rows of `tables`, each of STORE_SCHEMA. Only what is compressed is held."""
+    scalars = [name for name in STORE_SCHEMA.names if name != "image"]
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink,
+        STORE_SCHEMA,
+        compression="zstd",
+        use_dictionary=scalars,
+        write_statistics=scalars,
+        write_page_checksum=True,
+    ) as writer:
+        for table in full_groups(tables):
+            writer.write_table(table, row_group_size=ROW_GROUP_FILMS)
+    return sink.getvalue()
+
+
+def full_groups(tables: Iterable[pa.Table], films: int = ROW_GROUP_FILMS) -> Iterator[pa.Table]:
+    """The same rows in the same order, cut anew into tables of `films` rows; the last one may have fewer."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        while sum(part.num_rows for part in waiting) >= films:
+            rows = pa.concat_tables(waiting)
+            yield rows.slice(0, films)
+            waiting = [rows.slice(films)]
+    if any(part.num_rows for part in waiting):
+        yield pa.concat_tables(waiting)
+
+
+def open_parquet(location: Location, name: str, checked: bool = False) -> pq.ParquetFile:
+    """A file of a location, to be closed by the caller. checked: what is read from it is held against its checksums.
+
+    Raises OSError or pa.ArrowException if it cannot be read.
+    """
+    return pq.ParquetFile(
+        location.file(name),
+        filesystem=location.filesystem,
+        pre_buffer=not location.local,  # few large requests instead of one for each column
+        page_checksum_verification=checked,
+    )
+
+
+def readers(location: Location) -> int:
+    """How many files are worth reading at once."""
+    return LOCAL_READERS if location.local else REMOTE_READERS
+
+
+def in_order(work: Callable[[_Thing], _Answer], things: Iterable[_Thing], threads: int) -> Iterator[_Answer]:
+    """`work` of each thing, in their order, by `threads` at once, never far ahead of who takes the answers."""
+    pool = ThreadPoolExecutor(threads)
+    pending: deque[Future[_Answer]] = deque()
+    try:
+        for thing in things:
+            pending.append(pool.submit(work, thing))
+            if len(pending) >= 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
