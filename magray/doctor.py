@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-PACKAGES = ("magray", "ray", "torch", "numpy", "scipy", "numba", "pyarrow", "s3fs")
+PACKAGES = ("magray", "ray", "torch", "numpy", "scipy", "numba", "pyarrow")
 S3_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
 S3_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 ROOMY_GB = 5.0

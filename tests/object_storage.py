@@ -16,6 +16,7 @@ from pyarrow import fs
 USER = "physicist"
 SERVICES = ("master", "volume", "filer", "s3")
 READY_SECONDS = 60.0
+READY_BYTES = bytes(6_000_000)  # more than one chunk, as a restarted server may have one volume that takes bytes
 
 
 class ObjectStorage:
@@ -40,7 +41,7 @@ class ObjectStorage:
         }
 
     def start(self) -> None:
-        """Starts the server and waits until it keeps what it is given."""
+        """Starts the server and waits until it keeps what it is given, in new buckets and in those that it has."""
         options = [f"-{name}.port={port}" for name, port in zip(SERVICES, self.ports, strict=False)]
         options += [f"-{name}.port.grpc={port}" for name, port in zip(SERVICES, self.ports[4:], strict=True)]
         options += ["-filer", "-s3", f"-s3.config={self._users()}", "-s3.autoCreateBucket=false", "-s3.iam=false"]
@@ -64,14 +65,14 @@ class ObjectStorage:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.process = None
-
-    def stop(self) -> None:
-        """The server ends, and its sockets in /tmp with it."""
-        if self.process is not None:
-            self.kill()
-        for port in self.ports:
+        for port in self.ports:  # its parts speak to each other there; never under a server that runs
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 left.unlink()
+
+    def stop(self) -> None:
+        """The server ends, if it runs."""
+        if self.process is not None:
+            self.kill()
 
     def filesystem(self) -> fs.S3FileSystem:
         """A client of the server that the environment has no say in."""
@@ -95,10 +96,7 @@ class ObjectStorage:
         deadline = time.monotonic() + READY_SECONDS
         while True:
             try:
-                files = self.filesystem()
-                files.create_dir("ready")
-                with files.open_output_stream("ready/now") as stream:
-                    stream.write(b"yes")
+                self._write_everywhere()
                 return
             except OSError as error:
                 assert self.process is not None
@@ -106,6 +104,15 @@ class ObjectStorage:
                     log = (self.folder / "server.log").read_text()[-2000:]
                     raise RuntimeError(f"SeaweedFS does not work: {log}") from error
                 time.sleep(0.1)
+
+    def _write_everywhere(self) -> None:
+        """A file into a new bucket, and into each that is there: a bucket has volumes of its own."""
+        files = self.filesystem()
+        files.create_dir("ready")
+        for bucket in files.get_file_info(fs.FileSelector("")):
+            with files.open_output_stream(f"{bucket.path}/ready") as stream:
+                stream.write(READY_BYTES)
+            files.delete_file(f"{bucket.path}/ready")
 
 
 @contextmanager

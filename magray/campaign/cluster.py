@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import os
+import re
+import socket
 import sys
 from collections.abc import Iterator
 
@@ -11,11 +13,14 @@ from ray._private import ray_constants
 
 from magray.errors import UserError
 
+KNOCK_SECONDS = 5.0
+
 
 def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     """Joins the cluster at `address` (or RAY_ADDRESS), otherwise starts a local one with `num_cpus` cores.
 
-    Does nothing if this process is connected already. Raises UserError if no cluster answers at the address.
+    Does nothing if this process is connected already. Raises UserError if no cluster answers at the address, or none
+    that this process can join.
     """
     if ray.is_initialized():
         return
@@ -29,12 +34,59 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
         _start(num_cpus)
 
 
+def is_job_server(address: str) -> bool:
+    """Whether the address is that of a cluster's job server, and not of the cluster itself.
+
+    Raises UserError unless it is one or the other.
+    """
+    if address.startswith(("http://", "https://")):
+        return True
+    if address not in ("auto", "local") and not re.fullmatch(r"[^/\s]+:\d+", address):
+        raise UserError(
+            f"{address} is no address to work at: write http://host:8265 to submit a job, host:6379 or auto to join "
+            "the cluster that this machine is part of"
+        )
+    return False
+
+
 def _join(address: str) -> None:
+    if is_job_server(address):
+        raise UserError(f"{address} is a job server: magray simulate, fit and study take it as --address")
+    if address != "auto":
+        _knock(address)
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # attempts of 40 s each, of which Ray makes 20
     try:
         with _quiet_native_code():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+    except ConnectionError as error:
+        raise UserError(
+            f"{address} is no Ray cluster, or it refuses this machine's token: check RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise UserError(_why_not(address, str(error))) from error
+
+
+def _knock(address: str) -> None:
+    """Raises UserError if nobody listens at host:port, or a web server, which no Ray cluster is. Ray would retry."""
+    host, _, port = address.rpartition(":")
+    try:
+        door = socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS)
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster answers at {address}: {error}; is it running?") from error
+    with door, contextlib.suppress(OSError):  # who hangs up or says nothing may be anybody
+        door.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        if door.recv(5) == b"HTTP/":
+            raise UserError(f"{address} speaks HTTP; if it is a cluster's job server, write http://{address}")
+
+
+def _why_not(address: str, said: str) -> str:
+    """What kept Ray from joining, in one line."""
+    versions = re.findall(r"Ray: (\S+)\s+Python: (\S+)", said)
+    if len(versions) == 2:
+        there, here = (f"Ray {of_ray} on Python {of_python}" for of_ray, of_python in versions)
+        return f"the cluster at {address} runs {there}, and this machine {here}: install the same versions here"
+    return f"this machine cannot join the Ray cluster at {address}: {said.splitlines()[0]}"
 
 
 def _start(num_cpus: int | None) -> None:

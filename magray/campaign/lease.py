@@ -12,7 +12,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from magray.errors import UserError
@@ -25,16 +25,20 @@ SETTLE = 0.3
 
 
 @contextlib.contextmanager
-def lease(location: Location) -> Iterator[None]:
-    """Has the store's lease while the context lasts. Raises UserError if another driver has it and lives."""
+def lease(location: Location, tell: Callable[[str], None]) -> Iterator[None]:
+    """Has the store's lease while the context lasts. Raises UserError if another driver has it and lives.
+
+    tell: says to the user that a dead driver's lease was taken over, or that the store stopped answering.
+    """
     driver = uuid.uuid4().hex
-    _wait_until_free(location)
+    if _wait_until_free(location):
+        tell("the driver before this one is dead; going on from what it left")
     _write(location, driver, 0)
     time.sleep(SETTLE)
     if (holder := _read(location)) is None or holder["driver"] != driver:
         raise UserError(_taken(location))
     stop = threading.Event()
-    heart = threading.Thread(target=_beat, args=(location, driver, stop), daemon=True)
+    heart = threading.Thread(target=_beat, args=(location, driver, stop, tell), daemon=True)
     heart.start()
     try:
         yield
@@ -46,30 +50,40 @@ def lease(location: Location) -> Iterator[None]:
                 location.remove(LEASE_FILE)
 
 
-def _wait_until_free(location: Location) -> None:
+def _wait_until_free(location: Location) -> bool:
+    """Returns whether there was a dead driver's lease. Raises UserError if its driver lives."""
     found = _read(location)
     if found is None:
-        return
+        return False
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         time.sleep(BEAT / 4)
         now = _read(location)
         if now is None:
-            return
+            return False
         if now != found:
             raise UserError(_taken(location))
+    return True
 
 
 def _taken(location: Location) -> str:
     return f"another driver is simulating into {location.uri}: wait for it, or stop it and run again"
 
 
-def _beat(location: Location, driver: str, stop: threading.Event) -> None:
-    number = 0
+def _beat(location: Location, driver: str, stop: threading.Event, tell: Callable[[str], None]) -> None:
+    number, silent_since = 0, 0.0
     while not stop.wait(BEAT):
         number += 1
-        with contextlib.suppress(UserError):  # a full disk or a server that is away: the commits will say so
+        try:
             _write(location, driver, number)
+        except UserError as error:  # no reason to end here: whatever wants to commit waits, and ends if it must
+            if not silent_since:
+                silent_since = time.monotonic()
+                tell(f"{str(error).partition(';')[0]}; whatever is to be committed waits for it")
+        else:
+            if silent_since:
+                tell(f"{location.uri} takes files again, after {time.monotonic() - silent_since:.0f} s")
+            silent_since = 0.0
 
 
 def _write(location: Location, driver: str, number: int) -> None:

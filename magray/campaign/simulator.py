@@ -1,9 +1,13 @@
 """The two stages of a campaign. Each knows its work, not who runs it."""
 
+import os
+import platform
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import ray
 
 from magray.campaign.metrics import count
 from magray.errors import UserError
@@ -13,7 +17,7 @@ from magray.store import open_store, rows_of
 if TYPE_CHECKING:
     from magray.micromagnetics.relaxed import RelaxedFilm
 
-RESULT_COLUMNS = ["film_id", "status", "evaluations", "seconds"]
+RESULT_COLUMNS = ["film_id", "status", "reason", "evaluations", "seconds", "simulator", "replaced"]
 
 
 class FilmSimulator:
@@ -34,7 +38,7 @@ class FilmSimulator:
         )
 
     def __call__(self, plan: pa.Table) -> pa.Table:
-        """Rows of the films of a block that its column `wanted` names."""
+        """Rows of the films of a block that its column `wanted` names, and by which simulator they are."""
         plan = plan.filter(plan["wanted"]).drop_columns("wanted")
         films = films_of(plan)
         for film, film_id in zip(films, plan["film_id"].to_pylist(), strict=True):
@@ -42,12 +46,38 @@ class FilmSimulator:
                 raise UserError(
                     f"film {film_id} of the plan has other inputs than its id stands for; run `magray plan` again"
                 )
-        return rows_of(list(self.relax(films)), plan)
+        rows = rows_of(list(self.relax(films)), plan)
+        rows = rows.append_column("simulator", pa.repeat(_name(), rows.num_rows))
+        return rows.append_column("replaced", pa.repeat(_name() if _replaces_another() else "", rows.num_rows))
 
 
-def commit_block(rows: pa.Table, store_uri: str) -> pa.Table:
-    """Commits rows to the store and passes on what progress needs to know of them, without the pictures."""
-    store = open_store(store_uri)
-    store.commit(rows)
-    count(rows, store.campaign)
-    return rows.select(RESULT_COLUMNS)
+def _name() -> str:
+    """This process's, for people."""
+    return f"{platform.node()}:{os.getpid()}"
+
+
+@cache
+def _replaces_another() -> bool:
+    """Whether this process is an actor that Ray has started before, since it died, or its node did."""
+    if not ray.is_initialized():
+        return False
+    context = ray.get_runtime_context()
+    return context.get_actor_id() is not None and context.was_current_actor_reconstructed
+
+
+class Committer:
+    """An open store. Called with a simulator's rows, it commits them and tells progress what it wants to know."""
+
+    def __init__(self, store_uri: str) -> None:
+        self.store = open_store(store_uri)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Rows of RESULT_COLUMNS, and the `file` that they are in now."""
+        name = self.store.commit(rows)
+        count(rows, self.store.campaign)
+        results = rows.select(RESULT_COLUMNS).append_column("file", pa.repeat(name, rows.num_rows))
+        if _replaces_another():
+            results = results.set_column(
+                results.schema.get_field_index("replaced"), "replaced", pa.repeat(_name(), rows.num_rows)
+            )
+        return results

@@ -1,14 +1,16 @@
 """The stages of a campaign by themselves, without Ray."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from magray.campaign import progress
+from magray.campaign.news import News
+from magray.campaign.pipeline import blocks_of
 from magray.campaign.progress import FilmProgress, duration
-from magray.campaign.run import blocks_of
-from magray.campaign.simulator import FilmSimulator, commit_block
+from magray.campaign.simulator import Committer, FilmSimulator
 from magray.films import plan_table
 from magray.store import create_store, verify
 from tests.specimens import co_like
@@ -20,8 +22,9 @@ def test_a_block_goes_from_plan_to_store(tmp_path: Path) -> None:
     (block,) = blocks_of(plan, plan, 3)
     rows = FilmSimulator("cpu")(block)
     assert rows["film_id"].equals(plan["film_id"])
-    results = commit_block(rows, store.uri)
-    assert results.column_names == ["film_id", "status", "evaluations", "seconds"]
+    results = Committer(store.uri)(rows)
+    assert results["film_id"].equals(plan["film_id"])
+    assert set(results["file"].to_pylist()) == set(store.files())
     assert verify(store, plan).ok
 
 
@@ -36,8 +39,14 @@ def test_blocks_are_cut_at_the_same_places_by_every_run() -> None:
     assert FilmSimulator("cpu")(partly[1])["film_id"].to_pylist() == [plan["film_id"][6].as_py()]
 
 
-def statuses(*names: str) -> pa.Table:
-    return pa.table({"status": list(names)})
+def block(*statuses: str, replaced: str = "") -> pa.Table:
+    """What a commit tells of films that end so."""
+    n = len(statuses)
+    films = {"film_id": [f"film{i}" for i in range(n)], "status": list(statuses), "reason": ["why"] * n}
+    numbers = {"evaluations": [100] * n, "seconds": [0.5] * n}
+    return pa.table(
+        films | numbers | {"simulator": ["here:1"] * n, "replaced": [replaced] * n, "file": ["films-0.parquet"] * n}
+    )
 
 
 def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
@@ -45,26 +54,60 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
 ) -> None:
     now = 0.0
     monkeypatch.setattr(progress, "monotonic", lambda: now)
-    with FilmProgress(total=30, committed=10) as films:
+    with FilmProgress(30, 10, News()) as films:
         now = 4.0
-        films.add(statuses("converged", "converged"))
+        films.add(block("converged", "converged"))
         now = 20.0
-        films.add(statuses("converged", "failed", "not_converged"))
+        films.add(block("converged", "failed", "not_converged"))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("films 15 of 30, 0.25 films/s, 1 min 00 s left, 1 not converged, 1 failed")
+    assert lines[0].startswith(
+        "films 15 of 30, 0.25 films/s now, 0.25 overall, 1 min 00 s left, 1 not converged, 1 fail"
+    )
+
+
+def test_the_rate_of_now_forgets_what_was_a_minute_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, *(10.0 * i for i in range(1, 20))])
+    now = next(clock)
+    monkeypatch.setattr(progress, "monotonic", lambda: now)
+    films = FilmProgress(1000, 0, News(show=False))
+    for now in clock:
+        films.add(block(*["converged"] * (1 if now < 100 else 2)))
+    assert films.words.startswith("0.2 films/s now, 0.153 overall")
 
 
 def test_an_interrupted_campaign_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted() -> None:
-        with FilmProgress(total=30, committed=10) as films:
-            films.add(statuses("converged"))
+        with FilmProgress(30, 10, News()) as films:
+            films.add(block("converged"))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     said = capsys.readouterr().err
     assert said == "stopped: 11 or more of 30 films are committed; run again for the rest\n"
+
+
+def test_what_happens_is_written_down_with_the_films_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One JSON object a line; a log that is there already is gone on with."""
+    log = tmp_path / "simulate.jsonl"
+    log.write_text('{"time": "before", "event": "ended"}\n')
+    with FilmProgress(3, 0, News(log)) as films:
+        films.add(block("converged", "failed"))
+        films.add(block("converged", replaced="here:1"))
+        films.add(block("converged", replaced="here:1"))
+    _, first, note, second, _, ended = (json.loads(line) for line in log.read_text().splitlines())
+    assert (first["event"], first["films"], first["wrong"]) == (
+        "committed",
+        ["film0", "film1"],
+        {"film1": "failed: why"},
+    )
+    assert (first["file"], first["evaluations"], first["seconds"]) == ("films-0.parquet", 200, 1.0)
+    assert note["event"] == "note"
+    assert note["text"] == "a process died, here:1 took its place; what it had in hand is done again"
+    assert note["text"] in capsys.readouterr().err
+    assert second["films"] == ["film0"]
+    assert (ended["event"], ended["outcome"], ended["films"]) == ("ended", "done", 4)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(41.6, "42 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])

@@ -15,7 +15,7 @@ from magray.errors import UserError
 from magray.learning.estimator import Estimator
 from magray.learning.fit import calibration_ids, fit
 from magray.store import Store
-from magray.tolerance.study import run_study
+from magray.tolerance.study import Trial, run_study
 from tests.stripes import striped_store
 
 SCALES = (0.125, 0.25)
@@ -50,8 +50,9 @@ def test_two_parameters_are_learned_together(store: Store, tmp_path: Path) -> No
     config = SHORT.model_copy(update={"targets": ["D", "Ms"], "epochs": 12, "views_per_epoch": 96})
     summary = fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
     assert summary.views == 12 * 192
-    _, study = run_study(store.uri, {"all": tmp_path / "estimator"}, (0.25,))
-    assert {row["parameter"]: row["r2"] > 0.7 for row in study.to_pylist()} == {"D": True, "Ms": True}
+    _, study = run_study(store.uri, {Trial("all", 0): tmp_path / "estimator"}, (0.25,))
+    learned = {row["parameter"]: row["r2"] > 0.7 for row in study.to_pylist() if row["train_set"] == "all"}
+    assert learned == {"D": True, "Ms": True}
     assert [target.name for target in Estimator.load(tmp_path / "estimator").targets] == ["D", "Ms"]
 
 
@@ -81,8 +82,8 @@ def test_a_fit_survives_the_death_of_its_worker(store: Store, undisturbed: Path,
 
 
 def test_several_workers_share_each_batch(store: Store, tmp_path: Path) -> None:
-    config = SHORT.model_copy(update={"epochs": 1})
-    summary = fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False, workers=2)
+    config = SHORT.model_copy(update={"epochs": 1, "workers": 2})
+    summary = fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
     assert summary.views == 96
 
 
@@ -115,7 +116,7 @@ def when_checkpointed(work_folder: Path, act: Callable[[], object]) -> None:
 
 
 def training_workers() -> list[int]:
-    """Processes of Ray Train that work for this test's own cluster: its raylet is a child of this process."""
+    """Processes that train for this test's own cluster: its raylet is a child of this process."""
 
     def parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -123,7 +124,7 @@ def training_workers() -> list[int]:
     def is_ours(folder: Path) -> bool:
         try:
             title = (folder / "cmdline").read_text()
-            return "RayTrainWorker" in title and parent(parent(int(folder.name))) == os.getpid()
+            return "training_process" in title and parent(parent(int(folder.name))) == os.getpid()
         except (FileNotFoundError, ProcessLookupError):
             return False
 

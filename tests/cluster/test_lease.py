@@ -22,7 +22,7 @@ HOLD = """
 import sys, time
 from magray.campaign.lease import lease
 from magray.store.location import locate
-with lease(locate(sys.argv[1])):
+with lease(locate(sys.argv[1]), print):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -38,14 +38,16 @@ def holder(folder: Path) -> subprocess.Popen[str]:
 
 def test_a_second_driver_refuses_while_the_first_lives_and_takes_over_when_it_is_dead(tmp_path: Path) -> None:
     first = holder(tmp_path)
-    with pytest.raises(UserError, match="another driver is simulating into"), lease(locate(str(tmp_path))):
+    with pytest.raises(UserError, match="another driver is simulating into"), lease(locate(str(tmp_path)), print):
         pass
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     assert (tmp_path / LEASE_FILE).exists()  # it could not tidy up
     start = time.monotonic()
-    with lease(locate(str(tmp_path))):
+    said: list[str] = []
+    with lease(locate(str(tmp_path)), said.append):
         waited = time.monotonic() - start
+    assert said == ["the driver before this one is dead; going on from what it left"]
     assert leases.PATIENCE <= waited < leases.PATIENCE + 3
     assert not (tmp_path / LEASE_FILE).exists()
 
@@ -53,7 +55,7 @@ def test_a_second_driver_refuses_while_the_first_lives_and_takes_over_when_it_is
 def test_a_driver_that_is_done_leaves_the_store_free_at_once(tmp_path: Path) -> None:
     for _ in range(2):
         start = time.monotonic()
-        with lease(locate(str(tmp_path))):
+        with lease(locate(str(tmp_path)), print):
             assert time.monotonic() - start < 1
 
 
@@ -75,5 +77,5 @@ def test_a_lease_is_no_foreign_file_and_a_torn_one_is_nobodys(tmp_path: Path, mo
     store = create_store(str(tmp_path / "store"), "small", plan)
     (tmp_path / "store" / LEASE_FILE).write_bytes(b'{"driv')
     assert verify(store, plan).foreign == []
-    with lease(store.location):
+    with lease(store.location, print):
         pass

@@ -43,6 +43,7 @@ def test_it_leaves_what_it_promises_and_nothing_else(finished: tuple[Config, str
     assert {path.name for path in folder.iterdir()} == {
         "plan.parquet",
         "store",
+        "simulate.jsonl",
         "estimator",
         "study.parquet",
         "predictions.parquet",
@@ -64,7 +65,9 @@ def test_the_summary_holds_counts_seconds_and_scores(finished: tuple[Config, str
     summary = json.loads((config.output / "summary.json").read_text())
     assert summary["films"] == 12
     assert summary["evaluations"] == sum(open_store(config.store_uri).table(["evaluations"])["evaluations"].to_pylist())
-    assert {"plan", "simulate", "fit 0.25+0.5", "fit 0.5", "study", "estimate", "report"} == set(summary["seconds"])
+    assert {"plan", "simulate", "fit 0.25+0.5 seed 1", "fit 0.5 seed 1", "study", "estimate", "report"} == set(
+        summary["seconds"]
+    )
     for train_set in config.fit.train_scales:
         scores = summary["scores"]["D"][train_set]
         assert set(scores) == {"0.25", "0.375", "0.5"}

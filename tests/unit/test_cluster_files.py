@@ -18,7 +18,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 import magray
-from jobs.submit import STAGES, submission_id
+from magray.campaign.job import STAGES, submission_id
 from magray.campaign.metrics import METRICS
 from magray.config import load_config
 

@@ -1,0 +1,130 @@
+"""What a campaign costs beside its physics: the driver's memory and rate over a long plan, and S3 against a local disk.
+
+    python -m benchmarks.campaign memory --films 1000000
+    python -m benchmarks.campaign stores --films 20000 --store s3://bucket/prefix
+
+Everything is as in a campaign but the solver: a stand-in makes pictures of noise, as large and as often as asked for.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.films import co_like
+from magray.campaign import connect, pipeline, run_campaign
+from magray.films import films_of, plan_table
+from magray.micromagnetics.relaxed import RelaxedFilm
+from magray.store import create_store, rows_of, verify
+
+GB = 1e9
+CAMPAIGN = "stand-in"
+
+
+class StandIn:
+    """In the place of FilmSimulator: rows of a block after as long as they would take."""
+
+    seconds_per_film = 0.0
+
+    def __init__(self, backend: str) -> None:
+        self.solver, self.random = f"stand-in for {backend}", np.random.default_rng()
+
+    def __call__(self, plan: pa.Table) -> pa.Table:
+        end = time.monotonic() + self.seconds_per_film * plan.num_rows
+        plan = plan.filter(plan["wanted"]).drop_columns("wanted")
+        rows = rows_of([self._relaxed(film) for film in films_of(plan)], plan)
+        time.sleep(max(0.0, end - time.monotonic()))
+        names = {"simulator": "here:0", "replaced": ""}
+        for name, value in names.items():
+            rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
+        return rows
+
+    def _relaxed(self, film: Any) -> RelaxedFilm:
+        nx, ny = film.cells
+        m = np.zeros((3, ny, nx), np.float32)
+        m[2] = np.repeat(np.repeat(self.random.normal(size=(ny // 8, nx // 8)), 8, axis=0), 8, axis=1)
+        return RelaxedFilm(film, m, {"total": 0.0}, 0.0, 400, "converged", "", 0.0, device="none", solver=self.solver)
+
+
+def plan_of(films: int, side: int) -> pa.Table:
+    """`films` Co-like films of side × side cells."""
+    return plan_table((co_like(side, seed) for seed in range(films)), CAMPAIGN)
+
+
+def resident_bytes() -> int:
+    """This process's resident memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def memory(films: int, block_films: int, console: Console) -> None:
+    """Runs a long plan of tiny films and prints the driver's memory as it goes on."""
+    plan = plan_of(films, 8)
+    with tempfile.TemporaryDirectory() as folder:
+        samples: list[tuple[float, int]] = []
+        stop = threading.Event()
+
+        def look() -> None:
+            while not stop.wait(1.0):
+                samples.append((time.monotonic(), resident_bytes()))
+
+        before, start = resident_bytes(), time.monotonic()
+        watch = threading.Thread(target=look)
+        watch.start()
+        try:
+            done = run_campaign(plan, f"{folder}/store", campaign=CAMPAIGN, block_films=block_films)
+        finally:
+            stop.set()
+            watch.join()
+    table = Table(title=f"{films:,} films in blocks of {block_films}: {films / done.seconds:,.0f} films/s")
+    table.add_column("after, s")
+    table.add_column("driver, GB")
+    table.add_row("0, with the plan", f"{before / GB:.2f}")
+    for at, resident in samples[:: max(1, len(samples) // 12)]:
+        table.add_row(f"{at - start:.0f}", f"{resident / GB:.2f}")
+    console.print(table)
+
+
+def stores(uri: str, films: int, rate: float, console: Console) -> None:
+    """The same campaign at a GPU's rate into a folder and into `uri`, in turn."""
+    table = Table(title=f"{films:,} pictures of 512² at {rate:g} films/s at most")
+    for column in ("store", "films/s", "seconds"):
+        table.add_column(column)
+    actors = 2
+    StandIn.seconds_per_film = actors / rate
+    with tempfile.TemporaryDirectory() as folder:
+        for round_ in range(2):
+            plan = plan_of(films, 512)
+            for name, place in (("local", f"{folder}/{round_}"), (uri, f"{uri}/{round_}")):
+                create_store(place, CAMPAIGN, plan)
+                done = run_campaign(plan, place, campaign=CAMPAIGN, block_films=32, progress=False)
+                assert verify(create_store(place, CAMPAIGN, plan), plan).ok
+                table.add_row(name, f"{films / done.seconds:.1f}", f"{done.seconds:.1f}")
+    console.print(table)
+
+
+def main() -> None:
+    """Measures what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("memory", "stores"))
+    parser.add_argument("--films", type=int, default=1_000_000)
+    parser.add_argument("--block-films", type=int, default=64)
+    parser.add_argument("--store", default="", help="of stores: s3://bucket/prefix")
+    parser.add_argument("--rate", type=float, default=80.0, help="of stores: films/s of the stand-in")
+    given = parser.parse_args()
+    vars(pipeline)["FilmSimulator"] = StandIn
+    connect()
+    if given.what == "memory":
+        memory(given.films, given.block_films, Console())
+    else:
+        stores(given.store, given.films, given.rate, Console())
+
+
+if __name__ == "__main__":
+    main()

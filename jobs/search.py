@@ -1,0 +1,9 @@
+"""A Ray job that searches for the training scales that are enough, over the films of a project's store.
+
+ray job submit --submission-id search-dmi --working-dir . -- python -m jobs.search configs/searches/dmi.yaml
+"""
+
+from jobs.stage import run
+
+if __name__ == "__main__":
+    run("search")

@@ -1,0 +1,79 @@
+"""A cluster that begins without GPUs and gets them later, as by an autoscaler. Its GPUs are said to be there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from magray.store import open_store, verify
+from tests.cluster.test_campaign import slow
+
+SCRIPT = """
+import os, sys, threading
+import pyarrow.parquet as pq, ray
+from pathlib import Path
+from ray.cluster_utils import Cluster
+from magray.campaign import connect, devices
+from magray.campaign.devices import Devices, choose_devices
+from magray.campaign.news import News
+from magray.campaign.nodes import nodes_watched
+from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline
+from magray.errors import UserError
+from magray.store import create_store
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+os.environ["RAY_ADDRESS"] = cluster.address
+connect()
+devices.PATIENCE = 1.0
+news = News(Path(sys.argv[3]))
+for actors in (None, 2):
+    try:
+        choose_devices("cupy", actors, 1.0, news)
+    except UserError as error:
+        print(error)
+print(choose_devices("auto", None, 1.0, news))
+print(choose_devices("cpu", 3, 1.0, news))
+
+plan = pq.read_table(sys.argv[1])
+store = create_store(sys.argv[2], "small", plan)
+simulators = set()
+
+def simulate():
+    pool = gpu_pool(actors=2, gpu_share=1.0, block_films=2, slots=2)
+    with nodes_watched(news):
+        for results in committed(pipeline(list(blocks_of(plan, plan, 2)), store.uri, Devices("cpu", 2, 1.0), pool)):
+            simulators.update(results["simulator"].to_pylist())
+
+campaign = threading.Thread(target=simulate)
+campaign.start()
+cluster.add_node(num_cpus=1, num_gpus=1)
+cluster.add_node(num_cpus=1, num_gpus=1)
+campaign.join()
+print(len(simulators), "simulators")
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+def test_a_campaign_waits_for_gpus_begins_with_the_first_and_grows(tmp_path: Path) -> None:
+    """Bad orders first: what is said of a cluster without GPUs, at once and after waiting."""
+    plan, store, log = slow(24), tmp_path / "store", tmp_path / "log.jsonl"
+    pq.write_table(plan, tmp_path / "plan.parquet")
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "plan.parquet"), str(store), str(log)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stderr
+    at_once, after_waiting, automatic, more, simulators = (
+        line for line in done.stdout.splitlines() if "(raylet)" not in line
+    )
+    assert at_once.startswith("the cluster has no GPU: set simulate.actors to wait for those")
+    assert after_waiting.startswith("no GPU has come within 0 min; `ray status` tells")
+    assert automatic == "Devices(backend='cpu', actors=1, gpu_share=1.0)"
+    assert more == "Devices(backend='cpu', actors=3, gpu_share=1.0)"
+    assert simulators == "2 simulators"
+    notes = [line["text"] for line in map(json.loads, log.read_text().splitlines()) if line["event"] == "note"]
+    assert notes[0] == "0 of 1 GPUs are here: waiting up to 0 min for the autoscaler's"
+    assert notes[1] == "3 actors are asked for and 1 have cores now; the others begin when theirs come"
+    assert sum("has come" in note for note in notes) == 2
+    assert verify(open_store(str(store)), plan).ok

@@ -1,0 +1,57 @@
+"""The paper in small: every stage of both campaigns, and the results that they leave."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from magray.config import load_figure
+from magray.errors import UserError
+from magray.paper import run
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture(scope="module")
+def results(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder of results, and what was said on the way."""
+    folder = tmp_path_factory.mktemp("paper")
+    console = Console(record=True, width=160)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run(CONFIGS, folder / "results", console, small=True)
+        said = console.export_text().splitlines()
+        run(CONFIGS, folder / "results", console, small=True)
+    assert all("done before" in line for line in console.export_text().splitlines() if "estimator of" in line)
+    return folder / "results", said
+
+
+def test_every_figure_is_drawn_and_every_panel_has_its_numbers(results: tuple[Path, list[str]]) -> None:
+    folder, _ = results
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for path in sorted((CONFIGS / "studies").glob("fig*.yaml")):
+        figure = load_figure(path)
+        assert Image.open(folder / f"fig{figure.figure}.png").size[0] > 400
+        for panel in figure.panels:
+            for scale in panel.test:
+                assert f"| {figure.figure}{panel.name} | {panel.train.replace('+', ' ')} | {scale:g} µm |" in text
+    assert {path.name for path in folder.glob("curves_*.png")} == {"curves_D.png", "curves_Ms.png"}
+    assert {path.name for path in folder.glob("heat_map_*.png")} == {"heat_map_D.png", "heat_map_Ms.png"}
+
+
+def test_the_tables_hold_every_training_set_seed_and_scale_and_are_small(results: tuple[Path, list[str]]) -> None:
+    folder, _ = results
+    study = pq.read_table(folder / "study.parquet")
+    assert study.num_rows == 2 * (4 + 1) * 7  # projects, training sets and the baseline, scales
+    assert (folder / "predictions.parquet").stat().st_size < 1e6
+
+
+def test_a_figure_that_asks_for_what_its_project_lacks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"fig2.yaml: panel b1: .*dmi.yaml trains 0.5, not 1.5"):
+        run(CONFIGS, tmp_path, Console(), overrides=["fit.train_scales=['0.5']"])
+    with pytest.raises(UserError, match=r"fig2.yaml: panel b1: .*dmi.yaml does not test 2 µm"):
+        run(CONFIGS, tmp_path, Console(), overrides=["study.test_scales=[0.5, 1.0]"])
+    with pytest.raises(UserError, match=r"holds no fig\*.yaml"):
+        run(tmp_path, tmp_path, Console())

@@ -1,0 +1,147 @@
+"""A search on a real Ray cluster: its answer, what survives a kill, and that the exhaustive form leaves nothing out."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from magray.config import Config, SearchConfig, load_config, load_protocols
+from magray.errors import UserError
+from magray.tolerance import search as searching
+from magray.tolerance.protocols import compare_protocols
+from magray.tolerance.search import search
+from magray.tolerance.trials import cheapest, options, read_trials
+from tests.stripes import striped_store
+
+QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+SETTINGS: dict[str, Any] = {
+    "tolerance": 0.24,  # who always answers with the mean errs by some 0.3
+    "views": [720],
+    "trials": 5,
+    "learning_rates": [3e-3, 6e-3],
+    "scales": [0.125, 0.1875, 0.25],
+    "most_scales": 2,
+    "test_scales": [0.25],
+    "seeds": 2,
+}
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(scope="module")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of films whose stripes tell D."""
+    folder = tmp_path_factory.mktemp("stripes") / "store"
+    striped_store(folder, films=60)
+    return folder
+
+
+def project_of(stripes: Path, output: Path, *changes: str) -> Config:
+    own = [f"output={output}", f"simulate.store={stripes}", "fit.batch=16", "fit.learning_rate=4.0e-3"]
+    return load_config(QUICKSTART, [*own, *changes])
+
+
+def settings(**changes: Any) -> SearchConfig:
+    return SearchConfig(project=Path("project.yaml"), **(SETTINGS | changes))
+
+
+def test_the_answer_is_the_cheapest_that_stays_within_the_tolerance(stripes: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    found = search(project_of(stripes, tmp_path), settings(), tell=said.append)
+    rows = read_trials(tmp_path / "search.parquet").to_pylist()
+    assert found.answer is not None
+    assert found.answer == cheapest(options(rows), SETTINGS["tolerance"])
+    assert found.answer.seeds == 2
+    assert sum(row["step"] == "explore" for row in rows) == 5
+    assert {row["films"] for row in rows if row["step"] == "films"} == {
+        n // k for n in (rows[0]["films"],) for k in (2, 4, 8)
+    }
+    assert all(row["views"] == row["budget"] for row in rows if row["status"] == "finished")
+    before = list(said)
+    assert search(project_of(stripes, tmp_path), settings(), tell=said.append) == found
+    assert said == before, "trials were done again"
+
+
+def test_a_search_whose_driver_is_killed_loses_no_trial_and_does_none_twice(stripes: Path, tmp_path: Path) -> None:
+    project = project_of(stripes, tmp_path / "out")
+    (tmp_path / "project.yaml").write_text(project.to_yaml(), encoding="utf-8")
+    endless = settings(tolerance=1e-6, trials=6)  # nothing is good enough
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(endless.model_dump(mode="json")), encoding="utf-8")
+    table, saved = tmp_path / "out" / "search.parquet", tmp_path / "out" / ".work"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", "from magray.cli import main; main()", "search", str(tmp_path / "search.yaml")],
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 90
+    while not (table.exists() and len(pq.read_table(table)) >= 2 and list(saved.rglob("*.pt"))):
+        assert driver.poll() is None, "the driver ended before it could be killed"
+        assert time.monotonic() < deadline, "no trial ended"
+        time.sleep(0.02)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    ended = {row["trial"]: row for row in read_trials(table).to_pylist()}
+    under_way = {path.stem for path in saved.rglob("*.pt")} - set(ended)
+    said: list[str] = []
+    search(project, endless, tell=said.append)
+    rows = {row["trial"]: row for row in read_trials(table).to_pylist()}
+    assert said[0] == f"{6 - len(ended)} trials of 720 views"
+    assert len(rows) == 6
+    assert {trial: rows[trial] for trial in ended} == ended
+    assert under_way <= set(rows)
+
+
+def test_the_exhaustive_search_tries_every_set_once(stripes: Path, tmp_path: Path) -> None:
+    short = settings(tolerance=1e-6, views=[90])
+    said: list[str] = []
+    found = search(project_of(stripes, tmp_path), short, exhaustive=True, tell=said.append)
+    assert found.answer is None
+    assert sorted(row["train_set"] for row in found.trials) == sorted(
+        ["0.125", "0.1875", "0.25", "0.125+0.1875", "0.125+0.25", "0.1875+0.25"]
+    )
+    assert {(row["status"], row["views"], row["learning_rate"]) for row in found.trials} == {("finished", 90, 4e-3)}
+
+
+def test_a_search_without_optuna_says_what_to_install(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "find_spec", {}.get)
+    with pytest.raises(UserError, match=r"pip install 'magray\[search\]'"):
+        search(project_of(stripes, tmp_path), settings())
+
+
+def test_each_protocols_estimator_is_tested_on_the_films_of_all(
+    stripes: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The diagonal is what the projects' own studies would say."""
+    other = tmp_path / "other"
+    striped_store(other, films=40)
+    short = ["fit.train_scales=['0.25']", "fit.epochs=1", "fit.views_per_epoch=32"]
+    for name, store, seed in (("slow", stripes, 1), ("fast", other, 2)):
+        one = project_of(store, tmp_path / name, f"name={name}", f"campaign.seed={seed}", *short)
+        (tmp_path / f"{name}.yaml").write_text(one.to_yaml(), encoding="utf-8")
+    text = {"projects": ["slow.yaml", "fast.yaml"], "output": str(tmp_path / "both"), "train_set": "0.25"}
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(text | {"test_scales": [0.125, 0.25]}), encoding="utf-8")
+    table = compare_protocols(load_protocols(tmp_path / "both.yaml"), tmp_path)
+    pairs = {(row["train_project"], row["test_project"], row["test_scale"]) for row in table.to_pylist()}
+    assert pairs == {(a, b, scale) for a in ("slow", "fast") for b in ("slow", "fast") for scale in (0.125, 0.25)}
+    assert pq.read_table(tmp_path / "both" / "protocols.parquet").equals(table)
+    counts = {row["test_project"]: row["n"] for row in table.to_pylist() if row["test_scale"] == 0.25}
+    assert counts["slow"] != counts["fast"], "the test films are those of the tested project"
+
+
+def test_protocols_of_different_films_are_not_compared(stripes: Path, tmp_path: Path) -> None:
+    for change, reason in (("campaign.Ms=1400 kA/m", "campaign.Ms"), ("fit.targets=[Ms]", "fit.targets")):
+        for name, seed, changes in (("slow", 1, []), ("fast", 2, [change])):
+            one = project_of(stripes, tmp_path / name, f"name={name}", f"campaign.seed={seed}", *changes)
+            (tmp_path / f"{name}.yaml").write_text(one.to_yaml(), encoding="utf-8")
+        text = {"projects": ["slow.yaml", "fast.yaml"], "output": "both", "train_set": "0.25", "test_scales": [0.25]}
+        (tmp_path / "both.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
+        with pytest.raises(UserError, match=reason):
+            compare_protocols(load_protocols(tmp_path / "both.yaml"), tmp_path)
