@@ -1,8 +1,11 @@
 """The command line: thin commands over the package. Whatever takes long to import is imported inside a command."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -33,6 +36,18 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config, as campaign.films=12."),
 ]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar="RAY_ADDRESS",
+        metavar="ADDRESS",
+        help="Ray cluster to work on: http://host:8265 submits a job there and follows it; auto joins this machine's.",
+    ),
+]
+ByPip = Annotated[
+    bool, typer.Option("--pip", help="With http://: the nodes lack magray's image, install magray for the job.")
+]
 StoreUri = Annotated[
     str, typer.Argument(metavar="STORE", help="Folder or URI of the store, such as s3://bucket/films.")
 ]
@@ -62,29 +77,92 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def simulate(config: ConfigPath, overrides: Overrides = None) -> None:
+def simulate(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
     """Simulate the films that the store lacks."""
+    _submit("simulate", config, overrides, address, pip)
     with _resumable():
         _tell(_project(config, overrides).simulate())
 
 
 @app.command()
-def fit(config: ConfigPath, overrides: Overrides = None) -> None:
+def fit(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
     """Fit an estimator for each set of scales."""
+    _submit("fit", config, overrides, address, pip)
     with _resumable():
         _tell(*_project(config, overrides).fit())
 
 
 @app.command()
-def study(config: ConfigPath, overrides: Overrides = None) -> None:
+def study(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
     """Test the estimators at every test scale."""
     from rich.console import Console
 
     from magray.quickstart import tolerance_tables
 
+    _submit("study", config, overrides, address, pip)
     project = _project(config, overrides)
     _tell(project.study())
     Console().print(*tolerance_tables(project.folder / "study.parquet"))
+
+
+@app.command()
+def search(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of a search, as in configs/searches.")],
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Try every set, to hold the search against it.")
+    ] = False,
+    overrides: Overrides = None,
+    address: Address = None,
+) -> None:
+    """Search for the training scales that are enough."""
+    from rich.console import Console
+
+    from magray.config import load_config, load_search
+    from magray.tolerance.answer import front_table, words
+    from magray.tolerance.search import search
+
+    if address:
+        os.environ["RAY_ADDRESS"] = address
+    settings = load_search(config, overrides or ())
+    with _resumable():
+        found = search(load_config(config.parent / settings.project), settings, exhaustive, typer.echo)
+    Console().print(front_table(found.options))
+    for line in words(found, settings):
+        typer.echo(line)
+
+
+@app.command()
+def protocols(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file that names projects to compare.")],
+    overrides: Overrides = None,
+) -> None:
+    """Test estimators on films of other protocols."""
+    from rich.console import Console
+
+    from magray.config import load_protocols
+    from magray.tolerance.protocols import compare_protocols, protocol_tables
+
+    with _resumable():
+        table = compare_protocols(load_protocols(config, overrides or ()), config.parent)
+    Console().print(*protocol_tables(table))
+
+
+@app.command()
+def paper(
+    configs: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with studies/fig*.yaml.")] = Path("configs"),
+    results: Annotated[Path, typer.Option(metavar="FOLDER", help="Where figures and tables go.")] = Path(
+        "results/paper"
+    ),
+    small: Annotated[bool, typer.Option("--small", help="A few coarse films: to see that all of it works.")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Make every figure of the paper, in numbers."""
+    from rich.console import Console
+
+    from magray.paper import run
+
+    with _resumable():
+        run(configs, results, Console(), small, overrides or ())
 
 
 @app.command()
@@ -149,16 +227,16 @@ def doctor() -> None:
 def store_ls(
     store: StoreUri, limit: Annotated[int, typer.Option(min=0, help="Show this many films; 0 shows all.")] = 20
 ) -> None:
-    """List the films of a store, tab-separated."""
+    """List the films of a store, tab-separated, in the order of its files."""
     from magray.store import open_store
 
     columns = ["film_id", "split", "status", "nx", "ny", "Ms", "Ku1", "Aex", "D", "sigma", "evaluations"]
-    rows = open_store(store).table(columns).sort_by("film_id")
+    rows = (row for batch in open_store(store).batches(columns) for row in batch.to_pylist())
     typer.echo("\t".join(columns))
-    for row in rows.slice(0, limit or None).to_pylist():
+    for row in islice(rows, limit or None):
         typer.echo("\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()))
-    if limit and rows.num_rows > limit:
-        typer.echo(f"{rows.num_rows - limit} more; --limit 0 shows all", err=True)
+    if limit and next(rows, None):
+        typer.echo("more films follow; --limit 0 shows all", err=True)
 
 
 @store_app.command("show")
@@ -190,14 +268,43 @@ def store_verify(
         raise typer.Exit(1)
 
 
+class PictureFormat(StrEnum):
+    """What `magray store export` writes."""
+
+    png = "png"
+    ovf = "ovf"
+    hf = "hf"
+
+
 @store_app.command("export")
 def store_export(
-    store: StoreUri, folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder for the pictures.")]
+    store: StoreUri,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder for the pictures.")],
+    format: Annotated[  # noqa: A002
+        PictureFormat, typer.Option(help="PNG or OVF files and films.csv, or a data set of Hugging Face.")
+    ] = PictureFormat.png,
 ) -> None:
-    """Write the pictures as PNG files and everything else as films.csv."""
+    """Write the pictures for programs that do not read the store."""
     from magray.store import export_pictures, open_store
 
-    typer.echo(f"{export_pictures(open_store(store), folder)} pictures in {folder}")
+    typer.echo(f"{export_pictures(open_store(store), folder, format.value)} pictures in {folder}")
+
+
+@store_app.command("compact")
+def store_compact(
+    store: StoreUri,
+    films_per_file: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Films a file; as many as make some 80 MB if not given.")
+    ] = None,
+) -> None:
+    """Merge the small files of a store into large ones, which every reader opens faster."""
+    from magray.campaign.lease import lease
+    from magray.store import compact, open_store
+
+    opened = open_store(store)
+    with _resumable(), lease(opened.location, tell=lambda line: typer.echo(f"magray: {line}", err=True)):
+        done = compact(opened, films_per_file)
+    typer.echo(f"{done.before} files became {done.after}" if done.after != done.before else "the store is compact")
 
 
 def _project(config: Path, overrides: list[str] | None) -> "Project":
@@ -205,6 +312,31 @@ def _project(config: Path, overrides: list[str] | None) -> "Project":
     from magray.project import Project
 
     return Project(load_config(config, overrides or ()))
+
+
+def _submit(stage: str, config: Path, overrides: list[str] | None, address: str | None, by_pip: bool) -> None:
+    """Has a job do the stage and exits as it does, if `address` is a job server's. Otherwise it is Ray's to join."""
+    if by_pip and not (address or "").startswith("http"):
+        raise UserError("--pip is for jobs: give the job server too, as in --address http://127.0.0.1:8265")
+    if not address:
+        return
+    from magray.campaign.cluster import is_job_server
+    from magray.campaign.job import follow, submit_stage
+
+    if not is_job_server(address):
+        os.environ["RAY_ADDRESS"] = address
+        return
+    job = submit_stage(address, stage, config, overrides or (), by_pip)
+    typer.echo(f"{job.id} {'submitted' if job.fresh else 'is under way already'}: {job.entrypoint}")
+    try:
+        raise typer.Exit(follow(job, lambda text: typer.echo(text, nl=False)))
+    except KeyboardInterrupt:
+        typer.echo(
+            f"magray: {job.id} goes on; run the same command to follow it again, "
+            f"or stop it: ray job stop {job.id} --address {address}",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _tell(*outcomes: "Outcome") -> None:
@@ -237,12 +369,10 @@ def _read_plan(path: Path) -> "pa.Table":
 
 
 def _show_store(store: "Store") -> None:
-    from collections import Counter
-
-    states = Counter(store.table(["status"])["status"].to_pylist())
-    typer.echo(f"campaign {store.campaign}: {sum(states.values())} of {store.planned} films at {store.uri}")
-    for state, count in sorted(states.items()):
-        typer.echo(f"  {state}: {count}")
+    status = store.table(["status"])
+    typer.echo(f"campaign {store.campaign}: {status.num_rows} of {store.planned} films at {store.uri}")
+    for count in status.group_by("status").aggregate([([], "count_all")]).sort_by("status").to_pylist():
+        typer.echo(f"  {count['status']}: {count['count_all']}")
     typer.echo("columns")
     for column in store.schema:
         unit = (column.metadata or {}).get(b"unit", b"").decode()

@@ -5,10 +5,10 @@ Quantities carry their units ("1500 kA/m"); inside they are SI floats, or a Unif
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -44,6 +44,9 @@ CONSTANTS = {
 }
 SHARED = ("cells", "cell_size", "dmi", "field", "open_edges", "demag")  # by all films of a campaign
 VECTORS = {"cell_size": "length", "field": "field"}
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -221,8 +224,10 @@ class SimulateConfig(_Section):
 
     store: str | None = None  # folder or URI such as s3://bucket/prefix; default: store/ in the project's folder
     backend: Literal["auto", "numpy", "cpu", "cupy"] = "auto"
-    actors: PositiveInt | None = None  # default: one for each core, or each GPU
-    block_films: PositiveInt | None = None  # that an actor takes at a time; default: 4, on a GPU a quarter of its slots
+    actors: PositiveInt | None = None  # at most; default: one for each core, or each GPU, that is there at the start
+    gpu_share: float = Field(default=1.0, gt=0.0, le=1.0)  # of a GPU that an actor takes
+    block_films: PositiveInt | None = None  # that an actor takes at a time; default: 4, on a GPU half of its slots
+    retry_failed: bool = False  # simulate films once more that failed before
 
 
 class FitConfig(_Section):
@@ -232,13 +237,27 @@ class FitConfig(_Section):
     train_scales: list[str] = Field(min_length=1)  # sets such as "0.25+0.5+1.0", µm
     epochs: PositiveInt
     views_per_epoch: PositiveInt | None = None  # random ones, at each scale; default: every view, as in the paper
+    scales_drawn: Literal["listed", "between"] = "listed"  # between: any cut from the smallest to the largest scale
     symmetries: Literal["rotations", "all"] = "rotations"  # all: mirrored and inverted too, exact at zero field
+    network: Literal["paper", "scale-aware"] = "paper"  # scale-aware: it is told the scale of a view
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"  # of the learning rate
     batch: PositiveInt = 128
     learning_rate: PositiveFloat
     weight_decay: float = Field(default=0.0, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    seeds: PositiveInt = 1  # estimators of each set, from `seed`, `seed` + 1, …: they tell luck from knowledge
+    workers: PositiveInt = 1  # processes that share every batch, by Ray Train: on a GPU each, if there are as many
     checkpoint_epochs: PositiveInt = 5
     calibration_fraction: float = Field(default=0.15, ge=0.05, le=0.5)  # of the training films, kept for error bars
+
+    @model_validator(mode="after")
+    def _between_needs_two_ends(self) -> Self:
+        if self.scales_drawn == "between":
+            if self.views_per_epoch is None:
+                raise UserError("scales_drawn: between needs views_per_epoch, since such cuts do not tile a film")
+            if lonely := [text for text in self.train_scales if len(parse_scales(text)) < 2]:
+                raise UserError(f"scales_drawn: between needs sets of two or more scales, not {lonely[0]}")
+        return self
 
     @field_validator("train_scales")
     @classmethod
@@ -252,6 +271,66 @@ class StudyConfig(_Section):
     """The scales at which every estimator is tested on films that it never saw, µm."""
 
     test_scales: list[PositiveFloat] = Field(min_length=1)
+
+
+class PanelConfig(_Section):
+    """Estimates of one training set at some test scales, as one panel of a figure shows them."""
+
+    name: str
+    train: str
+    test: list[PositiveFloat] = Field(min_length=1)
+    paper: str  # what the paper found
+
+
+class FigureConfig(_Section):
+    """A figure of the paper: panels of one project's study."""
+
+    figure: str
+    project: Path  # of the config, from this file's folder
+    panels: list[PanelConfig] = Field(min_length=1)
+
+
+class SearchConfig(_Section):
+    """Which training scales are enough: what a search over sets of them may try, and what it asks of an answer."""
+
+    project: Path  # of the config, from this file's folder: its films, targets and network
+    tolerance: float = Field(gt=0, lt=1)  # of the parameter's range: the mean absolute error at the worst test scale
+    views: list[PositiveInt] = Field(min_length=1)  # that a trial learns from, all scales together: ever more of them
+    trials: PositiveInt  # with each number of views
+    learning_rates: tuple[PositiveFloat, PositiveFloat]  # lowest and highest
+    schedules: list[Literal["one-cycle", "cosine", "constant"]] = Field(default=["one-cycle"], min_length=1)
+    scales: list[PositiveFloat] = Field(default=[0.5, 0.6, 0.75, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0], min_length=1)  # µm
+    most_scales: PositiveInt = 4  # in a set
+    test_scales: list[PositiveFloat] | None = None  # µm; default: 0.4 to 2.0 in steps of 0.05, those that films have
+    seeds: PositiveInt = 3  # that an answer is trained with: the mean over them must be within the tolerance
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    gpu_share: float = Field(default=0.25, gt=0.0, le=1.0)  # of a GPU that a trial takes
+
+    @model_validator(mode="after")
+    def _can_be_searched(self) -> Self:
+        low, high = self.learning_rates
+        if not low < high:
+            raise UserError(f"learning_rates: [low, high], low must be below high, not {[low, high]}")
+        if len(set(self.scales)) < len(self.scales):
+            raise UserError(f"scales: one is there twice: {self.scales}")
+        if self.views != sorted(set(self.views)):
+            raise UserError(f"views: give them ascending, each once, not {self.views}")
+        return self
+
+
+class ProtocolsConfig(_Section):
+    """Projects of the same films under different protocols: each one's estimator is tested on the films of all."""
+
+    projects: list[Path] = Field(min_length=2)  # their configs, from this file's folder
+    output: Path
+    train_set: str  # of scales, such as "0.5+1.0"
+    test_scales: list[PositiveFloat] = Field(min_length=1)  # µm
+
+    @field_validator("train_set")
+    @classmethod
+    def _set_can_be_read(cls, text: str) -> str:
+        parse_scales(text)
+        return text
 
 
 class Config(_Section):
@@ -290,6 +369,38 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises UserError, one line that names the file and the key, unless that is a complete and possible project.
     """
+    return _load(path, lambda text: read_config(text, overrides))
+
+
+def load_figure(path: str | Path) -> FigureConfig:
+    """The figure in the YAML file `path`. Raises UserError as `load_config`."""
+    return _load(path, lambda text: _validated(FigureConfig, _keys_and_values(text)))
+
+
+def load_search(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
+    """The search in the YAML file `path`, after `overrides` such as "trials=12". Raises UserError as `load_config`."""
+    return _load(path, lambda text: _validated(SearchConfig, _overridden(text, overrides)))
+
+
+def load_protocols(path: str | Path, overrides: Sequence[str] = ()) -> ProtocolsConfig:
+    """The protocol study in the YAML file `path`, after `overrides`. Raises UserError as `load_config`."""
+    return _load(path, lambda text: _validated(ProtocolsConfig, _overridden(text, overrides)))
+
+
+def read_config(text: str, overrides: Sequence[str] = ()) -> Config:
+    """The config that YAML `text` describes, after `overrides`. Raises UserError."""
+    return _validated(Config, _overridden(text, overrides))
+
+
+def _overridden(text: str, overrides: Sequence[str]) -> dict[str, Any]:
+    content = _keys_and_values(text)
+    for override in overrides:
+        _override(content, override)
+    return content
+
+
+def _load(path: str | Path, read: Callable[[str], _Model]) -> _Model:
+    """What `read` makes of a file's text. Raises UserError, one line that names the file."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -297,22 +408,23 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: this is not a text file") from error
     try:
-        return read_config(text, overrides)
+        return read(text)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def read_config(text: str, overrides: Sequence[str] = ()) -> Config:
-    """The config that YAML `text` describes, after `overrides`. Raises UserError."""
+def _keys_and_values(text: str) -> dict[str, Any]:
     content = _parse_yaml(text)
     if not isinstance(content, dict):
         raise UserError("a config is a list of keys with values, such as name: quickstart")
-    for override in overrides:
-        _override(content, override)
+    return content
+
+
+def _validated(model: type[_Model], content: dict[str, Any]) -> _Model:
     try:
-        return Config.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(_first_problem(error)) from error
+        raise UserError(_first_problem(error, model)) from error
 
 
 def _parse_yaml(text: str) -> Any:
@@ -338,26 +450,26 @@ def _override(content: dict[str, Any], override: str) -> None:
     content[key] = _parse_yaml(value)
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """One line about one problem: a misspelt key if there is one, since a missing key may be its other half."""
     problems = error.errors(include_url=False)
-    return _problem(next((p for p in problems if p["type"] == "extra_forbidden"), problems[0]))
+    return _problem(next((p for p in problems if p["type"] == "extra_forbidden"), problems[0]), model)
 
 
-def _problem(problem: ErrorDetails) -> str:
+def _problem(problem: ErrorDetails, model: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
         return f"{where} is missing"
     if problem["type"] != "extra_forbidden":
         return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
-    known = _keys_beside(problem["loc"])
+    known = _keys_beside(problem["loc"], model)
     nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
     return f"unknown key {where}; " + (f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}")
 
 
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that the section holding `location` knows."""
-    section: Any = Config
+def _keys_beside(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
+    """The keys that the section of `model` holding `location` knows."""
+    section: Any = model
     for part in location[:-1]:
         if part in section.model_fields:  # not so the index of a stage, or which kind of initial state it is
             annotation = section.model_fields[part].annotation

@@ -1,6 +1,6 @@
 """A project's folder: the stages that turn a config into results. Each can be run alone, and each is done once.
 
-    plan.parquet  store/  estimator/  study.parquet  predictions.parquet  report/  summary.json
+    plan.parquet  store/  simulate.jsonl  estimator/  study.parquet  predictions.parquet  report/  summary.json
 
 summary.json keeps, for every stage, a fingerprint of what it is made from. A stage whose fingerprint is still the same
 and whose files are there is not run again.
@@ -10,8 +10,11 @@ import hashlib
 import json
 import math
 import shutil
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from magray.config import Config, parse_scales
+from magray.config import Config, FitConfig, parse_scales
 from magray.doctor import cores, processor, versions
 from magray.errors import UserError
 from magray.films import plan_table, sample
@@ -30,9 +33,12 @@ from magray.whole import whole_file
 
 if TYPE_CHECKING:
     from magray.learning.estimator import Answer
+    from magray.tolerance.study import Trial
 
 CONFIG_KEY = b"magray.config"  # in the metadata of plan.parquet: the resolved config
 PICTURE = "held_out_film.png"
+WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"  # of an estimator's folder
+_WRITING = threading.Lock()  # of summary.json
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,24 @@ class Project:
         """Where everything goes, but for a store that the config puts elsewhere."""
         return self.config.output
 
-    def estimator_folder(self, train_set: str) -> Path:
-        """The first training set has estimator/ itself, every further one a folder of its name in there."""
+    def estimator_folder(self, train_set: str, seed: int | None = None) -> Path:
+        """The first training set has estimator/ itself, every further one a folder of its name in there.
+
+        The first seed's estimator (or None's) lies there, those of the others in folders below.
+        """
         top = self.folder / "estimator"
-        return top if train_set == self.config.fit.train_scales[0] else top / train_set
+        first = seed in (None, self.config.fit.seed)
+        if first and train_set == self.config.fit.train_scales[0]:
+            return top
+        return top / train_set if first else top / train_set / f"seed-{seed}"
+
+    @property
+    def trials(self) -> "list[Trial]":
+        """Each training set with each seed."""
+        from magray.tolerance.study import Trial
+
+        fit = self.config.fit
+        return [Trial(name, seed) for name in fit.train_scales for seed in range(fit.seed, fit.seed + fit.seeds)]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -72,25 +92,25 @@ class Project:
     def plan(self) -> Outcome:
         """Writes plan.parquet. Raises UserError if the folder holds the plan of other films."""
         self._check_scales()
-        config = self.config
-        films = sample(config.campaign.sampling())
-        table = plan_table(films, config.name).replace_schema_metadata({CONFIG_KEY: config.to_yaml()})
-        path = self.folder / "plan.parquet"
+        path, summary = self.folder / "plan.parquet", self.summary
+        if "plan" in summary and _config_in(path) == self.config.to_yaml():  # a million films take a minute to sample
+            return Outcome(
+                summary["plan"]["text"], False, summary["seconds"]["plan"], tuple(summary["plan"]["warnings"])
+            )
+        films = sample(self.config.campaign.sampling())
+        table = plan_table(films, self.config.name).replace_schema_metadata({CONFIG_KEY: self.config.to_yaml()})
         if path.exists() and not _ids(pq.read_table(path)) <= _ids(table):
             raise UserError(f"{path} plans other films; choose another output, or remove the folder {self.folder}")
-        fresh, seconds = self._run("plan", config.to_yaml(), [path], lambda: _write_table(table, path))
+        fresh, seconds = self._run("plan", self.config.to_yaml(), [path], lambda: _write_table(table, path))
+        beyond = Counter(warning.partition(":")[2].strip() for film in films for warning in film.warnings)
+        warnings = [f"{n} films have a D beyond the critical value: {warning}" for warning, n in beyond.items()]
         tests = sum(film.split == "test" for film in films)
-        warnings = {warning.partition(":")[2].strip() for film in films for warning in film.warnings}
-        beyond = sum(bool(film.warnings) for film in films)
-        return Outcome(
-            f"{len(films)} films planned, {len(films) - tests} to learn from and {tests} to test on",
-            fresh,
-            seconds,
-            tuple(f"{beyond} films have a D beyond the critical value: {warning}" for warning in warnings),
-        )
+        text = f"{len(films)} films planned, {len(films) - tests} to learn from and {tests} to test on"
+        self._write({"plan": {"text": text, "warnings": warnings}})
+        return Outcome(text, fresh, seconds, tuple(warnings))
 
     def simulate(self) -> Outcome:
-        """Simulates the films of the plan that the store does not hold yet."""
+        """Simulates the films of the plan that the store does not hold yet, and tells simulate.jsonl about it."""
         from magray.campaign import run_campaign
 
         self.plan()
@@ -103,7 +123,10 @@ class Project:
                 campaign=config.name,
                 backend=config.simulate.backend,
                 actors=config.simulate.actors,
+                gpu_share=config.simulate.gpu_share,
                 block_films=config.simulate.block_films,
+                retry_failed=config.simulate.retry_failed,
+                log=self.folder / "simulate.jsonl",
             )
         except KeyboardInterrupt:
             self._write_seconds("simulate", spent + time.monotonic() - start)
@@ -118,41 +141,70 @@ class Project:
         return Outcome(text, done.simulated > 0, spent)
 
     def fit(self) -> list[Outcome]:
-        """Fits one estimator for each of the config's training sets."""
-        films = self._learnable()
-        outcomes = [self._fit(train_set, films) for train_set in self.config.fit.train_scales]
+        """Fits an estimator for each of the config's training sets and seeds; side by side, if there are more GPUs."""
+        from magray.campaign import connect
+        from magray.campaign.devices import gpus
+
+        films, at_once = self._learnable(), 1
+        if not all(self._is_done(*self._fit_order(trial, films)) for trial in self.trials):
+            connect()
+            at_once = max(1, int(gpus() / self.config.fit.workers))
+        if at_once == 1:
+            outcomes = [self._fit(trial, films, progress=True) for trial in self.trials]
+        else:
+            outcomes = self._fit_side_by_side(at_once, films)
         shutil.rmtree(self.folder / ".work", ignore_errors=True)
         return outcomes
 
-    def _fit(self, train_set: str, films: list[str]) -> Outcome:
+    def _fit_side_by_side(self, at_once: int, films: list[str]) -> list[Outcome]:
+        import ray
+
+        with ThreadPoolExecutor(at_once) as pool:
+            try:
+                return list(pool.map(lambda trial: self._fit(trial, films, progress=False), self.trials))
+            except KeyboardInterrupt:
+                ray.shutdown()  # ends what the threads wait for
+                raise
+
+    def _fit(self, trial: "Trial", films: list[str], progress: bool) -> Outcome:
         def work() -> None:
             from magray.learning.fit import fit
 
-            fit(self.config.store_uri, self.config.fit, parse_scales(train_set), folder, self.folder / ".work")
+            config, scales = self._fit_config(trial), parse_scales(trial.train_set)
+            fit(self.config.store_uri, config, scales, folder, self.folder / ".work", progress)
 
-        folder, recipe = self.estimator_folder(train_set), self.config.fit.model_dump_json(exclude={"train_scales"})
-        files = [folder / "network.safetensors", folder / "estimator.json"]
-        fresh, seconds = self._run(f"fit {train_set}", [recipe, train_set, films], files, work)
-        return Outcome(f"estimator of {train_set} µm in {folder}", fresh, seconds)
+        folder = self.estimator_folder(*trial)
+        fresh, seconds = self._run(*self._fit_order(trial, films), work)
+        return Outcome(f"estimator of {trial.train_set} µm in {folder}", fresh, seconds)
+
+    def _fit_config(self, trial: "Trial") -> FitConfig:
+        return self.config.fit.model_copy(update={"seed": trial.seed})
+
+    def _fit_order(self, trial: "Trial", films: list[str]) -> tuple[str, Any, list[Path]]:
+        """A fit's name as a stage, what it is made from, and the files that it makes."""
+        recipe = self._fit_config(trial).model_dump_json(exclude={"train_scales", "seeds", "workers"})
+        folder = self.estimator_folder(*trial)
+        return _stage_of(trial), [recipe, trial.train_set, films], [folder / WEIGHTS, folder / DESCRIPTION]
 
     def study(self) -> Outcome:
         """Tests every estimator at every test scale: predictions.parquet and study.parquet."""
 
-        def work() -> None:
-            from magray.tolerance.study import run_study
+        from magray.tolerance.study import TWO_NUMBERS, run_study
 
+        def work() -> None:
             predictions, study = run_study(self.config.store_uri, estimators, scales)
             _write_table(predictions, files[0])
             _write_table(study, files[1])
 
         scales = tuple(self.config.study.test_scales)
-        estimators = {name: self.estimator_folder(name) for name in self.config.fit.train_scales}
+        estimators = {trial: self.estimator_folder(*trial) for trial in self.trials}
         files = [self.folder / "predictions.parquet", self.folder / "study.parquet"]
         inputs = [self._fits(), scales, self._learnable()]
         fresh, seconds = self._run("study", inputs, files, work)
         table = pq.read_table(files[1])
-        self._write({"scores": _scores(table)})
-        trained = table.filter(table["trained"])
+        networks = table.filter(pc.not_equal(table["train_set"], TWO_NUMBERS))
+        self._write({"scores": _scores(networks.filter(pc.equal(networks["seed"], self.config.fit.seed)))})
+        trained = networks.filter(networks["trained"])
         worst = pc.min(trained["r2"]).as_py() if trained.num_rows else float("nan")
         return Outcome(f"{table.num_rows} rows of R², MAE and bias; R² ≥ {worst:.2f} at trained scales", fresh, seconds)
 
@@ -200,12 +252,12 @@ class Project:
         summary, fingerprint = self.summary, _fingerprint(inputs)
         same = summary["made_from"].get(stage) == fingerprint
         spent = float(summary["seconds"].get(stage, 0.0)) if same else 0.0
-        if same and all(file.exists() for file in files):
+        if self._is_done(stage, inputs, files):
             return False, spent
         if not same:
             for file in files:
                 file.unlink(missing_ok=True)
-        self._write({"made_from": summary["made_from"] | {stage: fingerprint}})
+        self._write({"made_from": {stage: fingerprint}})
         start = time.monotonic()
         try:
             work()
@@ -214,16 +266,27 @@ class Project:
             self._write_seconds(stage, spent)
         return True, spent
 
+    def _is_done(self, stage: str, inputs: Any, files: Sequence[Path]) -> bool:
+        """Whether a stage's files are there, made from these inputs."""
+        same = self.summary["made_from"].get(stage) == _fingerprint(inputs)
+        return same and all(file.exists() for file in files)
+
     def _write_seconds(self, stage: str, seconds: float) -> None:
-        self._write({"seconds": self.summary["seconds"] | {stage: round(seconds, 2)}})
+        self._write({"seconds": {stage: round(seconds, 2)}})
 
     def _write(self, news: dict[str, Any]) -> None:
-        """Updates summary.json. The file is replaced as a whole."""
+        """Updates summary.json, of which `seconds` and `made_from` keep what they have of other stages.
+
+        The file is replaced as a whole. Fits side by side write in turn.
+        """
         facts: dict[str, Any] = {"config": self.config.model_dump(mode="json"), "versions": versions()}
         facts |= {"machine": f"{cores()} cores, {processor()}"}
-        text = json.dumps(self.summary | facts | news, indent=2, ensure_ascii=False)
-        with whole_file(self.folder / "summary.json") as unfinished:
-            unfinished.write_text(text + "\n", encoding="utf-8")
+        with _WRITING:
+            before = self.summary
+            news = {name: before[name] | new if name in ("seconds", "made_from") else new for name, new in news.items()}
+            text = json.dumps(before | facts | news, indent=2, ensure_ascii=False)
+            with whole_file(self.folder / "summary.json") as unfinished:
+                unfinished.write_text(text + "\n", encoding="utf-8")
 
     def _check_scales(self) -> None:
         """Raises UserError unless every scale is a whole number of cells that fits into a film."""
@@ -241,7 +304,7 @@ class Project:
 
     def _fits(self) -> list[str | None]:
         made_from = self.summary["made_from"]
-        return [made_from.get(f"fit {train_set}") for train_set in self.config.fit.train_scales]
+        return [made_from.get(_stage_of(trial)) for trial in self.trials]
 
     def _held_out_film(self) -> dict[str, Any]:
         """The test film with the smallest id: any film would do, as long as nobody chose it for its answer."""
@@ -270,8 +333,13 @@ def _write_view(store: Store, film_id: str, scale_um: float, path: Path) -> None
     write_picture(path, cut(store.images([film_id]), side, 0, 0)[0])
 
 
+def _stage_of(trial: "Trial") -> str:
+    """The name of a fit in summary.json."""
+    return f"fit {trial.train_set} seed {trial.seed}"
+
+
 def _scores(study: pa.Table) -> dict[str, Any]:
-    """parameter -> train set -> test scale -> {r2, mae, bias, n, trained}."""
+    """parameter -> train set -> test scale -> {r2, mae, bias, n, trained}, of one seed."""
     scores: dict[str, Any] = {}
     for row in study.to_pylist():
         numbers = {name: row[name] if math.isfinite(row[name]) else None for name in ("r2", "mae", "bias")}
@@ -282,6 +350,11 @@ def _scores(study: pa.Table) -> dict[str, Any]:
 
 def _fingerprint(inputs: Any) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _config_in(plan: Path) -> str:
+    """The config that a plan was made from; empty if there is none."""
+    return (pq.read_schema(plan).metadata or {}).get(CONFIG_KEY, b"").decode() if plan.exists() else ""
 
 
 def _ids(films: pa.Table) -> set[str]:

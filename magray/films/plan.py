@@ -1,7 +1,8 @@
 """A campaign's plan: the table of films, one row each, written before anything is simulated."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ PLAN_SCHEMA = pa.schema(
 )
 
 
+ROWS_AT_ONCE = 10_000
+
 # the columns that are fields of Film under their own names
 SAME = ("Ms", "Ku1", "Aex", "D", "dmi", "sigma", "grain_size", "seed", "open_edges", "demag")
 
@@ -70,9 +73,12 @@ def _draw(sampling: Sampling, index: int) -> Film:
     return Film(**{**sampling.fixed, **drawn, "seed": film_seed})
 
 
-def plan_table(films: list[Film], campaign: str) -> pa.Table:
+def plan_table(films: Iterable[Film], campaign: str) -> pa.Table:
     """The plan of `films`, one row each, in their order."""
-    return pa.Table.from_pylist([_row(film, campaign) for film in films], schema=PLAN_SCHEMA)
+    rows, parts = (_row(film, campaign) for film in films), []
+    while part := list(islice(rows, ROWS_AT_ONCE)):
+        parts.append(pa.Table.from_pylist(part, schema=PLAN_SCHEMA))
+    return pa.concat_tables(parts) if parts else PLAN_SCHEMA.empty_table()
 
 
 def _row(film: Film, campaign: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The protocol is part of a film's identity: the same constants under another prot
 import json
 import math
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from magray.errors import UserError
@@ -114,6 +115,7 @@ class Protocol:
         return json.dumps({"initial": initial, "stages": stages}, sort_keys=True, separators=(",", ":"))
 
     @classmethod
+    @lru_cache(maxsize=64)  # the rows of a plan have the same few
     def from_json(cls, text: str) -> "Protocol":
         """The protocol that `to_json` wrote."""
         data: dict[str, Any] = json.loads(text)

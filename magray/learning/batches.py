@@ -1,17 +1,17 @@
-"""Batches: pictures cut from resident uint8 films, all scales mixed in each, made into floats only when needed.
+"""What an epoch shows: a list of cuts from the films, all scales mixed in each batch.
 
-An epoch is a list of cuts, whose order depends on the seed and the epoch's number alone, so that a resumed fit goes on
-as an undisturbed one would.
+Its order depends on the seed and the epoch's number alone: the same views whatever the number of workers, and a resumed
+fit goes on as an undisturbed one would.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from magray.imaging import VIEW_SIZE, area_average, cut, rotate
+from magray.learning.recipe import Recipe
 
 QUARTER_TURNS = 4
 ORIENTATIONS = {"rotations": QUARTER_TURNS, "all": 4 * QUARTER_TURNS}
@@ -26,23 +26,23 @@ class TrainingFilms:
     """What a fit learns from, resident on its device.
 
     images: (n, ny, nx) uint8. targets: (n, t) float32, standardised. sides: of the cuts at each scale, in cells.
-    orientations: a value of ORIENTATIONS.
+    pixel_um: what a cell adds to the scale of a cut.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
     sides: tuple[int, ...]
-    orientations: int = QUARTER_TURNS
+    pixel_um: float
 
 
 @dataclass(frozen=True)
 class Cuts:
     """Which squares of which films: five arrays of one length.
 
-    scale: counts the films' sides. orientation: quarter turns, + 4 if mirrored, + 8 if inverted.
+    side, row, col: in cells. orientation: quarter turns, + 4 if mirrored, + 8 if inverted.
     """
 
-    scale: Indices
+    side: Indices
     film: Indices
     row: Indices
     col: Indices
@@ -52,27 +52,32 @@ class Cuts:
         return len(self.film)
 
     def __getitem__(self, chosen: Indices | slice) -> "Cuts":
-        return Cuts(*(getattr(self, name)[chosen] for name in ("scale", "film", "row", "col", "orientation")))
+        return Cuts(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    @property
+    def table(self) -> Indices:
+        """(n, 5): a row for each cut, a column for each field."""
+        return np.stack([getattr(self, field.name) for field in fields(self)], axis=1)
 
 
 def whole_epoch(films: int, shape: tuple[int, int], sides: Sequence[int], orientations: int) -> Cuts:
     """The paper's epoch: every square that tiles every film of `shape` (ny, nx) at every scale, in each orientation."""
     parts = []
-    for scale, side in enumerate(sides):
+    for side in sides:
         rows = np.arange(shape[0] // side) * side
         cols = np.arange(shape[1] // side) * side
-        grid = np.meshgrid([scale], np.arange(films), rows, cols, np.arange(orientations), indexing="ij")
+        grid = np.meshgrid([side], np.arange(films), rows, cols, np.arange(orientations), indexing="ij")
         parts.append(np.stack([axis.ravel() for axis in grid]))
     return Cuts(*np.concatenate(parts, axis=1).astype(np.int64))
 
 
 def random_epoch(
-    films: int, shape: tuple[int, int], sides: Sequence[int], orientations: int, count: int, random: np.random.Generator
+    films: int, shape: tuple[int, int], sides: Indices, orientations: int, random: np.random.Generator
 ) -> Cuts:
-    """`count` squares of each side from random places, wrapping, randomly oriented: films have equal shares."""
-    count *= len(sides)
+    """A square of each of `sides` from a random place, wrapping, randomly oriented: films have equal shares."""
+    count = len(sides)
     return Cuts(
-        scale=np.arange(count) % len(sides),
+        side=sides,
         film=np.concatenate([random.permutation(films) for _ in range(-(-count // films))])[:count],
         row=random.integers(shape[0], size=count),
         col=random.integers(shape[1], size=count),
@@ -80,45 +85,31 @@ def random_epoch(
     )
 
 
-def epoch_cuts(films: TrainingFilms, views: int | None, seed: int, epoch: int) -> Cuts:
-    """The shuffled cuts of one epoch: `views` random ones at each scale, or the paper's whole epoch for None."""
-    random = np.random.default_rng((seed, epoch))
+def epoch_cuts(films: TrainingFilms, recipe: Recipe, epoch: int) -> Cuts:
+    """The shuffled cuts of one epoch: random ones, or the paper's whole epoch."""
+    random = np.random.default_rng((recipe.seed, epoch))
     n, height, width = films.images.shape
-    if views is None:
-        cuts = whole_epoch(n, (height, width), films.sides, films.orientations)
+    orientations = ORIENTATIONS[recipe.symmetries]
+    if recipe.views_per_epoch is None:
+        cuts = whole_epoch(n, (height, width), films.sides, orientations)
     else:
-        cuts = random_epoch(n, (height, width), films.sides, films.orientations, views, random)
+        sides = _random_sides(films.sides, recipe, epoch)
+        cuts = random_epoch(n, (height, width), sides, orientations, random)
     return cuts[random.permutation(len(cuts))]
 
 
-def batch_count(cuts: int, batch: int) -> int:
-    """How many batches of nearly equal size, `batch` or a little more or less, an epoch of `cuts` makes."""
-    return max(1, round(cuts / batch))
+def possible_sides(sides: tuple[int, ...], recipe: Recipe) -> Sequence[int]:
+    """All sides that a fit's cuts may have, ascending, of a set of `sides`."""
+    return sides if recipe.scales_drawn == "listed" else range(sides[0], sides[-1] + 1)
 
 
-def batches(
-    films: TrainingFilms, cuts: Cuts, count: int, rank: int = 0, workers: int = 1
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The epoch in `count` batches of views (b, 128, 128), −1…1, and targets (b, t): the share of worker `rank`."""
-    for indices in np.array_split(np.arange(len(cuts)), count):
-        mine = cuts[indices[rank::workers]]
-        yield render(films, mine), films.targets[mine.film]
-
-
-def render(films: TrainingFilms, cuts: Cuts) -> torch.Tensor:
-    """The views (n, 128, 128) float32, −1…1, of `cuts`, in their order."""
-    device = films.images.device
-    views = torch.empty(len(cuts), VIEW_SIZE, VIEW_SIZE, device=device)
-    for scale, side in enumerate(films.sides):
-        for turns in range(QUARTER_TURNS):
-            chosen = np.flatnonzero((cuts.scale == scale) & (cuts.orientation % QUARTER_TURNS == turns))
-            part = cuts[chosen]
-            squares = cut(films.images[part.film], side, part.row, part.col)
-            views[chosen] = rotate(area_average(squares), turns)
-    mirrored, inverted = (
-        torch.as_tensor(cuts.orientation // order % 2, device=device)[:, None, None] for order in (4, 8)
-    )
-    return torch.where(mirrored == 1, views.flip(-1), views).div_(127.5).sub_(1).mul_(1 - 2 * inverted)
+def _random_sides(sides: tuple[int, ...], recipe: Recipe, epoch: int) -> Indices:
+    """As many sides as an epoch has random cuts: the listed ones in turn, or any between the outermost of them."""
+    assert recipe.views_per_epoch is not None
+    count = recipe.views_per_epoch * len(sides)
+    if recipe.scales_drawn == "listed":
+        return np.array(sides)[np.arange(count) % len(sides)]
+    return np.random.default_rng((recipe.seed, epoch, 1)).choice(possible_sides(sides, recipe), size=count)
 
 
 def normalised(grey: torch.Tensor) -> torch.Tensor:

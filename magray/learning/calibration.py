@@ -40,6 +40,6 @@ def _error_bars(
 ) -> list[float]:
     """One for each target, over all views at one scale."""
     shown = views(images, scale_um, pixel_nm)
-    estimated = estimator.predict_views(shown.reshape(-1, *shown.shape[2:]))
+    estimated = estimator.predict_views(shown.reshape(-1, *shown.shape[2:]), scale_um)
     errors = np.abs(estimated - np.repeat(values, shown.shape[1], axis=0))
     return [conformal_quantile(column) for column in errors.T]

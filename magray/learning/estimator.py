@@ -22,12 +22,12 @@ from torch import nn
 from magray.errors import UserError
 from magray.imaging import VIEW_SIZE, area_average, check_picture, grey_range, scale_of, tiles
 from magray.learning.batches import QUARTER_TURNS, normalised
-from magray.learning.network import forward, paper_cnn
+from magray.learning.network import NETWORKS, NetworkName, ScaleAwareCnn, forward, has_bfloat16
 from magray.whole import whole_file
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
-SAME_SCALE = 0.03  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
+SAME_SCALE = 0.024  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
 CHUNK = 256  # views through the network at once
 PRACTICAL = {"A/m": (1e-3, "kA/m"), "J/m3": (1e-6, "MJ/m³"), "J/m": (1e12, "pJ/m"), "J/m2": (1e3, "mJ/m²")}
 
@@ -69,13 +69,26 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Description:
-    """All of an estimator but its weights. provenance: where it comes from; read by people, not by the code."""
+    """All of an estimator but its weights.
+
+    provenance: where it comes from; read by people, not by the code. network: its kind. between: whether it was trained
+    at any scale between the outermost of `train_scales_um`, and not at these alone.
+    """
 
     targets: tuple[Target, ...]
     train_scales_um: tuple[float, ...]
     training_films: int
     calibration: Calibration
     provenance: Mapping[str, Any]
+    network: NetworkName = "paper"
+    between: bool = False
+
+    def trained_at(self, scale_um: float) -> bool:
+        """Whether pictures of this scale were among the training's."""
+        scales = self.train_scales_um
+        if self.between and scales[0] <= scale_um <= scales[-1]:
+            return True
+        return any(abs(scale_um / scale - 1) <= SAME_SCALE for scale in scales)
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,7 @@ class Estimator:
         """The estimator that `save` wrote to `folder`. Raises UserError where there is none, or a newer one."""
         folder = Path(folder)
         description = _read_description(folder)
-        network = paper_cnn(len(description.targets))
+        network = NETWORKS[description.network](len(description.targets))
         try:
             network.load_state_dict(safetensors.torch.load_file(_existing(folder, WEIGHTS)))
         except (SafetensorError, RuntimeError) as error:
@@ -150,7 +163,8 @@ class Estimator:
 
         Its scale is `scale_um`, the length of its shorter side, or follows from the size of a pixel, `pixel_nm`. A
         picture that is not square answers with the mean over the squares in it.
-        Raises UserError for a picture without contrast, with values that are not finite, or below 128 × 128 pixels.
+        Raises UserError for a picture without contrast, with values that are not finite, or below 128 × 128 pixels; and
+        without a scale where the network needs it.
         """
         side = self._check(picture)
         if scale_um is not None and pixel_nm is not None:
@@ -162,16 +176,24 @@ class Estimator:
         low, high = grey_range(picture)
         full = np.clip((picture.astype(np.float64) - low) * (255 / (high - low)), 0, 255)
         squares = area_average(tiles(full.astype(np.float32)[None], side))[0]
-        return self._answer(self.predict_views(squares).mean(axis=0), scale_um)
+        return self._answer(self.predict_views(squares, scale_um).mean(axis=0), scale_um)
 
-    def predict_views(self, views: NDArray[Any]) -> NDArray[np.float64]:
-        """Values (n, targets), SI, for `views` (n, 128, 128), grey values 0…255: the mean over their quarter turns."""
+    def predict_views(self, views: NDArray[Any] | torch.Tensor, scale_um: float | None = None) -> NDArray[np.float64]:
+        """Values (n, targets), SI, for `views` (n, 128, 128), grey values 0…255: the mean over their quarter turns.
+
+        Raises UserError without the views' scale where the network needs it.
+        """
+        if scale_um is None and isinstance(self.network, ScaleAwareCnn):
+            raise UserError("this estimator needs the picture's scale; give it in µm, or the size of a pixel in nm")
         device = next(self.network.parameters()).device
+        lower = has_bfloat16(device)
         standardised = []
         with torch.inference_mode():
             for start in range(0, len(views), CHUNK):
                 pictures = normalised(torch.as_tensor(views[start : start + CHUNK], device=device).float())
-                turned = [forward(self.network, pictures.rot90(turns, (1, 2))) for turns in range(QUARTER_TURNS)]
+                scales = torch.full((len(pictures),), scale_um or math.nan, device=device)
+                views_by_turn = (pictures.rot90(turns, (1, 2)) for turns in range(QUARTER_TURNS))
+                turned = [forward(self.network, view, scales, lower) for view in views_by_turn]
                 standardised.append(torch.stack(turned).mean(dim=0).cpu().numpy())
         means, spreads = (np.array([getattr(t, name) for t in self.targets]) for name in ("mean", "spread"))
         values: NDArray[np.float64] = np.concatenate(standardised) * spreads + means
@@ -210,7 +232,7 @@ class Estimator:
             return [f"the picture's scale is unknown: the error bar is the largest of all scales ({named})"]
         if not self.description.calibration.covers(scale_um):
             return [f"scale {scale_um:.3g} µm is beyond all that was tested; do not trust this value ({named})"]
-        if any(abs(scale_um / scale - 1) <= SAME_SCALE for scale in trained):
+        if self.description.trained_at(scale_um):
             return []
         where = "between those" if trained[0] < scale_um < trained[-1] else "outside those"
         return [f"scale {scale_um:.3g} µm is {where} {named}; the error bar takes this into account"]
@@ -257,6 +279,13 @@ def _read_description(folder: Path) -> Description:
                 calibration["films"],
             ),
             provenance=data["provenance"],
+            **({"network": _known(data["network"]), "between": data["between"]} if version > 1 else {}),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe an estimator") from error
+
+
+def _known(network: NetworkName) -> NetworkName:
+    if network not in NETWORKS:
+        raise ValueError(f"no network is called {network}")
+    return network

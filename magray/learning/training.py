@@ -1,4 +1,4 @@
-"""One fit, epoch by epoch: AdamW under a one-cycle learning rate, mean squared error of the standardised targets.
+"""One fit, epoch by epoch: AdamW under a scheduled learning rate, mean squared error of the standardised targets.
 
 Knows nothing of Ray. On a CPU with a fixed number of threads the same seed gives the same network.
 """
@@ -7,74 +7,87 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
-from magray.config import FitConfig
-from magray.learning.batches import Cuts, TrainingFilms, batch_count, batches, epoch_cuts
-from magray.learning.network import forward, paper_cnn
+from magray.errors import UserError
+from magray.learning.batches import Cuts, TrainingFilms, epoch_cuts, possible_sides
+from magray.learning.network import NETWORKS
+from magray.learning.optimizer import step_numbers
+from magray.learning.recipe import Recipe
+from magray.learning.rendering import most_cells
+from magray.learning.step import Means, Step
 
 State = dict[str, Any]
-BETAS = (0.9, 0.95)  # a short memory of the gradients' size, as fits of few thousand steps want it
 
 
 class Training:
     """A network and all that its fit needs to go on after any epoch.
 
-    prepare: puts the network on its device, and between the workers where there are several.
-    rank, workers: this process among those that share every batch.
+    rank, workers: this process among those that share every batch, and reduce: which adds a tensor of all of them, in
+    place. means: how steps are made fast; by default the best that the films' device has.
+    Raises UserError if there are more workers than pictures in a batch.
     """
 
     def __init__(
         self,
         films: TrainingFilms,
-        config: FitConfig,
-        prepare: Callable[[nn.Module], nn.Module] = lambda network: network,
+        recipe: Recipe,
         rank: int = 0,
         workers: int = 1,
+        reduce: Callable[[torch.Tensor], object] | None = None,
+        means: Means | None = None,
     ) -> None:
-        torch.manual_seed(config.seed)
-        self.films, self.config, self.rank, self.workers = films, config, rank, workers
-        self.plain = paper_cnn(films.targets.shape[1])
-        self.network = prepare(self.plain)
+        torch.manual_seed(recipe.seed)
+        self.films, self.recipe, self.rank, self.workers = films, recipe, rank, workers
+        self.device = films.images.device
+        self.network = NETWORKS[recipe.network](films.targets.shape[1]).to(self.device)
         self.views = len(self._cuts(0))  # in every epoch
-        steps = config.epochs * batch_count(self.views, config.batch)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), config.learning_rate, BETAS, weight_decay=config.weight_decay
-        )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, total_steps=steps)
+        self.batch = min(recipe.batch, self.views)
+        if workers > self.batch:
+            raise UserError(f"{workers} workers cannot share a batch of {self.batch} pictures; set fit.batch higher")
+        self.steps = self.views // self.batch  # an epoch
+        mine = len(range(rank, self.batch, workers))
+        means = means or Means.of(self.device)
+        # one compiled kernel is what a GPU wants; on a CPU few large matrix products are as good, and need no compiler
+        cells = most_cells(possible_sides(films.sides, recipe)) if means.graphed else None
+        self.step = Step(self.network, films, means, cells, mine / self.batch, reduce)
+        self.numbers = step_numbers(
+            recipe.schedule, recipe.learning_rate, recipe.weight_decay, recipe.epochs * self.steps
+        ).to(self.device)
         self.epoch = 0  # the next one
 
     def run_epoch(self) -> float:
-        """Learns from every batch of the next epoch; returns its mean loss, in variances of the targets."""
+        """Learns from every batch of the next epoch; returns their mean loss, in variances of the targets.
+
+        What an epoch has beyond whole batches stays out of it.
+        """
         self.network.train()
-        cuts, count = self._cuts(self.epoch), batch_count(self.views, self.config.batch)
-        losses = [self._step(*batch) for batch in batches(self.films, cuts, count, self.rank, self.workers)]
+        losses = torch.empty(self.steps, device=self.device)
+        for i, cuts in enumerate(self.batches(self.epoch)):
+            losses[i].copy_(self.step(cuts, self.numbers[self.epoch * self.steps + i]))
         self.epoch += 1
-        return float(torch.stack(losses).mean())
+        return float(losses.mean())
+
+    def batches(self, epoch: int) -> torch.Tensor:
+        """This worker's share of every batch of an epoch: cuts (steps, b, 5)."""
+        shuffled = torch.from_numpy(self._cuts(epoch).table[: self.steps * self.batch])
+        return shuffled.view(self.steps, self.batch, -1)[:, self.rank :: self.workers].to(self.device)
 
     def state(self) -> State:
         """All that `load` needs to go on from here."""
+        optimizer = self.step.optimizer
         return {
             "epoch": self.epoch,
-            "network": self.plain.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "network": {name: tensor.clone() for name, tensor in self.network.state_dict().items()},
+            "mean": optimizer.mean,
+            "square": optimizer.square,
         }
 
     def load(self, state: State) -> None:
         """Goes on from what `state` returned."""
         self.epoch = state["epoch"]
-        self.plain.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-
-    def _step(self, views: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.mse_loss(forward(self.network, views), targets)
-        torch.autograd.backward(loss)
-        self.optimizer.step()
-        self.schedule.step()
-        return loss.detach()
+        self.network.load_state_dict(state["network"])
+        self.step.optimizer.mean.copy_(state["mean"])
+        self.step.optimizer.square.copy_(state["square"])
 
     def _cuts(self, epoch: int) -> Cuts:
-        return epoch_cuts(self.films, self.config.views_per_epoch, self.config.seed, epoch)
+        return epoch_cuts(self.films, self.recipe, epoch)

@@ -46,7 +46,7 @@ def draw_samples(pictures: NDArray[np.uint8], captions: Sequence[str], path: Pat
         if place < len(pictures):
             axes.imshow(pictures[place], cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
             axes.set_title(captions[place], pad=5, fontsize=13, color=INK)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_scatter(points: pa.Table, score: dict[str, Any], quantity: Quantity, path: Path) -> None:
@@ -84,8 +84,8 @@ def draw_scatter(points: pa.Table, score: dict[str, Any], quantity: Quantity, pa
     state = "trained" if score["trained"] else "untrained"
     figure.suptitle(f"{score['test_scale']:g} µm, {state}", color=colour, fontsize=12.5, fontweight="bold")
     axes.set_title(f"R² {score['r2']:.2f}, MAE {score['mae'] * quantity.factor:.2g} {quantity.unit}".rstrip(), **STYLE)
-    _quiet(axes)
-    _save(figure, path)
+    quiet(axes)
+    save(figure, path)
 
 
 def draw_tolerance(study: pa.Table, quantity: Quantity, path: Path) -> None:
@@ -105,7 +105,7 @@ def draw_tolerance(study: pa.Table, quantity: Quantity, path: Path) -> None:
     axes.set_title(f"R² and MAE of {quantity.label}", loc="left", fontsize=12, fontweight="bold", color=INK)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_cell(axes: Axes, x: int, y: int, row: dict[str, Any], quantity: Quantity) -> None:
@@ -136,12 +136,14 @@ def _alpha(points: int) -> float:
     return float(np.clip(8 / np.sqrt(points), 0.15, 0.85))
 
 
-def _quiet(axes: Axes) -> None:
+def quiet(axes: Axes) -> None:
+    """Axes without what nobody reads."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
     axes.locator_params(nbins=5)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Writes a PNG."""
     figure.savefig(path, dpi=DPI, facecolor="white")

@@ -1,25 +1,33 @@
 """A study: every estimator on every test scale, over films of the test split."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
+import torch
 from numpy.typing import NDArray
 
+from magray.campaign import connect
 from magray.errors import UserError
 from magray.imaging import views
-from magray.learning.estimator import SAME_SCALE, Estimator, Target
+from magray.learning.estimator import Estimator
 from magray.store import Store, open_store
+from magray.tolerance.baseline import Baseline
 from magray.tolerance.metrics import bias, mae, r2
 
 FILMS_AT_ONCE = 64
+TWO_NUMBERS = "two-numbers"
+END = 0.1  # of the range of set values: what its ends are
 
 PREDICTIONS = pa.schema(
     [
         ("train_set", pa.string()),
+        ("seed", pa.int64()),
         ("test_scale", pa.float64()),  # µm
         ("film_id", pa.string()),
         ("view", pa.int32()),  # its place among the squares that tile the film
@@ -31,48 +39,117 @@ PREDICTIONS = pa.schema(
 STUDY = pa.schema(
     [
         ("train_set", pa.string()),
+        ("seed", pa.int64()),
         ("test_scale", pa.float64()),  # µm
         ("trained", pa.bool_()),
         ("parameter", pa.string()),
-        ("unit", pa.string()),  # of mae and bias, SI
+        ("unit", pa.string()),  # of mae and biases, SI
         ("r2", pa.float64()),
         ("mae", pa.float64()),
         ("bias", pa.float64()),
+        ("bias_low", pa.float64()),  # in the lowest tenth of the range of set values; NaN without views there
+        ("bias_high", pa.float64()),
         ("n", pa.int64()),  # views
     ]
 )
 
 
-def run_study(
-    store_uri: str, estimators: Mapping[str, str | Path], test_scales: Sequence[float]
-) -> tuple[pa.Table, pa.Table]:
-    """The tables PREDICTIONS and STUDY of estimators (training set -> folder) at `test_scales`, µm.
+class Trial(NamedTuple):
+    """Which estimator: the set of scales that it was trained on, and the seed of its fit.
 
+    TWO_NUMBERS in the place of a set means the baseline.
+    """
+
+    train_set: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a study tests: parameters that `predict` makes of views (n, 128, 128) and their scale, (n, parameters)."""
+
+    trial: Trial
+    parameters: tuple[str, ...]
+    trained_at: Callable[[float], bool]  # a scale, µm
+    predict: Callable[[torch.Tensor, float], NDArray[np.float64]]
+
+
+def run_study(
+    store_uri: str, estimators: Mapping[Trial, str | Path], test_scales: Sequence[float]
+) -> tuple[pa.Table, pa.Table]:
+    """The tables PREDICTIONS and STUDY of estimators (trial -> folder) at `test_scales`, µm.
+
+    With them, for each parameter, the baseline: fitted to the training films at all scales of the estimators. Where the
+    cluster has GPUs, each estimator is tested on one of them, as many at once as there are.
     Raises UserError if the store has no test films, or an estimator cannot be loaded.
     """
+    connect()
+    described = [Estimator.load(folder).description for folder in estimators.values()]
+    _check_test_films(open_store(store_uri))
+    scales = tuple(test_scales)
+    orders = [(store_uri, trial, str(Path(folder).absolute()), scales) for trial, folder in estimators.items()]
+    trained = tuple(sorted({scale for one in described for scale in one.train_scales_um}))
+    parameters = dict.fromkeys(target.name for one in described for target in one.targets)
+    baselines = [(store_uri, parameter, trained, scales) for parameter in parameters]
+    if ray.cluster_resources().get("GPU", 0) >= 1:  # type: ignore[no-untyped-call]
+        test: Any = ray.remote(_of_estimator).options(num_gpus=1, num_cpus=1)
+        compare: Any = ray.remote(_of_baseline).options(num_gpus=1, num_cpus=1)
+        parts = ray.get([*(test.remote(*order) for order in orders), *(compare.remote(*order) for order in baselines)])
+    else:
+        parts = [*(_of_estimator(*order) for order in orders), *(_of_baseline(*order) for order in baselines)]
+    return pa.concat_tables(part[0] for part in parts), pa.concat_tables(part[1] for part in parts)
+
+
+def _of_estimator(store_uri: str, trial: Trial, folder: str, scales: tuple[float, ...]) -> tuple[pa.Table, pa.Table]:
+    """PREDICTIONS and STUDY of one estimator: on the GPU that this process has, if any."""
+    estimator = Estimator.load(folder, _device())
+    names = tuple(target.name for target in estimator.targets)
+    tested = Tested(trial, names, estimator.description.trained_at, estimator.predict_views)
+    return _test(open_store(store_uri), tested, scales)
+
+
+def _of_baseline(
+    store_uri: str, parameter: str, trained: tuple[float, ...], scales: tuple[float, ...]
+) -> tuple[pa.Table, pa.Table]:
+    """PREDICTIONS and STUDY of the baseline of one parameter."""
     store = open_store(store_uri)
-    predictions, rows = [], []
-    for train_set, folder in estimators.items():
-        estimator = Estimator.load(folder)
-        for scale in test_scales:
-            table = _predictions(store, estimator, train_set, scale)
-            predictions.append(table)
-            rows += [_row(table, estimator, target, train_set, scale) for target in estimator.targets]
-    return pa.concat_tables(predictions), pa.Table.from_pylist(rows, schema=STUDY)
+    baseline = Baseline.fit(store, parameter, trained, _device())
+    tested = Tested(Trial(TWO_NUMBERS, 0), (parameter,), lambda scale: scale in trained, baseline.predict_views)
+    return _test(store, tested, scales)
 
 
-def _predictions(store: Store, estimator: Estimator, train_set: str, scale: float) -> pa.Table:
-    """PREDICTIONS of one estimator at one scale, by film, view and parameter."""
-    names = [target.name for target in estimator.targets]
-    parts = []
-    for films, shown in _shown(store, names, scale):
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _test(store: Store, tested: Tested, scales: tuple[float, ...]) -> tuple[pa.Table, pa.Table]:
+    films = _test_films(store, ["film_id", "pixel_nm", *tested.parameters])
+    images = store.images(films["film_id"].to_pylist())
+    parts = [_at_scale(films, images, tested, scale) for scale in scales]
+    predictions = pa.concat_tables(parts).combine_chunks()
+    rows = [
+        {**tested.trial._asdict(), "test_scale": scale, **_score(store, part, tested, scale, parameter)}
+        for scale, part in zip(scales, parts, strict=True)
+        for parameter in tested.parameters
+    ]
+    return predictions, pa.Table.from_pylist(rows, schema=STUDY)
+
+
+def _at_scale(films: pa.Table, images: NDArray[np.uint8], tested: Tested, scale: float) -> pa.Table:
+    """PREDICTIONS at one scale, by film, view and parameter."""
+    names, parts = list(tested.parameters), []
+    for first in range(0, films.num_rows, FILMS_AT_ONCE):
+        some = films.slice(first, FILMS_AT_ONCE)
+        pictures = torch.from_numpy(images[first : first + some.num_rows]).to(_device())
+        shown = views(pictures, scale, some["pixel_nm"][0].as_py())
         n, k = shown.shape[:2]
-        estimated = estimator.predict_views(shown.reshape(n * k, *shown.shape[2:]))
-        true = np.array([films[name] for name in names]).T
+        estimated = tested.predict(shown.reshape(n * k, *shown.shape[2:]), scale)
+        true = np.stack([some[name].to_numpy() for name in names], axis=1)
         columns = {
-            "train_set": np.full(estimated.size, train_set),
-            "test_scale": np.full(estimated.size, scale),
-            "film_id": np.repeat(films["film_id"], k * len(names)),
+            "train_set": pa.repeat(tested.trial.train_set, estimated.size),
+            "seed": pa.repeat(tested.trial.seed, estimated.size),
+            "test_scale": pa.repeat(scale, estimated.size),
+            "film_id": np.repeat(some["film_id"].to_numpy(zero_copy_only=False), k * len(names)),
             "view": np.tile(np.repeat(np.arange(k), len(names)), n),
             "parameter": np.tile(names, n * k),
             "set_value": np.repeat(true, k, axis=0).ravel(),
@@ -82,30 +159,31 @@ def _predictions(store: Store, estimator: Estimator, train_set: str, scale: floa
     return pa.concat_tables(parts)
 
 
-def _shown(store: Store, names: list[str], scale: float) -> Iterator[tuple[dict[str, list[Any]], NDArray[np.float32]]]:
-    """The test films in blocks: their ids and set values, and their views (films, k, 128, 128)."""
-    wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
-    table = store.table(["film_id", "pixel_nm", *names], wanted).sort_by("film_id")
-    if not table.num_rows:
-        raise UserError(f"store {store.uri} has no test films, so there is nothing to study; simulate more films")
-    for start in range(0, table.num_rows, FILMS_AT_ONCE):
-        films = table.slice(start, FILMS_AT_ONCE).to_pydict()
-        yield films, views(store.images(films["film_id"]), scale, films["pixel_nm"][0])
-
-
-def _row(table: pa.Table, estimator: Estimator, target: Target, train_set: str, scale: float) -> dict[str, Any]:
-    """The row of STUDY of one parameter."""
-    mine = table.filter(pc.field("parameter") == target.name)
-    true, estimated = mine["set_value"].to_numpy(), mine["estimated"].to_numpy()
-    trained = any(abs(scale / known - 1) < SAME_SCALE for known in estimator.description.train_scales_um)
+def _score(store: Store, predictions: pa.Table, tested: Tested, scale: float, parameter: str) -> dict[str, Any]:
+    """What STUDY says of the views of one parameter at one scale."""
+    shown = predictions.filter(pc.equal(predictions["parameter"], parameter))
+    true, estimated = shown["set_value"].to_numpy(), shown["estimated"].to_numpy()
+    place = (true - true.min()) / max(float(np.ptp(true)), np.finfo(float).tiny)
+    low, high = place <= END, place >= 1 - END
     return {
-        "train_set": train_set,
-        "test_scale": scale,
-        "trained": trained,
-        "parameter": target.name,
-        "unit": target.unit,
+        "trained": tested.trained_at(scale),
+        "parameter": parameter,
+        "unit": store.schema.field(parameter).metadata[b"unit"].decode(),
         "r2": r2(true, estimated),
         "mae": mae(true, estimated),
         "bias": bias(true, estimated),
+        "bias_low": bias(true[low], estimated[low]),
+        "bias_high": bias(true[high], estimated[high]),
         "n": len(true),
     }
+
+
+def _test_films(store: Store, columns: Sequence[str]) -> pa.Table:
+    """The converged films of the test split, by id."""
+    wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
+    return store.table(list(columns), wanted).sort_by("film_id")
+
+
+def _check_test_films(store: Store) -> None:
+    if not _test_films(store, ["film_id"]).num_rows:
+        raise UserError(f"store {store.uri} has no test films, so there is nothing to study; simulate more films")

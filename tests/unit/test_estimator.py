@@ -15,7 +15,7 @@ from magray.errors import UserError
 from magray.imaging import read_picture, write_picture
 from magray.learning.calibration import calibrate, calibration_scales, conformal_quantile
 from magray.learning.estimator import Calibration, Description, Estimator, Target
-from magray.learning.network import paper_cnn
+from magray.learning.network import ScaleAwareCnn, paper_cnn
 from tests.stripes import stripes
 
 D = Target("D", "J/m2", mean=0.5e-3, spread=0.2e-3, low=0.1e-3, high=1.0e-3)
@@ -30,6 +30,16 @@ def estimator_of(*targets: Target, scales: Sequence[float] = (0.25, 1.0)) -> Est
     return Estimator(paper_cnn(len(targets)), Description(targets, tuple(scales), 80, calibration, {}))
 
 
+def scale_aware() -> Estimator:
+    """One that was trained at all scales between 0.25 and 1 µm, and whose answers depend on the scale."""
+    torch.manual_seed(0)
+    network = ScaleAwareCnn(1)
+    for parameter in network.scale.parameters():
+        torch.nn.init.normal_(parameter)
+    description = replace(estimator_of(D).description, network="scale-aware", between=True)
+    return Estimator(network, description)
+
+
 def picture(side: int = 256) -> NDArray[np.float32]:
     return stripes(4, 0.5, seed=0, side=side)
 
@@ -41,6 +51,26 @@ def test_a_saved_estimator_answers_as_before(tmp_path: Path) -> None:
     assert loaded.description == estimator.description
     assert loaded.predict(picture(), scale_um=1.0) == estimator.predict(picture(), scale_um=1.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["estimator.json", "network.safetensors"]
+
+
+def test_a_scale_aware_estimator_is_one_after_loading_and_asks_for_the_scale(tmp_path: Path) -> None:
+    estimator = scale_aware()
+    estimator.save(tmp_path)
+    loaded = Estimator.load(tmp_path)
+    answers = [loaded.predict(picture(), scale_um=scale) for scale in (0.6, 1.0)]
+    assert answers[0] == estimator.predict(picture(), scale_um=0.6)
+    assert answers[0].value != answers[1].value
+    assert not any("between" in warning for warning in answers[0].warnings)
+    with pytest.raises(UserError, match="needs the picture's scale"):
+        loaded.predict(picture())
+
+
+def test_folders_of_the_first_format_hold_the_papers_network(tmp_path: Path) -> None:
+    estimator_of(D).save(tmp_path)
+    path = tmp_path / "estimator.json"
+    old = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("network", "between")}
+    path.write_text(json.dumps(old | {"format": 1}))
+    assert Estimator.load(tmp_path).description == estimator_of(D).description
 
 
 def test_one_parameter_is_read_by_itself_and_two_by_name() -> None:
@@ -129,10 +159,15 @@ def test_folders_that_hold_no_estimator_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"), [({"format": 99}, "format 99 is newer"), ({"targets": 3}, "does not describe an estimator")]
+    ("change", "reason"),
+    [
+        ({"format": 99}, "format 99 is newer"),
+        ({"targets": 3}, "does not describe an estimator"),
+        ({"network": "other"}, "does not describe an estimator"),
+    ],
 )
 def test_descriptions_that_this_version_cannot_read_are_refused(
-    tmp_path: Path, change: dict[str, int], reason: str
+    tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
     estimator_of(D).save(tmp_path)
     path = tmp_path / "estimator.json"

@@ -1,0 +1,86 @@
+"""CUDA kernels, compiled by CuPy, that work on PyTorch's tensors in PyTorch's stream; CUDA graphs record them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from magray.errors import UserError
+
+THREADS = 256  # of a block, in every kernel
+
+
+class Compile(Protocol):
+    """Makes the kernels of `sources`, one after another, with macros of these values."""
+
+    def __call__(self, sources: tuple[str, ...], definitions: dict[str, int]) -> "Kernels": ...
+
+
+class Kernels:
+    """A module's kernels, by name. They allocate nothing and return at once.
+
+    module: whose `get_function` finds kernels, as CuPy calls them. in_stream: where PyTorch's work is queued.
+    """
+
+    def __init__(self, module: Any, in_stream: Callable[[], AbstractContextManager[object]]) -> None:
+        self.module, self.in_stream = module, in_stream
+        self.found: dict[str, Any] = {}
+
+    def __call__(self, name: str, grid: tuple[int, ...], *arguments: torch.Tensor | int | float) -> None:
+        """Starts a kernel. Tensors, without gaps and in the order of their memory, become pointers; numbers 32 bits."""
+        if name not in self.found:
+            self.found[name] = self.module.get_function(name)
+        with self.in_stream():
+            self.found[name](grid, (THREADS,), tuple(_argument(argument) for argument in arguments))
+
+
+def source(names: tuple[str, ...]) -> str:
+    """The text of some of this folder's CUDA files."""
+    return "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in names)
+
+
+def options(definitions: dict[str, int]) -> tuple[str, ...]:
+    """The compiler's, for all sources."""
+    return ("-std=c++17", f"-DTHREADS={THREADS}", *(f"-D{name}={value}" for name, value in definitions.items()))
+
+
+def compile_for(device: torch.device) -> Compile:
+    """Compiles for a GPU; CuPy keeps the results on disk.
+
+    What it returns raises UserError where CuPy has no compiler.
+    """
+    import cupy as cp
+
+    def make(sources: tuple[str, ...], definitions: dict[str, int]) -> Kernels:
+        module = cp.RawModule(code=source(sources), options=options(definitions))
+        try:
+            with cp.cuda.Device(device.index):
+                module.compile()
+        except (ImportError, OSError, RuntimeError) as error:  # all that CuPy raises where NVRTC is missing or too old
+            problem = str(error).strip().splitlines()[0]
+            help_line = "install CuPy with its own compiler, for example cupy-cuda13x[ctk]"
+            raise UserError(f"the CUDA kernels cannot be compiled: {problem}; {help_line}") from error
+        return Kernels(module, partial(_in_stream, device))
+
+    return make
+
+
+@contextmanager
+def _in_stream(device: torch.device) -> Iterator[None]:
+    import cupy as cp
+
+    stream = torch.cuda.current_stream(device).cuda_stream
+    with cp.cuda.Device(device.index), cp.cuda.ExternalStream(stream):
+        yield
+
+
+def _argument(value: torch.Tensor | int | float) -> np.generic:
+    if isinstance(value, torch.Tensor):
+        if not (value.is_contiguous() or value.is_contiguous(memory_format=torch.channels_last)):
+            raise ValueError(f"kernels know no strides, but this tensor has them: {value.stride()}")
+        return np.uint64(value.data_ptr())
+    return np.int32(value) if isinstance(value, int) else np.float32(value)

@@ -1,0 +1,31 @@
+"""What decides a training run, and nothing else: the part of a fit's config that the worker needs, as plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The keys of a fit's config that decide the network, its pictures and its steps; their meaning is the config's.
+
+    views_per_epoch: random cuts at each scale; None: every square that tiles every film, in all its orientations.
+    scales_drawn: "listed" ones only, or any whole number of cells "between" the smallest and the largest.
+    """
+
+    epochs: int
+    learning_rate: float
+    views_per_epoch: int | None = None
+    scales_drawn: Literal["listed", "between"] = "listed"
+    symmetries: Literal["rotations", "all"] = "rotations"
+    network: Literal["paper", "scale-aware"] = "paper"
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    batch: int = 128
+    weight_decay: float = 0.0
+    seed: int = 0
+    checkpoint_epochs: int = 5
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Recipe":
+        """The recipe in a fit's config, given as a mapping; the config's other keys are left out."""
+        return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})

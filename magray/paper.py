@@ -1,0 +1,133 @@
+"""The whole paper: its campaigns, fits and studies, and a folder of results with each of its figures in numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from magray.config import FigureConfig, load_config, load_figure
+from magray.errors import UserError
+from magray.project import Project
+from magray.quickstart import tell
+from magray.report.studies import draw_curves, draw_heat_map, draw_panels, write_tables
+from magray.whole import whole_file
+
+# What CI runs: the same stages on few, coarse films. Their physics and their scores mean nothing.
+SMALL = (
+    "campaign.films=24",
+    "campaign.cells=[256, 256]",
+    "campaign.cell_size=[8 nm, 8 nm, 4 nm]",
+    "campaign.protocol.stages=[{quench: {alpha: 0.5, duration: 30 ps}}]",
+    "fit.seeds=1",
+    "fit.epochs=1",
+    "fit.views_per_epoch=32",
+    "fit.batch=16",
+    "study.test_scales=[0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]",
+)
+SHOWN = 400  # estimates of each panel and scale that are kept with the results
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the paper, and the project whose study it shows."""
+
+    config: FigureConfig
+    project: Project
+
+
+def run(configs: Path, results: Path, console: Console, small: bool = False, overrides: Sequence[str] = ()) -> None:
+    """Does whatever is not done yet of the figures in `configs`/studies, and writes `results`.
+
+    small: minutes instead of hours, to see that all of it works. overrides: as of `load_config`, for every project.
+    Raises UserError if `configs` holds no figures, or one asks for what its project does not have.
+    """
+    figures = _figures(configs, (*SMALL, *overrides) if small else overrides, small)
+    projects = {figure.project.config.name: figure.project for figure in figures}
+    for name, project in projects.items():
+        console.rule(name, align="left", style="dim")
+        tell(project.simulate(), console)
+        for outcome in project.fit():
+            tell(outcome, console)
+        tell(project.study(), console)
+    console.rule("results", align="left", style="dim")
+    _write_results(figures, projects, results)
+    console.print(f"{len(figures)} figures in {results}", highlight=False, soft_wrap=True)
+
+
+def _figures(configs: Path, overrides: Sequence[str], small: bool) -> list[Figure]:
+    paths = sorted((configs / "studies").glob("fig*.yaml"))
+    if not paths:
+        raise UserError(f"{configs}/studies holds no fig*.yaml; give the folder with the paper's configs")
+    figures = []
+    for path in paths:
+        figure = load_figure(path)
+        config = load_config(path.parent / figure.project, overrides)
+        if small:
+            config = config.model_copy(update={"output": config.output.with_name(f"{config.output.name}-small")})
+        _check(path, figure, config.fit.train_scales, config.study.test_scales)
+        figures.append(Figure(figure, Project(config)))
+    return figures
+
+
+def _check(path: Path, figure: FigureConfig, train: Sequence[str], test: Sequence[float]) -> None:
+    for panel in figure.panels:
+        if panel.train not in train:
+            raise UserError(
+                f"{path}: panel {panel.name}: {figure.project} trains {', '.join(train)}, not {panel.train}"
+            )
+        if missing := [f"{scale:g}" for scale in panel.test if scale not in test]:
+            raise UserError(f"{path}: panel {panel.name}: {figure.project} does not test {', '.join(missing)} µm")
+
+
+def _write_results(figures: Sequence[Figure], projects: dict[str, Project], results: Path) -> None:
+    """Tables as Parquet and Markdown, and the figures as PNG."""
+    results.mkdir(parents=True, exist_ok=True)
+    study = pa.concat_tables(_with_project(name, project, "study") for name, project in projects.items())
+    _write(study, results / "study.parquet")
+    shown = [_shown(figure) for figure in figures]
+    _write(pa.concat_tables(shown), results / "predictions.parquet")
+    for figure, estimates in zip(figures, shown, strict=True):
+        draw_panels(figure.config, estimates, study, results / f"fig{figure.config.figure}.png")
+    for name, project in projects.items():
+        rows = study.filter(pc.equal(study["project"], name))
+        for parameter in project.config.fit.targets:
+            of_parameter = rows.filter(pc.equal(rows["parameter"], parameter))
+            draw_curves(of_parameter, results / f"curves_{parameter}.png")
+            draw_heat_map(of_parameter, results / f"heat_map_{parameter}.png")
+    with whole_file(results / "README.md") as unfinished:
+        unfinished.write_text(write_tables([figure.config for figure in figures], study), encoding="utf-8")
+
+
+def _with_project(name: str, project: Project, table: str) -> pa.Table:
+    rows = pq.read_table(project.folder / f"{table}.parquet")
+    return rows.add_column(0, "project", pa.repeat(name, rows.num_rows))
+
+
+def _shown(figure: Figure) -> pa.Table:
+    """The estimates of the first seed that a figure shows, thinned: films by their ids, which mean nothing else."""
+    seed, parts = figure.project.config.fit.seed, []
+    for panel in figure.config.panels:
+        wanted = (pc.field("train_set") == panel.train) & (pc.field("seed") == seed)
+        wanted &= pc.field("test_scale").isin(panel.test)
+        rows = pq.read_table(figure.project.folder / "predictions.parquet", filters=wanted)
+        for scale in panel.test:
+            of_scale = rows.filter(pc.equal(rows["test_scale"], scale)).sort_by("film_id")
+            some = of_scale.take(pa.array(range(0, of_scale.num_rows, max(1, of_scale.num_rows // SHOWN))))
+            labels = {"figure": figure.config.figure, "panel": panel.name}
+            for at, (label, text) in enumerate(labels.items()):
+                some = some.add_column(at, label, pa.repeat(text, some.num_rows))
+            parts.append(some.drop_columns(["seed", "view", "film_id"]))
+    table = pa.concat_tables(parts)
+    for name in ("set_value", "estimated"):
+        i = table.schema.get_field_index(name)
+        table = table.set_column(i, name, table[name].cast(pa.float32()))
+    return table
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    with whole_file(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")

@@ -1,0 +1,254 @@
+"""A short fit of a search: learns from some films, and says how wrong it is on others, scale by scale. Knows no Ray."""
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+
+from magray.config import FitConfig, SearchConfig
+from magray.errors import UserError
+from magray.imaging import cells_of, scale_of, views
+from magray.learning.batches import TrainingFilms
+from magray.learning.estimator import Calibration, Description, Estimator, Target
+from magray.learning.fit import calibration_ids
+from magray.learning.network import has_bfloat16
+from magray.learning.recipe import Recipe
+from magray.learning.step import Means
+from magray.learning.training import Training
+from magray.store import Store
+from magray.tolerance.metrics import mae
+from magray.tolerance.trials import Candidate
+from magray.whole import whole_file
+
+PARTS = 9  # of a budget: an epoch each
+LOOKS = (1, 3, 9)  # the parts after which the errors are measured, and a trial may be stopped
+FILMS_AT_ONCE = 64
+GRID = tuple(round(0.05 * step, 2) for step in range(8, 41))  # 0.4 to 2.0 µm: where pictures may be
+
+
+@dataclass(frozen=True)
+class Course:
+    """What the trials of a search learn from and are tested on: films of the training split, none of the test split.
+
+    images (n, ny, nx) uint8 and values (n, t), SI: of films in an order that means nothing, so that the first of them
+    are as good as any. tests, true: the same of the films that tell the errors.
+    """
+
+    images: NDArray[np.uint8]
+    values: NDArray[np.float64]
+    tests: NDArray[np.uint8]
+    true: NDArray[np.float64]
+    targets: tuple[Target, ...]
+    pixel_nm: float
+    test_scales: tuple[float, ...]
+    recipe: Recipe
+    made_from: str
+
+    def recipe_of(self, candidate: Candidate) -> Recipe:
+        """What `candidate` changes of the project's own recipe: PARTS epochs that are its budget together."""
+        return replace(
+            self.recipe,
+            epochs=PARTS,
+            views_per_epoch=candidate.budget // PARTS // len(candidate.scales),
+            scales_drawn="listed",
+            learning_rate=candidate.learning_rate,
+            schedule=candidate.schedule,
+            seed=candidate.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known after a part of a trial. curve: the worst error at each look so far. errors: at each test scale."""
+
+    part: int
+    views: int
+    seconds: float
+    curve: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> Course:
+    """The course of a search over the films of a store, for a project that fits as `fit` says.
+
+    Raises UserError if the films are too few, of several cell sizes, all alike in a target, or smaller than a scale.
+    """
+    wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
+    films = store.table(["film_id", "pixel_nm", "width", "height", *fit.targets], wanted)
+    if films.num_rows < 4:
+        raise UserError(
+            f"store {store.uri} has {films.num_rows} training films, and a search needs 4 or more; simulate more"
+        )
+    if len(films["pixel_nm"].unique()) > 1:
+        raise UserError(f"store {store.uri} holds films of several cell sizes; search over those of one")
+    pixel_nm, side = films["pixel_nm"][0].as_py(), min(pc.min(films[name]).as_py() for name in ("width", "height"))
+    _check_fit(search.scales, pixel_nm, side)
+    _check_fit(search.test_scales or (), pixel_nm, side)
+    test_scales = tuple(sorted(search.test_scales or [scale for scale in GRID if _fits(scale, pixel_nm, side)]))
+    if not test_scales:
+        raise UserError(f"the films are {scale_of(side, pixel_nm):.2g} µm wide, below {GRID[0]} µm; give test_scales")
+    films = _shuffled(films)
+    kept = calibration_ids(films["film_id"].to_pylist(), fit.calibration_fraction)
+    testing = pc.is_in(films["film_id"], value_set=pa.array(sorted(kept), pa.string()))
+    learned, tested = films.filter(pc.invert(testing)), films.filter(testing)
+    recipe = Recipe.of(fit.model_dump())
+    common = replace(recipe, epochs=0, learning_rate=0.0, views_per_epoch=None, schedule="one-cycle", seed=0)
+    facts = [films["film_id"].to_pylist(), sorted(kept), fit.targets, test_scales, asdict(common)]
+    return Course(
+        images=store.images(learned["film_id"].to_pylist()),
+        values=_values(learned, fit.targets),
+        tests=store.images(tested["film_id"].to_pylist()),
+        true=_values(tested, fit.targets),
+        targets=tuple(_target(store, name, learned[name].to_numpy()) for name in fit.targets),
+        pixel_nm=pixel_nm,
+        test_scales=test_scales,
+        recipe=recipe,
+        made_from=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
+    )
+
+
+def learn(course: Course, candidate: Candidate, device: torch.device, saved: Path) -> Iterator[Look]:
+    """Trains, and looks up after each of LOOKS. Goes on from the look that is in the file `saved`, and keeps it there.
+
+    The first look of a trial that goes on is the saved one.
+    """
+    training = _training(course, candidate, device)
+    look = Look(0, 0, 0.0, (), ())
+    if saved.exists():
+        state = torch.load(saved, map_location=device, weights_only=True)
+        training.load(state["training"])
+        look = _look_of(state["look"])
+        yield look
+    while training.epoch < PARTS:
+        start = time.monotonic()
+        training.run_epoch()
+        if training.epoch not in LOOKS:
+            look = replace(look, seconds=look.seconds + time.monotonic() - start)
+            continue
+        errors = errors_of(_estimator(course, candidate, training), course)
+        seconds = look.seconds + time.monotonic() - start
+        look = Look(training.epoch, training.views * training.epoch, seconds, (*look.curve, max(errors)), errors)
+        state = {"training": training.state(), "look": _plain(look), "candidate": asdict(candidate)}
+        with whole_file(saved) as unfinished:
+            torch.save(state, unfinished)
+        yield look
+
+
+def errors_of(estimator: Estimator, course: Course) -> tuple[float, ...]:
+    """At each test scale, the mean absolute error on the test films, of the target's range; of the worst target."""
+    spans = np.array([target.high - target.low for target in course.targets])
+    device, errors = next(estimator.network.parameters()).device, []
+    for scale in course.test_scales:
+        estimated, true = [], []
+        for first in range(0, len(course.tests), FILMS_AT_ONCE):
+            pictures = _tensor(course.tests[first : first + FILMS_AT_ONCE]).to(device)
+            shown = views(pictures, scale, course.pixel_nm)
+            estimated.append(estimator.predict_views(shown.flatten(0, 1), scale))
+            true.append(np.repeat(course.true[first : first + FILMS_AT_ONCE], shown.shape[1], axis=0))
+        pairs = zip(np.concatenate(true).T / spans[:, None], np.concatenate(estimated).T / spans[:, None], strict=True)
+        errors.append(max(mae(*pair) for pair in pairs))
+    return tuple(errors)
+
+
+def _training(course: Course, candidate: Candidate, device: torch.device) -> Training:
+    sides = tuple(cells_of(scale, course.pixel_nm) for scale in candidate.scales)
+    means, spreads = (np.array([getattr(one, name) for one in course.targets]) for name in ("mean", "spread"))
+    standardised = torch.from_numpy((course.values - means) / spreads).float().to(device)
+    n = candidate.films
+    films = TrainingFilms(
+        _resident(course, device)[:n],
+        standardised[:n],
+        sides,
+        scale_of(1, course.pixel_nm),
+    )
+    # a trial is over before a compiler would be done
+    return Training(
+        films, course.recipe_of(candidate), means=Means(has_bfloat16(device), graphed=device.type == "cuda")
+    )
+
+
+def _estimator(course: Course, candidate: Candidate, training: Training) -> Estimator:
+    description = Description(
+        course.targets,
+        candidate.scales,
+        candidate.films,
+        Calibration((), {}, 0),
+        {},
+        network=course.recipe.network,
+    )
+    return Estimator(training.network, description)
+
+
+_on_device: dict[tuple[str, str], torch.Tensor] = {}  # a process has one trial after the other: its films stay
+
+
+def _resident(course: Course, device: torch.device) -> torch.Tensor:
+    """The pictures to learn from, on the device. On a CPU they stay where they are, shared by all processes."""
+    place = (course.made_from, str(device))
+    if place not in _on_device:
+        _on_device.clear()
+        _on_device[place] = _tensor(course.images).to(device)
+    return _on_device[place]
+
+
+def _tensor(images: NDArray[np.uint8]) -> torch.Tensor:
+    """`images` as they lie in memory, which Ray's object store does not let anybody change, and nobody here does."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(images)
+
+
+def _look_of(plain: dict[str, Any]) -> Look:
+    """The look that `_plain` made these of."""
+    kept: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return Look(**kept)
+
+
+def _plain(look: Look) -> dict[str, Any]:
+    """For torch.load, which knows no classes of ours."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(look).items()}
+
+
+def _fits(scale: float, pixel_nm: float, side: int) -> bool:
+    """Whether films of `side` cells have room for `scale`, and it is a whole number of cells."""
+    try:
+        return cells_of(scale, pixel_nm) <= side
+    except UserError:
+        return False
+
+
+def _check_fit(scales: Sequence[float], pixel_nm: float, side: int) -> None:
+    for scale in scales:
+        if (cells := cells_of(scale, pixel_nm)) > side:
+            raise UserError(
+                f"scale {scale:g} µm is {cells} cells, and the films have {side}; leave it out of the search"
+            )
+
+
+def _shuffled(films: pa.Table) -> pa.Table:
+    """In the order of a hash of their ids, which says nothing of a film and never changes."""
+    ids = films["film_id"].to_pylist()
+    order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).digest())
+    return films.take(pa.array(order))
+
+
+def _values(films: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
+    return np.stack([films[name].to_numpy() for name in names], axis=1)
+
+
+def _target(store: Store, name: str, values: NDArray[np.float64]) -> Target:
+    if np.ptp(values) <= 1e-9 * np.abs(values).max():
+        raise UserError(f"all training films have the same {name}, so nothing can be learned of it; give it a range")
+    unit = store.schema.field(name).metadata[b"unit"].decode()
+    mean, spread = float(values.mean()), float(values.std())
+    return Target(name, unit, mean, spread, float(values.min()), float(values.max()))

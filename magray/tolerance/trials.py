@@ -1,0 +1,198 @@
+"""What a search has tried: its table, the options that it found, and which of them is the cheapest that serves.
+
+An option is a way to train: a set of scales, a learning rate, a schedule, so many views and films. Its cost is the
+views that it learns from (pictures × epochs), and after that the films that somebody has to simulate for it.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from magray.config import parse_scales
+from magray.errors import UserError
+from magray.learning.schedule import Schedule
+from magray.whole import whole_file
+
+How = Literal["search", "exhaustive"]
+Row = dict[str, Any]
+MADE_FROM = b"magray.search"  # in the metadata of the table: a fingerprint of all that its trials have in common
+
+SEARCH = pa.schema(
+    [
+        ("trial", pa.string()),
+        ("how", pa.string()),  # search, exhaustive
+        ("step", pa.string()),  # explore; films: fewer of them; again: with another seed
+        ("train_set", pa.string()),  # µm
+        ("learning_rate", pa.float64()),
+        ("schedule", pa.string()),
+        ("budget", pa.int64()),  # views that it would learn from
+        ("films", pa.int64()),  # that it learned from
+        ("seed", pa.int64()),
+        ("status", pa.string()),  # finished; stopped: others were better at the same part; failed
+        ("views", pa.int64()),  # that it learned from
+        ("seconds", pa.float64()),
+        ("worst", pa.float64()),  # mean absolute error at the worst test scale, of the parameter's range
+        ("worst_scale", pa.float64()),  # µm
+        ("curve", pa.list_(pa.float64())),  # worst error after 1/9, 1/3 and all of its budget
+        ("test_scales", pa.list_(pa.float64())),  # µm
+        ("errors", pa.list_(pa.float64())),  # at each of them
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One trial of a search: an option with a seed."""
+
+    train_set: str
+    learning_rate: float
+    schedule: Schedule
+    budget: int
+    films: int
+    seed: int
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Its training scales, µm."""
+        return parse_scales(self.train_set)
+
+    def key(self, how: How) -> str:
+        """The name of the trial: the same for the same work, whenever and wherever it is done."""
+        return hashlib.sha256(json.dumps([how, asdict(self)]).encode()).hexdigest()[:12]
+
+    @classmethod
+    def of(cls, row: Row) -> "Candidate":
+        """The candidate of a row of SEARCH, or of any mapping with its fields."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the finished trials of one option say. worst: the mean over its seeds, within least and most.
+
+    candidate: the trial of its first seed. test_scales, µm, and errors, at each: means over the seeds.
+    """
+
+    candidate: Candidate
+    seeds: int
+    worst: float
+    least: float
+    most: float
+    test_scales: tuple[float, ...]
+    errors: tuple[float, ...]
+
+    @property
+    def cost(self) -> tuple[int, int, int, float]:
+        """What orders options: views, then films, then the number of scales; the better of equals first."""
+        one = self.candidate
+        return one.budget, one.films, len(one.scales), self.worst
+
+    @property
+    def worst_scale(self) -> float:
+        """Where it errs most, µm."""
+        return self.test_scales[self.errors.index(max(self.errors))]
+
+
+def options(rows: Iterable[Row]) -> list[Option]:
+    """The options among finished trials, the cheapest first."""
+    groups: dict[Candidate, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["status"] == "finished":
+            groups[Candidate.of(row | {"seed": 0})].append(row)
+    return sorted((_option(group) for group in groups.values()), key=lambda option: option.cost)
+
+
+def front(found: Iterable[Option]) -> list[Option]:
+    """The Pareto front of cost against worst error: whatever costs less than one of these errs more."""
+    best: list[Option] = []
+    for option in sorted(found, key=lambda option: option.cost):
+        if not best or option.worst < best[-1].worst:
+            best.append(option)
+    return best
+
+
+def cheapest(found: Iterable[Option], tolerance: float) -> Option | None:
+    """The cheapest option whose worst error is at most `tolerance`, if there is one."""
+    return min((option for option in found if option.worst <= tolerance), key=lambda one: one.cost, default=None)
+
+
+def least_wrong(found: Iterable[Option]) -> Option | None:
+    """The option with the smallest worst error, if there is any."""
+    return min(found, key=lambda option: option.worst, default=None)
+
+
+def within(option: Option, tolerance: float) -> tuple[float, float] | None:
+    """The longest run of test scales, µm, at which an option errs by at most `tolerance`; None if at none."""
+    runs: list[list[float]] = [[]]
+    for scale, error in sorted(zip(option.test_scales, option.errors, strict=True)):
+        if error <= tolerance:
+            runs[-1].append(scale)
+        elif runs[-1]:
+            runs.append([])
+    longest = max(runs, key=lambda run: run[-1] - run[0] if run else -1.0)
+    return (longest[0], longest[-1]) if longest else None
+
+
+def farthest(option: Option) -> float:
+    """How far a test scale was from the nearest trained one, at most, µm."""
+    return max(min(abs(test - scale) for scale in option.candidate.scales) for test in option.test_scales)
+
+
+class Trials:
+    """The table SEARCH in a file, a row for each trial that has ended. The file is replaced as a whole.
+
+    Raises UserError if the file holds trials of other films or settings.
+    """
+
+    def __init__(self, path: Path, made_from: str) -> None:
+        self.path, self.made_from = path, made_from
+        self.rows: dict[str, Row] = {}
+        if path.exists():
+            table = read_trials(path)
+            if (table.schema.metadata or {}).get(MADE_FROM, b"").decode() != made_from:
+                raise UserError(f"{path} holds a search over other films, test scales or settings; move it away")
+            self.rows = {row["trial"]: row for row in table.to_pylist()}
+
+    def add(self, row: Row) -> None:
+        """Adds a trial that has ended."""
+        self.rows[row["trial"]] = row
+        table = pa.Table.from_pylist(list(self.rows.values()), schema=SEARCH)
+        with whole_file(self.path) as unfinished:
+            pq.write_table(table.replace_schema_metadata({MADE_FROM: self.made_from}), unfinished, compression="zstd")
+
+    def of(self, how: How, step: str | None = None) -> list[Row]:
+        """The trials of one way to search, in the order in which they ended."""
+        return [row for row in self.rows.values() if row["how"] == how and step in (None, row["step"])]
+
+
+def read_trials(path: Path) -> pa.Table:
+    """The table SEARCH in a file. Raises UserError if there is none."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path} cannot be read as trials of a search; magray search writes them") from error
+    if table.schema.names != SEARCH.names:
+        raise UserError(f"{path} holds no trials of a search; move it away")
+    return table
+
+
+def _option(rows: Sequence[Row]) -> Option:
+    rows = sorted(rows, key=lambda row: row["seed"])
+    worst = [row["worst"] for row in rows]
+    errors = [sum(at) / len(rows) for at in zip(*(row["errors"] for row in rows), strict=True)]
+    return Option(
+        candidate=Candidate.of(rows[0]),
+        seeds=len(rows),
+        worst=sum(worst) / len(worst),
+        least=min(worst),
+        most=max(worst),
+        test_scales=tuple(rows[0]["test_scales"]),
+        errors=tuple(errors),
+    )

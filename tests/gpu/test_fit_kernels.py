@@ -1,0 +1,73 @@
+"""Training steps by CUDA kernels against PyTorch's layers, on the GPU."""
+
+import copy
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from magray.learning.batches import TrainingFilms
+from magray.learning.network import NETWORKS, NetworkName
+from magray.learning.optimizer import step_numbers
+from magray.learning.recipe import Recipe
+from magray.learning.step import Means, Step
+from magray.learning.training import Training
+from tests.stripes import stripes
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available() or find_spec("cupy") is None, reason="no GPU, or no CuPy"),
+]
+RECIPE = Recipe(epochs=2, learning_rate=1e-3, views_per_epoch=64, batch=32, seed=1)
+KERNELS = Means(bfloat16=False, kernels=True, graphed=True)
+
+
+@pytest.fixture(scope="module")
+def films() -> TrainingFilms:
+    mz = np.stack([stripes(periods, 0.4, seed=periods, side=256) for periods in range(2, 12)])
+    images = torch.from_numpy(np.rint((mz + 1) * 127.5).astype(np.uint8)).cuda()
+    return TrainingFilms(images, torch.linspace(-1, 1, len(images))[:, None].cuda(), (128, 192, 256), pixel_um=4 / 1024)
+
+
+@pytest.fixture
+def exact_products() -> Iterator[None]:
+    """Float32 that is float32, and cuDNN's algorithms that add up in one order."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic
+    cudnn.allow_tf32, cudnn.deterministic = False, True
+    yield
+    cudnn.allow_tf32, cudnn.deterministic = before
+
+
+@pytest.mark.parametrize("name", ["paper", "scale-aware"])
+def test_a_recorded_step_by_kernels_does_what_layers_do(
+    films: TrainingFilms, name: NetworkName, exact_products: None
+) -> None:
+    """Gradient and running averages, on the second of two steps, which is played from the recording.
+
+    In float32 few pixels change places with a rival in their pools: hence 1e-2 of the gradient.
+    """
+    torch.manual_seed(0)
+    network = NETWORKS[name](1).cuda().train()
+    twin = copy.deepcopy(network)
+    cuts = Training(films, RECIPE).batches(0)
+    numbers = step_numbers("constant", 0.0, 0.0, 2).cuda()
+    steps = [Step(network, films, KERNELS), Step(twin, films, Means(bfloat16=False))]
+    losses = [[float(step(c, n)) for c, n in zip(cuts[:2], numbers, strict=True)] for step in steps]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    gradient, expected = (step.parameters.gradient for step in steps)
+    assert float((gradient - expected).norm() / expected.norm()) < 1e-2
+    for (what, found), wanted in zip(network.named_buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3, msg=f"{what}: {{}}".format)
+
+
+def test_the_same_seed_gives_the_same_network(films: TrainingFilms, exact_products: None) -> None:
+    ends = []
+    for _ in range(2):
+        training = Training(films, RECIPE, means=KERNELS)
+        for _ in range(RECIPE.epochs):
+            training.run_epoch()
+        ends.append(training.state()["network"])
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
