@@ -300,7 +300,7 @@ def print_kernels(run: Callable[[], object], most: int, repeat: int = 5) -> None
         print(f"  {mean:>7.1f}  {count:>4.0f} x  {kernel.key[:90]}", flush=True)
 
 
-PARTS = ("pictures", "block", "network", "steps", "epochs", "profile")
+PARTS = ("pictures", "block", "steps", "epochs", "profile", "network")
 
 
 def main() -> None:

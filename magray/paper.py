@@ -53,6 +53,7 @@ def run(configs: Path, results: Path, console: Console, small: bool = False, ove
         for outcome in project.fit():
             tell(outcome, console)
         tell(project.study(), console)
+        tell(project.causes(), console)
     console.rule("results", align="left", style="dim")
     _write_results(figures, projects, results)
     console.print(f"{len(figures)} figures in {results}", highlight=False, soft_wrap=True)
@@ -86,8 +87,12 @@ def _check(path: Path, figure: FigureConfig, train: Sequence[str], test: Sequenc
 def _write_results(figures: Sequence[Figure], projects: dict[str, Project], results: Path) -> None:
     """Tables as Parquet and Markdown, and the figures as PNG."""
     results.mkdir(parents=True, exist_ok=True)
-    study = pa.concat_tables(_with_project(name, project, "study") for name, project in projects.items())
+    study, causes = (
+        pa.concat_tables(_with_project(name, project, table) for name, project in projects.items())
+        for table in ("study", "causes")
+    )
     _write(study, results / "study.parquet")
+    _write(causes, results / "causes.parquet")
     shown = [_shown(figure) for figure in figures]
     _write(pa.concat_tables(shown), results / "predictions.parquet")
     for figure, estimates in zip(figures, shown, strict=True):
@@ -99,7 +104,7 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
             draw_curves(of_parameter, results / f"curves_{parameter}.png")
             draw_heat_map(of_parameter, results / f"heat_map_{parameter}.png")
     with whole_file(results / "README.md") as unfinished:
-        unfinished.write_text(write_tables([figure.config for figure in figures], study), encoding="utf-8")
+        unfinished.write_text(write_tables([figure.config for figure in figures], study, causes), encoding="utf-8")
 
 
 def _with_project(name: str, project: Project, table: str) -> pa.Table:

@@ -208,6 +208,26 @@ class Project:
         worst = pc.min(trained["r2"]).as_py() if trained.num_rows else float("nan")
         return Outcome(f"{table.num_rows} rows of R², MAE and bias; R² ≥ {worst:.2f} at trained scales", fresh, seconds)
 
+    def causes(self) -> Outcome:
+        """Tells for the estimators of one scale why they fail at the others that any is trained at: causes.parquet."""
+        from magray.tolerance.causes import separate
+
+        def work() -> None:
+            tables = [separate(self.config.store_uri, trial, folder, scales) for trial, folder in lonely.items()]
+            _write_table(pa.concat_tables(tables), path)
+
+        scales = tuple(sorted({scale for trial in self.trials for scale in parse_scales(trial.train_set)}))
+        seed, path = self.config.fit.seed, self.folder / "causes.parquet"
+        lonely = {
+            trial.train_set: self.estimator_folder(*trial)
+            for trial in self.trials
+            if trial.seed == seed and len(parse_scales(trial.train_set)) == 1
+        }
+        if not lonely:
+            raise UserError("only estimators of one scale can tell why others fail; add one to fit.train_scales")
+        fresh, seconds = self._run("causes", [self._fits(), scales, self._learnable()], [path], work)
+        return Outcome(f"{pq.read_metadata(path).num_rows} rows of errors by their causes", fresh, seconds)
+
     def estimate_held_out(self) -> Outcome:
         """Saves the picture of one film that no estimator has seen, and estimates its constants from that file."""
 

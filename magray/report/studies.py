@@ -89,8 +89,8 @@ def draw_heat_map(study: pa.Table, path: Path) -> None:
     save(drawing, path)
 
 
-def write_tables(figures: Sequence[FigureConfig], study: pa.Table) -> str:
-    """Markdown: each panel's scores at each of its scales, then the tolerance of each training set."""
+def write_tables(figures: Sequence[FigureConfig], study: pa.Table, causes: pa.Table) -> str:
+    """Markdown: each panel's scores at each of its scales, the tolerance of each training set, and why others fail."""
     lines = [
         "# The paper in numbers",
         "",
@@ -100,6 +100,8 @@ def write_tables(figures: Sequence[FigureConfig], study: pa.Table) -> str:
     for figure in figures:
         lines += [f"## Figure {figure.figure}", "", *_figure_table(figure, study), ""]
     lines += [f"## Tolerance: where the MAE stays under {FACTOR:g} × its least", "", *_tolerance_table(study), ""]
+    lines += ["## Why one scale fails at another: MAE where only the domains or only the walls look different", ""]
+    lines += [*_causes_table(causes), ""]
     return "\n".join(lines)
 
 
@@ -132,6 +134,19 @@ def _tolerance_table(study: pa.Table) -> Iterator[str]:
             )
             least = f"{found.least * shown.factor:.3g} {shown.unit}"
             yield f"| {parameter} | {name.replace('+', ' ')} | {least} | {found.best:g} | {ends} | {found.width:.2f} |"
+
+
+def _causes_table(causes: pa.Table) -> Iterator[str]:
+    yield "| parameter | trained at, µm | tested at | neither | domains | walls | both |"
+    yield "|---|---|---|---|---|---|---|"
+    found: dict[tuple[str, str, float], dict[str, float]] = {}
+    for row in causes.to_pylist():
+        key = (row["parameter"], row["train_set"], row["test_scale"])
+        found.setdefault(key, {})[row["changed"]] = row["mae"]
+    for (parameter, train_set, scale), errors in found.items():
+        shown = quantity(parameter)
+        numbers = " | ".join(f"{errors[name] * shown.factor:.3g}" for name in ("neither", "domains", "walls", "both"))
+        yield f"| {parameter}, {shown.unit} | {train_set} | {scale:g} µm | {numbers} |"
 
 
 def rows_of(study: pa.Table, parameter: str, train_set: str, scale: float) -> list[dict[str, Any]]:

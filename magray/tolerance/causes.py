@@ -13,14 +13,18 @@ and pictures of a scale b:
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from magray.campaign import connect
+from magray.campaign.devices import gpus
 from magray.films import films_of
 from magray.imaging import VIEW_SIZE, views
 from magray.learning.estimator import Estimator
@@ -45,10 +49,20 @@ CAUSES = pa.schema(
 
 
 def separate(store_uri: str, train_set: str, folder: str | Path, test_scales: Sequence[float]) -> pa.Table:
-    """CAUSES of an estimator that was trained at one scale, at other ones, µm.
+    """CAUSES of an estimator that was trained at one scale, at other ones, µm: on a GPU, if the cluster has any.
 
     Raises UserError if it cannot be loaded, or a scale does not fit into the films.
     """
+    connect()
+    order = (store_uri, train_set, str(Path(folder).absolute()), tuple(test_scales))
+    if gpus() < 1:
+        return _separate(*order)
+    task: Any = ray.remote(_separate).options(num_gpus=1, num_cpus=1)
+    table: pa.Table = ray.get(task.remote(*order))
+    return table
+
+
+def _separate(store_uri: str, train_set: str, folder: str, test_scales: tuple[float, ...]) -> pa.Table:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     store, estimator = open_store(store_uri), Estimator.load(folder, device)
     (trained,) = estimator.description.train_scales_um
@@ -56,7 +70,7 @@ def separate(store_uri: str, train_set: str, folder: str | Path, test_scales: Se
     films = store.table(filter=wanted).sort_by("film_id").slice(0, FILMS)
     redrawn = cache(lambda factor: torch.from_numpy(_redrawn(store, films, factor)).to(device))
     rows = []
-    for scale in test_scales:
+    for scale in (scale for scale in test_scales if scale != trained):
         cuts = {
             "neither": (trained, 1.0),
             "domains": (scale, scale / trained),

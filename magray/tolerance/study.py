@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from magray.campaign import connect
+from magray.campaign.devices import gpus
 from magray.errors import UserError
 from magray.imaging import views
 from magray.learning.estimator import Estimator
@@ -91,7 +92,7 @@ def run_study(
     trained = tuple(sorted({scale for one in described for scale in one.train_scales_um}))
     parameters = dict.fromkeys(target.name for one in described for target in one.targets)
     baselines = [(store_uri, parameter, trained, scales) for parameter in parameters]
-    if ray.cluster_resources().get("GPU", 0) >= 1:  # type: ignore[no-untyped-call]
+    if gpus() >= 1:
         test: Any = ray.remote(_of_estimator).options(num_gpus=1, num_cpus=1)
         compare: Any = ray.remote(_of_baseline).options(num_gpus=1, num_cpus=1)
         parts = ray.get([*(test.remote(*order) for order in orders), *(compare.remote(*order) for order in baselines)])

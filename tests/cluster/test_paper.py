@@ -44,7 +44,10 @@ def test_every_figure_is_drawn_and_every_panel_has_its_numbers(results: tuple[Pa
 def test_the_tables_hold_every_training_set_seed_and_scale_and_are_small(results: tuple[Path, list[str]]) -> None:
     folder, _ = results
     study = pq.read_table(folder / "study.parquet")
-    assert study.num_rows == 2 * (4 + 1) * 7  # projects, training sets and the baseline, scales
+    assert study.num_rows == (4 + 1 + 7 + 1) * 7  # training sets of both projects and their baselines, scales
+    causes = pq.read_table(folder / "causes.parquet")
+    assert set(causes["changed"].to_pylist()) == {"neither", "domains", "walls", "both"}
+    assert set(causes["train_set"].to_pylist()) == {"0.5", "1.0", "1.5"}
     assert (folder / "predictions.parquet").stat().st_size < 1e6
 
 

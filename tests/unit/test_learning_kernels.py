@@ -189,6 +189,13 @@ def test_the_update_is_the_optimizers(emulated: Compile) -> None:
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
 
+def test_a_tensor_with_gaps_is_refused(emulated: Compile) -> None:
+    """Its pointer alone would give other numbers, and nobody would see."""
+    films = torch.zeros(2, 320, 300, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="kernels know no strides"):
+        Pictures(emulated, bfloat16=False)(films[:, ::2], torch.tensor([[64, 0, 0, 0, 0]]))
+
+
 @pytest.mark.skipif(NVCC is None, reason="no nvcc on this machine")
 @pytest.mark.parametrize(("architecture", "bfloat16"), [("sm_80", False), ("sm_90", True)])
 def test_the_kernels_compile_without_spilling_registers(architecture: str, bfloat16: bool, tmp_path: Path) -> None:

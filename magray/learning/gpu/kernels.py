@@ -74,6 +74,7 @@ def _in_stream(device: torch.device) -> Iterator[None]:
     import cupy as cp
 
     stream = torch.cuda.current_stream(device).cuda_stream
+    # CuPy 14 prefers Stream.from_external, which CuPy 13 has not
     with cp.cuda.Device(device.index), cp.cuda.ExternalStream(stream):
         yield
 
