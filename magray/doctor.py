@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-PACKAGES = ("magray", "ray", "torch", "numpy", "scipy", "numba", "pyarrow")
+from magray import __version__
+
+PACKAGES = ("ray", "torch", "numpy", "scipy", "numba", "pyarrow")
 S3_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
 S3_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 ROOMY_GB = 5.0
@@ -32,7 +34,8 @@ def examine(folder: Path) -> list[Finding]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide results; "" for one that is not installed."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    found = {"python": platform.python_version(), "magray": __version__}
+    return found | {name: _version(name) for name in PACKAGES}
 
 
 def processor() -> str:

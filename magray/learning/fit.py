@@ -7,7 +7,6 @@ import hashlib
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from magray.campaign import connect
 from magray.config import FitConfig
+from magray.doctor import versions
 from magray.errors import UserError
 from magray.imaging import cells_of, scale_of
 from magray.learning.calibration import calibrate
@@ -76,7 +76,7 @@ def fit(
         "fit": config.model_dump(mode="json", exclude={"train_scales"}),
         "views": state["views"] * config.epochs,
         "loss": state["loss"],
-        "versions": {name: version(name) for name in ("magray", "ray", "torch")},
+        "versions": {name: versions()[name] for name in ("magray", "ray", "torch")},
     }
     description = Description(
         targets,
