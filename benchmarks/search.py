@@ -84,9 +84,11 @@ def table_of(ways: Iterable[Way]) -> Table:
 
 
 def verdict(search: Way, every: Way) -> str:
-    """Is the search's set as good, and at what part of the cost?"""
+    """Is the search's set as good, and at what part of the cost? Raises UserError if no option has several seeds."""
     spread = seed_spread([*search.trials, *every.trials])
     mine, least = error_of(search.best.candidate.train_set, every), every.best.worst
+    if math.isnan(spread):
+        raise UserError("no option was trained with several seeds, so that luck cannot be told from merit; set seeds")
     as_good = mine - least <= 2 * spread
     part = search.cost / every.cost
     return (

@@ -112,7 +112,10 @@ def search(
         bool, typer.Option("--exhaustive", help="Try every set, to hold the search against it.")
     ] = False,
     overrides: Overrides = None,
-    address: Address = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", envvar="RAY_ADDRESS", metavar="ADDRESS", help="Ray cluster to join, such as auto."),
+    ] = None,
 ) -> None:
     """Search for the training scales that are enough."""
     from rich.console import Console

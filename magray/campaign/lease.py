@@ -67,7 +67,7 @@ def _wait_until_free(location: Location) -> bool:
 
 
 def _taken(location: Location) -> str:
-    return f"another driver is simulating into {location.uri}: wait for it, or stop it and run again"
+    return f"another driver is at work on {location.uri}: wait for it, or stop it and run again"
 
 
 def _beat(location: Location, driver: str, stop: threading.Event, tell: Callable[[str], None]) -> None:

@@ -45,7 +45,7 @@ def _answer(option: Option) -> Iterator[str]:
         f"{one.train_set} µm is enough for pictures of {scales[0]:g} to {scales[-1]:g} µm: at the worst scale, "
         f"{option.worst_scale:g} µm, the mean error is {option.worst:.1%} of the parameter's range{spread}"
     )
-    yield f"pictures may be {farthest(option):.2g} µm away from the nearest training scale: none was farther"
+    yield f"the pictures tested were up to {farthest(option):.2g} µm away from the nearest training scale"
     yield (
         f"cost: {one.budget:,} views of {one.films:,} films, with learning_rate {one.learning_rate:.2g} "
         f"and schedule {one.schedule}"

@@ -21,7 +21,6 @@ from magray.imaging import cells_of, scale_of, views
 from magray.learning.batches import TrainingFilms
 from magray.learning.estimator import Calibration, Description, Estimator, Target
 from magray.learning.fit import calibration_ids
-from magray.learning.network import has_bfloat16
 from magray.learning.recipe import Recipe
 from magray.learning.step import Means
 from magray.learning.training import Training
@@ -172,9 +171,7 @@ def _training(course: Course, candidate: Candidate, device: torch.device) -> Tra
         scale_of(1, course.pixel_nm),
     )
     # a trial is over before a compiler would be done
-    return Training(
-        films, course.recipe_of(candidate), means=Means(has_bfloat16(device), graphed=device.type == "cuda")
-    )
+    return Training(films, course.recipe_of(candidate), means=replace(Means.of(device), compiled=False))
 
 
 def _estimator(course: Course, candidate: Candidate, training: Training) -> Estimator:

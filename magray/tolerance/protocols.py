@@ -33,7 +33,7 @@ def compare_protocols(config: ProtocolsConfig, folder: Path) -> pa.Table:
     paths of the projects are. Raises UserError unless the projects are of the same films but for their protocol.
     """
     projects = [load_config(folder / path) for path in config.projects]
-    _check(projects)
+    check_alike(projects)
     estimators: dict[Trial, Path] = {}
     for one in projects:
         project = Project(_alone(one, config))
@@ -73,7 +73,7 @@ def protocol_tables(study: pa.Table) -> list[Table]:
     return tables
 
 
-def _check(projects: Sequence[Config]) -> None:
+def check_alike(projects: Sequence[Config]) -> None:
     """Raises UserError unless the projects have names of their own, and the same films but for OWN."""
     first = projects[0]
     if len({one.name for one in projects}) < len(projects):

@@ -33,9 +33,11 @@ from ray.tune.schedulers import ASHAScheduler
 
 from magray.campaign import connect
 from magray.campaign.devices import gpus
+from magray.campaign.lease import lease
 from magray.config import Config, SearchConfig
 from magray.errors import UserError
 from magray.store import open_store
+from magray.store.location import locate
 from magray.tolerance.lesson import LOOKS, PARTS, Course, Look, learn, prepare
 from magray.tolerance.trials import Candidate, How, Option, Row, Trials, cheapest, least_wrong, options
 
@@ -46,6 +48,7 @@ RETRIES = 3  # of a trial whose process dies: it goes on from its last look
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is a KeyboardInterrupt
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
@@ -73,14 +76,9 @@ def search(project: Config, config: SearchConfig, exhaustive: bool = False, tell
         _check_optuna()
     connect()
     bench = Bench.of(project, config, "exhaustive" if exhaustive else "search", tell)
-    if exhaustive:
-        bench.run("explore", bench.every_set())
-        answer = bench.settle()
-    else:
-        answer = bench.explore()
-    if answer is not None:
-        bench.run("films", bench.with_fewer_films(answer.candidate))
-        answer = bench.settle()
+    with lease(locate(str(bench.saved)), tell):
+        bench.trials.read()
+        answer = bench.answer()
     found = bench.options()
     best = least_wrong(found)
     if best is None:
@@ -96,6 +94,7 @@ class Bench:
     config: SearchConfig
     how: How
     course: Course
+    reference: Any  # to the course in Ray's object store, which gives it to the trials
     trials: Trials
     saved: Path  # folder of the trials under way
     learning_rate: float  # the project's own
@@ -106,17 +105,33 @@ class Bench:
         """Of a project's store. Raises UserError as `search`."""
         if config.views[0] < PARTS * config.most_scales:
             raise UserError(f"views: {config.views[0]} are too few for {PARTS} epochs of {config.most_scales} scales")
-        course = prepare(open_store(project.store_uri), project.fit, config)
+        reference = ray.put(prepare(open_store(project.store_uri), project.fit, config))
+        course = ray.get(reference)  # the pictures lie in memory once, for this process and the trials
         folder = project.output.absolute()
         return cls(
             config=config,
             how=how,
             course=course,
+            reference=reference,
             trials=Trials(folder / "search.parquet", course.made_from),
             saved=folder / ".work" / f"search-{course.made_from}",
             learning_rate=project.fit.learning_rate,
             tell=tell,
         )
+
+    def answer(self) -> Option | None:
+        """What the whole search comes to: the cheapest option within the tolerance, with as few films as will do."""
+        if self.how == "search":
+            answer = self.explore()
+        else:
+            self.run("explore", self.every_set())
+            answer = self.settle()
+        if answer is not None:
+            self.run("films", self.with_fewer_films(answer.candidate))
+            answer = self.settle()
+        elif (best := least_wrong(self.options())) is not None:
+            self.run("again", self.with_every_seed(best.candidate))  # how much of it was luck
+        return answer
 
     def options(self) -> list[Option]:
         """What has been found so far, the cheapest first."""
@@ -129,7 +144,7 @@ class Bench:
             ended = [row for row in self.trials.of(self.how, "explore") if space.holds(Candidate.of(row))]
             left = self.config.trials - len(ended)
             if left > 0:
-                self.tell(f"{left} trials of {budget:,} views")
+                self.tell(f"explore, {budget:,} views: {left} to do")
                 self._run_tune("explore", self._by_optuna(space, ended), space.candidate)
             if answer := self.settle():
                 return answer
@@ -138,12 +153,14 @@ class Bench:
     def settle(self) -> Option | None:
         """The cheapest option within the tolerance, after training it, and whatever seemed so, with all seeds."""
         while (option := cheapest(self.options(), self.config.tolerance)) is not None:
-            first = self.config.seed
-            again = [replace(option.candidate, seed=first + i) for i in range(self.config.seeds)]
-            if not (missing := self._missing(again)):
+            if not (missing := self._missing(self.with_every_seed(option.candidate))):
                 return option
             self.run("again", missing)
         return None
+
+    def with_every_seed(self, candidate: Candidate) -> list[Candidate]:
+        """The same with each of the config's seeds."""
+        return [replace(candidate, seed=self.config.seed + i) for i in range(self.config.seeds)]
 
     def every_set(self) -> list[Candidate]:
         """A candidate for each set of at most `most_scales` scales."""
@@ -169,7 +186,7 @@ class Bench:
     def run(self, step: str, candidates: Sequence[Candidate]) -> None:
         """Runs those of the candidates that have not ended yet, to their ends."""
         if missing := self._missing(candidates):
-            self.tell(f"{len(missing)} trials: {step}")
+            self.tell(f"{step}: {len(missing)} to do")
             space = {"candidate": tune.grid_search([asdict(one) for one in missing])}
             self._run_tune(step, tune.TuneConfig(), _of_grid, space)
 
@@ -205,7 +222,7 @@ class Bench:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         trainable = tune.with_parameters(
-            run_trial, course=self.course, candidate_of=candidate_of, how=self.how, saved=self.saved
+            run_trial, course=self.reference, candidate_of=candidate_of, how=self.how, saved=self.saved
         )
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1, "gpu": self.config.gpu_share if gpus() else 0}),
@@ -249,11 +266,15 @@ class Bookkeeper(tune.Callback):
         """It has learned from all of its views, or was stopped."""
         self._write(trial, "finished" if trial.last_result["part"] == PARTS else "stopped", trial.last_result)
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """Its process died, or something failed that may not fail again."""
+        train_set = self.candidate_of(trial.config).train_set
+        self.bench.tell(f"{train_set} µm begins again at its last look: {_last_line(trial.error_file)}")
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """It failed, and so did its retries."""
         nothing = asdict(Look(0, 0, 0.0, (), ())) | {"worst": math.nan}
         self._write(trial, "failed", nothing)
-        self.bench.tell(f"failed: {_last_line(trial.error_file)}")
 
     def _write(self, trial: Any, status: str, result: dict[str, Any]) -> None:
         bench, candidate = self.bench, self.candidate_of(trial.config)
@@ -274,7 +295,8 @@ class Bookkeeper(tune.Callback):
         }
         bench.trials.add(asdict(candidate) | about)
         _saved_file(bench.saved, candidate, bench.how).unlink(missing_ok=True)
-        bench.tell(f"{candidate.train_set} µm {status}: {result['worst']:.1%} at {worst_scale:g} µm")
+        ended = f"{result['worst']:.1%} at {worst_scale:g} µm" if errors else _last_line(trial.error_file)
+        bench.tell(f"{candidate.train_set} µm {status}: {ended}")
 
 
 @dataclass(frozen=True)

@@ -146,19 +146,23 @@ def farthest(option: Option) -> float:
 
 
 class Trials:
-    """The table SEARCH in a file, a row for each trial that has ended. The file is replaced as a whole.
-
-    Raises UserError if the file holds trials of other films or settings.
-    """
+    """The table SEARCH in a file, a row for each trial that has ended. The file is replaced as a whole."""
 
     def __init__(self, path: Path, made_from: str) -> None:
         self.path, self.made_from = path, made_from
         self.rows: dict[str, Row] = {}
-        if path.exists():
-            table = read_trials(path)
-            if (table.schema.metadata or {}).get(MADE_FROM, b"").decode() != made_from:
-                raise UserError(f"{path} holds a search over other films, test scales or settings; move it away")
-            self.rows = {row["trial"]: row for row in table.to_pylist()}
+
+    def read(self) -> None:
+        """Takes what is in the file, if there is one, but for trials that failed: they may be tried again.
+
+        Raises UserError if it holds trials of other films or settings.
+        """
+        if not self.path.exists():
+            return
+        table = read_trials(self.path)
+        if (table.schema.metadata or {}).get(MADE_FROM, b"").decode() != self.made_from:
+            raise UserError(f"{self.path} holds a search over other films, test scales or settings; move it away")
+        self.rows = {row["trial"]: row for row in table.to_pylist() if row["status"] != "failed"}
 
     def add(self, row: Row) -> None:
         """Adds a trial that has ended."""

@@ -22,7 +22,7 @@ SCALES = (0.125, 0.25)
 SHORT = FitConfig(
     train_scales=["0.125+0.25"],
     epochs=6,
-    views_per_epoch=48,
+    views_per_epoch=192,  # long enough to be interrupted on the way
     batch=16,
     learning_rate=3e-3,
     seed=3,
@@ -84,7 +84,7 @@ def test_a_fit_survives_the_death_of_its_worker(store: Store, undisturbed: Path,
 def test_several_workers_share_each_batch(store: Store, tmp_path: Path) -> None:
     config = SHORT.model_copy(update={"epochs": 1, "workers": 2})
     summary = fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
-    assert summary.views == 96
+    assert summary.views == 384
 
 
 def test_films_that_cannot_be_learned_from_are_refused(store: Store, tmp_path: Path) -> None:

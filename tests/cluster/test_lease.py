@@ -38,7 +38,7 @@ def holder(folder: Path) -> subprocess.Popen[str]:
 
 def test_a_second_driver_refuses_while_the_first_lives_and_takes_over_when_it_is_dead(tmp_path: Path) -> None:
     first = holder(tmp_path)
-    with pytest.raises(UserError, match="another driver is simulating into"), lease(locate(str(tmp_path)), print):
+    with pytest.raises(UserError, match="another driver is at work on"), lease(locate(str(tmp_path)), print):
         pass
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
@@ -68,7 +68,7 @@ def test_of_two_that_begin_at_once_one_works(tmp_path: Path) -> None:
     held = [out == "held\n" for out, _ in said]
     assert any(held)
     for has, (_, errors) in zip(held, said, strict=True):
-        assert has or "another driver is simulating into" in errors
+        assert has or "another driver is at work on" in errors
 
 
 def test_a_lease_is_no_foreign_file_and_a_torn_one_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,9 @@ def test_help_is_instant_and_imports_nothing_heavy() -> None:
 
 def test_every_command_explains_itself(magray: Magray) -> None:
     names = ["plan", "simulate", "fit", "study", "report", "estimate", "doctor", "quickstart"]
-    for words in [[name] for name in names] + [["store", name] for name in ("ls", "show", "verify", "export")]:
+    names += ["paper", "search", "protocols"]
+    of_stores = ["ls", "show", "verify", "export", "compact"]
+    for words in [[name] for name in names] + [["store", name] for name in of_stores]:
         said = magray(*words, "--help")
         assert said.code == 0
         assert "Usage: " in said.out

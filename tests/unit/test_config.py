@@ -38,7 +38,7 @@ def test_a_film_has_the_same_id_whether_yaml_or_python_made_it() -> None:
     assert made.film_id == film.film_id
 
 
-PROJECTS = [path for path in sorted(QUICKSTART.parent.rglob("*.yaml")) if path.parent.name != "studies"]
+PROJECTS = [QUICKSTART, *sorted((QUICKSTART.parent / "paper").glob("*.yaml"))]
 
 
 @pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.stem)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from magray.config import SearchConfig, load_config, load_search
+from magray.config import SearchConfig, load_config, load_protocols, load_search
 from magray.errors import UserError
 from magray.tolerance.answer import words
+from magray.tolerance.protocols import check_alike
 from magray.tolerance.search import Found, Space, named
 from magray.tolerance.trials import Candidate, Trials, cheapest, farthest, front, options, within
 
@@ -90,9 +91,22 @@ def test_the_table_is_there_after_every_trial_and_is_of_one_search(tmp_path: Pat
     trials = Trials(tmp_path / "search.parquet", "these films")
     for seed in range(3):
         trials.add(row([0.1], seed=seed))
-        assert Trials(trials.path, "these films").rows == trials.rows
+        assert read_again(trials.path).rows == trials.rows
     with pytest.raises(UserError, match="search over other films, test scales or settings; move it away"):
-        Trials(trials.path, "other films")
+        Trials(trials.path, "other films").read()
+
+
+def test_trials_that_failed_are_tried_again_by_the_next_search(tmp_path: Path) -> None:
+    trials = Trials(tmp_path / "search.parquet", "these films")
+    trials.add(row([0.1], seed=0))
+    trials.add(row([0.1], seed=1, status="failed"))
+    assert [one["seed"] for one in read_again(trials.path).of("search")] == [0]
+
+
+def read_again(path: Path) -> Trials:
+    trials = Trials(path, "these films")
+    trials.read()
+    return trials
 
 
 def found(rows: list[dict[str, Any]], tolerance: float) -> str:
@@ -120,6 +134,14 @@ def test_where_nothing_serves_the_best_is_named_and_what_would_work() -> None:
 def test_the_searches_that_come_with_it_can_be_read(path: Path) -> None:
     settings = load_search(path)
     assert load_config(path.parent / settings.project).fit.targets
+
+
+def test_the_protocols_that_come_with_it_are_those_of_like_films() -> None:
+    path = SEARCHES.parent / "protocols" / "ms.yaml"
+    settings = load_protocols(path)
+    projects = [load_config(path.parent / project) for project in settings.projects]
+    check_alike(projects)
+    assert len({one.campaign.protocol.model_dump_json() for one in projects}) == len(projects)
 
 
 @pytest.mark.parametrize(
