@@ -63,16 +63,16 @@ class Misfortune:
     """The wrong clock and the full disk of every process of the house; see misfortune.c."""
 
     def __init__(self, folder: Path) -> None:
-        self.library, self.file, self.disk = folder / "misfortune.so", folder / "misfortune", folder / "disk"
+        self.shim, self.file, self.disk = folder / "misfortune.so", folder / "misfortune", folder / "disk"
         source = str(TESTS / "misfortune.c")
-        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", str(self.library), source, "-ldl"], check=True)
+        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", str(self.shim), source, "-ldl"], check=True)
         self.end()
 
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs in its environment to meet it."""
         return {
-            "LD_PRELOAD": str(self.library),
+            "LD_PRELOAD": str(self.shim),
             "RAY_LD_PRELOAD_ON_WORKERS": "1",
             "MISFORTUNE": str(self.file),
             "FULL_DISK": str(self.disk),
