@@ -14,7 +14,7 @@ from magray.errors import UserError
 from magray.project import Project
 from magray.quickstart import tell
 from magray.report.studies import draw_curves, draw_heat_map, draw_panels, write_tables
-from magray.whole import whole_file
+from magray.whole import whole_file, write_table
 
 # What CI runs: the same stages on few, coarse films. Their physics and their scores mean nothing.
 SMALL = (
@@ -91,10 +91,10 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
         pa.concat_tables(_with_project(name, project, table) for name, project in projects.items())
         for table in ("study", "causes")
     )
-    _write(study, results / "study.parquet")
-    _write(causes, results / "causes.parquet")
+    write_table(study, results / "study.parquet")
+    write_table(causes, results / "causes.parquet")
     shown = [_shown(figure) for figure in figures]
-    _write(pa.concat_tables(shown), results / "predictions.parquet")
+    write_table(pa.concat_tables(shown), results / "predictions.parquet")
     for figure, estimates in zip(figures, shown, strict=True):
         draw_panels(figure.config, estimates, study, results / f"fig{figure.config.figure}.png")
     for name, project in projects.items():
@@ -131,8 +131,3 @@ def _shown(figure: Figure) -> pa.Table:
         i = table.schema.get_field_index(name)
         table = table.set_column(i, name, table[name].cast(pa.float32()))
     return table
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    with whole_file(path) as unfinished:
-        pq.write_table(table, unfinished, compression="zstd")

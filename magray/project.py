@@ -29,7 +29,7 @@ from magray.errors import UserError
 from magray.films import plan_table, sample
 from magray.imaging import cells_of, cut, read_picture, write_picture
 from magray.store import Store, open_store
-from magray.whole import whole_file
+from magray.whole import whole_file, write_table
 
 if TYPE_CHECKING:
     from magray.learning.estimator import Answer
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 CONFIG_KEY = b"magray.config"  # in the metadata of plan.parquet: the resolved config
 PICTURE = "held_out_film.png"
-WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"  # of an estimator's folder
 _WRITING = threading.Lock()  # of summary.json
 
 
@@ -101,7 +100,7 @@ class Project:
         table = plan_table(films, self.config.name).replace_schema_metadata({CONFIG_KEY: self.config.to_yaml()})
         if path.exists() and not _ids(pq.read_table(path)) <= _ids(table):
             raise UserError(f"{path} plans other films; choose another output, or remove the folder {self.folder}")
-        fresh, seconds = self._run("plan", self.config.to_yaml(), [path], lambda: _write_table(table, path))
+        fresh, seconds = self._run("plan", self.config.to_yaml(), [path], lambda: write_table(table, path))
         beyond = Counter(warning.partition(":")[2].strip() for film in films for warning in film.warnings)
         warnings = [f"{n} films have a D beyond the critical value: {warning}" for warning, n in beyond.items()]
         tests = sum(film.split == "test" for film in films)
@@ -182,6 +181,8 @@ class Project:
 
     def _fit_order(self, trial: "Trial", films: list[str]) -> tuple[str, Any, list[Path]]:
         """A fit's name as a stage, what it is made from, and the files that it makes."""
+        from magray.learning.estimator import DESCRIPTION, WEIGHTS
+
         recipe = self._fit_config(trial).model_dump_json(exclude={"train_scales", "seeds", "workers"})
         folder = self.estimator_folder(*trial)
         return _stage_of(trial), [recipe, trial.train_set, films], [folder / WEIGHTS, folder / DESCRIPTION]
@@ -193,8 +194,8 @@ class Project:
 
         def work() -> None:
             predictions, study = run_study(self.config.store_uri, estimators, scales)
-            _write_table(predictions, files[0])
-            _write_table(study, files[1])
+            write_table(predictions, files[0])
+            write_table(study, files[1])
 
         scales = tuple(self.config.study.test_scales)
         estimators = {trial: self.estimator_folder(*trial) for trial in self.trials}
@@ -214,7 +215,7 @@ class Project:
 
         def work() -> None:
             tables = [separate(self.config.store_uri, trial, folder, scales) for trial, folder in lonely.items()]
-            _write_table(pa.concat_tables(tables), path)
+            write_table(pa.concat_tables(tables), path)
 
         scales = tuple(sorted({scale for trial in self.trials for scale in parse_scales(trial.train_set)}))
         seed, path = self.config.fit.seed, self.folder / "causes.parquet"
@@ -379,8 +380,3 @@ def _config_in(plan: Path) -> str:
 
 def _ids(films: pa.Table) -> set[str]:
     return set(films["film_id"].to_pylist())
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    with whole_file(path) as unfinished:
-        pq.write_table(table, unfinished, compression="zstd")

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -15,3 +18,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """A table as a Parquet file, whole or not at all."""
+    with whole_file(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")

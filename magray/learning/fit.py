@@ -57,7 +57,7 @@ def fit(
     store = open_store(store_uri)
     training, calibration, pixel_nm = _divided(store, config)
     sides = _sides(store, scales, pixel_nm)
-    targets = tuple(_target(store, name, training[name]) for name in config.targets)
+    targets = tuple(target_of(store, name, np.array(training[name])) for name in config.targets)
     means, spreads = ([getattr(target, name) for target in targets] for name in ("mean", "spread"))
     lesson = Lesson(
         store_uri=store.uri,
@@ -134,12 +134,13 @@ def _sides(store: Store, scales: tuple[float, ...], pixel_nm: float) -> tuple[in
     return tuple(sides)
 
 
-def _target(store: Store, name: str, values: list[float]) -> Target:
+def target_of(store: Store, name: str, values: NDArray[np.float64]) -> Target:
+    """The parameter `name`, whose values in the training films are these, SI. Raises UserError if all are alike."""
     unit = store.schema.field(name).metadata[b"unit"].decode()
-    spread = float(np.std(values))
-    if spread <= 1e-9 * max(map(abs, values), default=0.0):
+    spread = float(values.std())
+    if spread <= 1e-9 * np.abs(values).max():
         raise UserError(f"all training films have the same {name}, so nothing can be learned of it; give it a range")
-    return Target(name, unit, float(np.mean(values)), spread, min(values), max(values))
+    return Target(name, unit, float(values.mean()), spread, float(values.min()), float(values.max()))
 
 
 def _values(rows: Rows, config: FitConfig) -> NDArray[np.float64]:

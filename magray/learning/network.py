@@ -73,6 +73,11 @@ def halves(network: nn.Module) -> tuple[nn.Sequential, Callable[[torch.Tensor, t
     return nn.Sequential(*layers), lambda features, _: cast(torch.Tensor, last(features))
 
 
+def own_device() -> torch.device:
+    """The GPU that this process has, or else its cores."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether `device` multiplies bfloat16 natively: GPUs since 2020, CPUs with AVX512-BF16 or AMX.
 

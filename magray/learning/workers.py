@@ -23,6 +23,7 @@ import torch
 from ray.util.queue import Queue
 
 from magray.learning.batches import TrainingFilms
+from magray.learning.network import own_device
 from magray.learning.progress import FitProgress
 from magray.learning.recipe import Recipe
 from magray.learning.training import State, Training
@@ -100,7 +101,7 @@ def _learn_alone(lesson: Lesson, checkpoint: Path, news: Queue) -> State:
 def training_process(lesson: Lesson, threads: int, checkpoint: str, news: Queue) -> State:
     """A whole training on this process's GPU or cores. The checkpoint is replaced as a whole, never half-written."""
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     training = Training(lesson.films(device), lesson.recipe)
     state: State = {}
     if Path(checkpoint).exists():

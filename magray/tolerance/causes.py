@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 import torch
 from numpy.typing import NDArray
@@ -28,8 +27,10 @@ from magray.campaign.devices import gpus
 from magray.films import films_of
 from magray.imaging import VIEW_SIZE, views
 from magray.learning.estimator import Estimator
+from magray.learning.network import own_device
 from magray.store import Store, open_store
 from magray.tolerance.metrics import bias, mae, r2
+from magray.tolerance.study import films_to_test
 
 FILMS = 200  # test films at most
 BORDER = 48  # cells of the other side of a periodic film that a wall there may be near to
@@ -63,11 +64,10 @@ def separate(store_uri: str, train_set: str, folder: str | Path, test_scales: Se
 
 
 def _separate(store_uri: str, train_set: str, folder: str, test_scales: tuple[float, ...]) -> pa.Table:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     store, estimator = open_store(store_uri), Estimator.load(folder, device)
     (trained,) = estimator.description.train_scales_um
-    wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
-    films = store.table(filter=wanted).sort_by("film_id").slice(0, FILMS)
+    films = films_to_test(store).slice(0, FILMS)
     redrawn = cache(lambda factor: torch.from_numpy(_redrawn(store, films, factor)).to(device))
     rows = []
     for scale in (scale for scale in test_scales if scale != trained):

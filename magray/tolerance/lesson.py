@@ -20,7 +20,7 @@ from magray.errors import UserError
 from magray.imaging import cells_of, scale_of, views
 from magray.learning.batches import TrainingFilms
 from magray.learning.estimator import Calibration, Description, Estimator, Target
-from magray.learning.fit import calibration_ids
+from magray.learning.fit import calibration_ids, target_of
 from magray.learning.recipe import Recipe
 from magray.learning.step import Means
 from magray.learning.training import Training
@@ -108,7 +108,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> Course:
         values=_values(learned, fit.targets),
         tests=store.images(tested["film_id"].to_pylist()),
         true=_values(tested, fit.targets),
-        targets=tuple(_target(store, name, learned[name].to_numpy()) for name in fit.targets),
+        targets=tuple(target_of(store, name, learned[name].to_numpy()) for name in fit.targets),
         pixel_nm=pixel_nm,
         test_scales=test_scales,
         recipe=recipe,
@@ -241,11 +241,3 @@ def _shuffled(films: pa.Table) -> pa.Table:
 
 def _values(films: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
     return np.stack([films[name].to_numpy() for name in names], axis=1)
-
-
-def _target(store: Store, name: str, values: NDArray[np.float64]) -> Target:
-    if np.ptp(values) <= 1e-9 * np.abs(values).max():
-        raise UserError(f"all training films have the same {name}, so nothing can be learned of it; give it a range")
-    unit = store.schema.field(name).metadata[b"unit"].decode()
-    mean, spread = float(values.mean()), float(values.std())
-    return Target(name, unit, mean, spread, float(values.min()), float(values.max()))

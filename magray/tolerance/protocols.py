@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich import box
 from rich.table import Table
 
@@ -20,7 +19,7 @@ from magray.errors import UserError
 from magray.project import Project
 from magray.report.page import quantity
 from magray.tolerance.study import STUDY, TWO_NUMBERS, Trial, run_study
-from magray.whole import whole_file
+from magray.whole import write_table
 
 OWN = {"films", "seed", "protocol"}  # what projects may differ in
 PROTOCOLS = pa.schema([("train_project", pa.string()), ("test_project", pa.string()), *STUDY])
@@ -50,8 +49,7 @@ def compare_protocols(config: ProtocolsConfig, folder: Path) -> pa.Table:
         }
         parts.append(pa.table({name: columns[name] for name in PROTOCOLS.names}).cast(PROTOCOLS))
     table = pa.concat_tables(parts)
-    with whole_file(config.output / "protocols.parquet") as unfinished:
-        pq.write_table(table, unfinished, compression="zstd")
+    write_table(table, config.output / "protocols.parquet")
     return table
 
 

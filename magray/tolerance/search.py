@@ -36,6 +36,7 @@ from magray.campaign.devices import gpus
 from magray.campaign.lease import lease
 from magray.config import Config, SearchConfig
 from magray.errors import UserError
+from magray.learning.network import own_device
 from magray.store import open_store
 from magray.store.location import locate
 from magray.tolerance.lesson import LOOKS, PARTS, Course, Look, learn, prepare
@@ -246,7 +247,7 @@ CandidateOf = Callable[[dict[str, Any]], Candidate]  # of what Tune gives a tria
 def run_trial(config: dict[str, Any], course: Course, candidate_of: CandidateOf, how: How, saved: Path) -> None:
     """A trial, in a process with its share of a GPU or with a core. Tune ends it early where ASHA says so."""
     torch.set_num_threads(1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     candidate = candidate_of(config)
     for look in learn(course, candidate, device, _saved_file(saved, candidate, how)):
         tune.report(asdict(look) | {"worst": look.curve[-1]})

@@ -17,6 +17,7 @@ from magray.campaign.devices import gpus
 from magray.errors import UserError
 from magray.imaging import views
 from magray.learning.estimator import Estimator
+from magray.learning.network import own_device
 from magray.store import Store, open_store
 from magray.tolerance.baseline import Baseline
 from magray.tolerance.metrics import bias, mae, r2
@@ -103,7 +104,7 @@ def run_study(
 
 def _of_estimator(store_uri: str, trial: Trial, folder: str, scales: tuple[float, ...]) -> tuple[pa.Table, pa.Table]:
     """PREDICTIONS and STUDY of one estimator: on the GPU that this process has, if any."""
-    estimator = Estimator.load(folder, _device())
+    estimator = Estimator.load(folder, own_device())
     names = tuple(target.name for target in estimator.targets)
     tested = Tested(trial, names, estimator.description.trained_at, estimator.predict_views)
     return _test(open_store(store_uri), tested, scales)
@@ -114,17 +115,13 @@ def _of_baseline(
 ) -> tuple[pa.Table, pa.Table]:
     """PREDICTIONS and STUDY of the baseline of one parameter."""
     store = open_store(store_uri)
-    baseline = Baseline.fit(store, parameter, trained, _device())
+    baseline = Baseline.fit(store, parameter, trained, own_device())
     tested = Tested(Trial(TWO_NUMBERS, 0), (parameter,), lambda scale: scale in trained, baseline.predict_views)
     return _test(store, tested, scales)
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _test(store: Store, tested: Tested, scales: tuple[float, ...]) -> tuple[pa.Table, pa.Table]:
-    films = _test_films(store, ["film_id", "pixel_nm", *tested.parameters])
+    films = films_to_test(store, ["film_id", "pixel_nm", *tested.parameters])
     images = store.images(films["film_id"].to_pylist())
     parts = [_at_scale(films, images, tested, scale) for scale in scales]
     predictions = pa.concat_tables(parts).combine_chunks()
@@ -141,7 +138,7 @@ def _at_scale(films: pa.Table, images: NDArray[np.uint8], tested: Tested, scale:
     names, parts = list(tested.parameters), []
     for first in range(0, films.num_rows, FILMS_AT_ONCE):
         some = films.slice(first, FILMS_AT_ONCE)
-        pictures = torch.from_numpy(images[first : first + some.num_rows]).to(_device())
+        pictures = torch.from_numpy(images[first : first + some.num_rows]).to(own_device())
         shown = views(pictures, scale, some["pixel_nm"][0].as_py())
         n, k = shown.shape[:2]
         estimated = tested.predict(shown.reshape(n * k, *shown.shape[2:]), scale)
@@ -179,12 +176,12 @@ def _score(store: Store, predictions: pa.Table, tested: Tested, scale: float, pa
     }
 
 
-def _test_films(store: Store, columns: Sequence[str]) -> pa.Table:
-    """The converged films of the test split, by id."""
+def films_to_test(store: Store, columns: Sequence[str] | None = None) -> pa.Table:
+    """The converged films of the test split, by id. `columns` None means all but the pictures."""
     wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
-    return store.table(list(columns), wanted).sort_by("film_id")
+    return store.table(columns, wanted).sort_by("film_id")
 
 
 def _check_test_films(store: Store) -> None:
-    if not _test_films(store, ["film_id"]).num_rows:
+    if not films_to_test(store, ["film_id"]).num_rows:
         raise UserError(f"store {store.uri} has no test films, so there is nothing to study; simulate more films")
