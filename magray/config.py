@@ -44,6 +44,7 @@ CONSTANTS = {
 }
 SHARED = ("cells", "cell_size", "dmi", "field", "open_edges", "demag")  # by all films of a campaign
 VECTORS = {"cell_size": "length", "field": "field"}
+RANGE = ".."  # between the ends of a range of scales
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -234,12 +235,12 @@ class FitConfig(_Section):
     """What the estimators learn, from which scales, and how. One estimator is fitted for each of `train_scales`."""
 
     targets: list[Parameter] = Field(default=["D"], min_length=1)
-    train_scales: list[str] = Field(min_length=1)  # sets such as "0.25+0.5+1.0", µm
+    # µm: sets such as "0.25+0.5+1.0", and ranges such as "0.25..1.0": any scale in it, by a network that is told which
+    train_scales: list[str] = Field(min_length=1)
     epochs: PositiveInt
-    views_per_epoch: PositiveInt | None = None  # random ones, at each scale; default: every view, as in the paper
-    scales_drawn: Literal["listed", "between"] = "listed"  # between: any cut from the smallest to the largest scale
+    # random ones, at each scale of a set, and 4 times as many for a range; default: every view, as in the paper
+    views_per_epoch: PositiveInt | None = None
     symmetries: Literal["rotations", "all"] = "rotations"  # all: mirrored and inverted too, exact at zero field
-    network: Literal["paper", "scale-aware"] = "paper"  # scale-aware: it is told the scale of a view
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"  # of the learning rate
     batch: PositiveInt = 128
     learning_rate: PositiveFloat
@@ -251,18 +252,16 @@ class FitConfig(_Section):
     calibration_fraction: float = Field(default=0.15, ge=0.05, le=0.5)  # of the training films, kept for error bars
 
     @model_validator(mode="after")
-    def _between_needs_two_ends(self) -> Self:
-        if self.scales_drawn == "between":
-            if self.views_per_epoch is None:
-                raise UserError("scales_drawn: between needs views_per_epoch, since such cuts do not tile a film")
-            if lonely := [text for text in self.train_scales if len(parse_scales(text)) < 2]:
-                raise UserError(f"scales_drawn: between needs sets of two or more scales, not {lonely[0]}")
+    def _ranges_are_drawn_from(self) -> Self:
+        ranges = [text for text in self.train_scales if is_range(text)]
+        if ranges and self.views_per_epoch is None:
+            raise UserError(f"a range such as {ranges[0]} needs views_per_epoch, since its cuts do not tile a film")
         return self
 
     @field_validator("train_scales")
     @classmethod
     def _sets_can_be_read(cls, sets: list[str]) -> list[str]:
-        if len({parse_scales(text) for text in sets}) < len(sets):
+        if len({(is_range(text), parse_scales(text)) for text in sets}) < len(sets):
             raise UserError(f"train_scales: a set is there twice: {', '.join(sets)}")
         return sets
 
@@ -354,14 +353,25 @@ class Config(_Section):
 
 
 def parse_scales(text: str) -> tuple[float, ...]:
-    """The scales, µm and ascending, of a set such as "0.25+0.5+1.0". Raises UserError unless each is above 0."""
+    """The scales, µm and ascending, of a set such as "0.25+0.5+1.0", or the ends of a range such as "0.25..1.0".
+
+    Raises UserError unless each is above 0, and a range has two.
+    """
+    parts = text.split(RANGE if is_range(text) else "+")
     try:
-        scales = tuple(sorted({float(part) for part in text.split("+")}))
+        scales = tuple(sorted({float(part) for part in parts}))
     except ValueError:
         scales = ()
     if not scales or not all(0 < scale < float("inf") for scale in scales):
-        raise UserError(f'{text!r} is not a set of scales; write for example "0.25+0.5+1.0", in µm')
+        raise UserError(f'{text!r} is not a set of scales; write for example "0.25+0.5+1.0" or "0.25..1.0", in µm')
+    if is_range(text) and len(scales) != 2:
+        raise UserError(f'{text!r} is not a range of scales; write its two ends, for example "0.25..1.0", in µm')
     return scales
+
+
+def is_range(train_set: str) -> bool:
+    """Whether a training set is a range of scales, "0.25..1.0"."""
+    return RANGE in train_set
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

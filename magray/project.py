@@ -169,8 +169,14 @@ class Project:
         def work() -> None:
             from magray.learning.fit import fit
 
-            config, scales = self._fit_config(trial), parse_scales(trial.train_set)
-            fit(self.config.store_uri, config, scales, folder, self.folder / ".work", progress)
+            fit(
+                self.config.store_uri,
+                self._fit_config(trial),
+                trial.train_set,
+                folder,
+                self.folder / ".work",
+                progress,
+            )
 
         folder = self.estimator_folder(*trial)
         fresh, seconds = self._run(*self._fit_order(trial, films), work)
@@ -214,8 +220,7 @@ class Project:
         from magray.tolerance.causes import separate
 
         def work() -> None:
-            tables = [separate(self.config.store_uri, trial, folder, scales) for trial, folder in lonely.items()]
-            write_table(pa.concat_tables(tables), path)
+            write_table(separate(self.config.store_uri, lonely, scales), path)
 
         scales = tuple(sorted({scale for trial in self.trials for scale in parse_scales(trial.train_set)}))
         seed, path = self.config.fit.seed, self.folder / "causes.parquet"

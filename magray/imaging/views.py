@@ -6,6 +6,7 @@ A scale of "1.0 µm" is 256 cells of 4 nm, as in the paper: its micrometre is 10
 is named.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,7 @@ Origin = int | NDArray[np.int64]
 """A row or a column: one for all pictures, or one for each."""
 
 VIEW_SIZE = 128
+VIEWS_AT_ONCE = 512
 NM_PER_SCALE_UM = 1024.0
 SIDE_TOLERANCE = 0.005  # of a scale's side, for scales that are not a whole number of cells
 
@@ -98,6 +100,19 @@ def views(images: Pictures, scale_um: float, pixel_nm: float) -> Pictures:
     Raises UserError for a scale that is no whole number of pixels or larger than the film.
     """
     return area_average(tiles(images, cells_of(scale_um, pixel_nm)))
+
+
+def over_views(
+    measure: Callable[["torch.Tensor"], NDArray[np.float64]], films: "torch.Tensor", scale_um: float, pixel_nm: float
+) -> NDArray[np.float64]:
+    """What `measure` makes, (v, columns) of views (v, 128, 128), of all `views` of films: (n, k, columns).
+
+    It is given some VIEWS_AT_ONCE at a time, on the films' device. Raises UserError as `views`.
+    """
+    k = (films.shape[1] // cells_of(scale_um, pixel_nm)) * (films.shape[2] // cells_of(scale_um, pixel_nm))
+    parts = films.split(max(1, VIEWS_AT_ONCE // max(1, k)))  # type: ignore[no-untyped-call]
+    measured = [measure(views(part, scale_um, pixel_nm).flatten(0, 1)) for part in parts]
+    return np.concatenate([part.reshape(-1, k, part.shape[1]) for part in measured])
 
 
 @lru_cache(maxsize=32)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from magray.learning.recipe import Recipe
 
 QUARTER_TURNS = 4
+RANGE_SCALES = 4  # a range of scales shows as many views as so many scales
 ORIENTATIONS = {"rotations": QUARTER_TURNS, "all": 4 * QUARTER_TURNS}
 """How many pictures of equal right one view makes. "rotations": its quarter turns. "all": those, mirrored and inverted
 too. The energy of a film without an applied field is the same for −m; and for a mirrored mz, since a turn of all
@@ -104,12 +105,16 @@ def possible_sides(sides: tuple[int, ...], recipe: Recipe) -> Sequence[int]:
 
 
 def _random_sides(sides: tuple[int, ...], recipe: Recipe, epoch: int) -> Indices:
-    """As many sides as an epoch has random cuts: the listed ones in turn, or any between the outermost of them."""
+    """As many sides as an epoch has random cuts: the listed ones in turn, or any between the outermost of them.
+
+    Between them every octave has the same share: small views show little, and it takes more of them to learn from.
+    """
     assert recipe.views_per_epoch is not None
-    count = recipe.views_per_epoch * len(sides)
     if recipe.scales_drawn == "listed":
-        return np.array(sides)[np.arange(count) % len(sides)]
-    return np.random.default_rng((recipe.seed, epoch, 1)).choice(possible_sides(sides, recipe), size=count)
+        return np.array(sides)[np.arange(recipe.views_per_epoch * len(sides)) % len(sides)]
+    random, count = np.random.default_rng((recipe.seed, epoch, 1)), recipe.views_per_epoch * RANGE_SCALES
+    drawn: Indices = np.rint(2 ** random.uniform(np.log2(sides[0]), np.log2(sides[-1]), count)).astype(np.int64)
+    return drawn
 
 
 def normalised(grey: torch.Tensor) -> torch.Tensor:

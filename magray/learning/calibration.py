@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from magray.imaging import cells_of, scale_of, views
+from magray.imaging import cells_of, scale_of
 from magray.learning.estimator import Calibration, Estimator
 
 COVERAGE = 0.68  # of the true values lie within an error bar, as within one standard deviation of a normal error
@@ -18,7 +19,8 @@ def calibrate(
 ) -> Calibration:
     """The errors of `estimator` on `images` (n, ny, nx) of films with true `values` (n, targets), SI."""
     scales = calibration_scales(min(images.shape[1:]), pixel_nm, estimator.description.train_scales_um)
-    bars = [_error_bars(estimator, images, values, scale, pixel_nm) for scale in scales]
+    films = torch.from_numpy(images).to(estimator.device)
+    bars = [_error_bars(estimator, films, values, scale, pixel_nm) for scale in scales]
     errors = {target.name: tuple(float(bar[i]) for bar in bars) for i, target in enumerate(estimator.targets)}
     return Calibration(scales, errors, len(images))
 
@@ -36,10 +38,8 @@ def conformal_quantile(errors: NDArray[np.float64]) -> float:
 
 
 def _error_bars(
-    estimator: Estimator, images: NDArray[np.uint8], values: NDArray[np.float64], scale_um: float, pixel_nm: float
+    estimator: Estimator, films: torch.Tensor, values: NDArray[np.float64], scale_um: float, pixel_nm: float
 ) -> list[float]:
     """One for each target, over all views at one scale."""
-    shown = views(images, scale_um, pixel_nm)
-    estimated = estimator.predict_views(shown.reshape(-1, *shown.shape[2:]), scale_um)
-    errors = np.abs(estimated - np.repeat(values, shown.shape[1], axis=0))
-    return [conformal_quantile(column) for column in errors.T]
+    errors = np.abs(estimator.predict_films(films, scale_um, pixel_nm) - values[:, None])
+    return [conformal_quantile(column) for column in errors.reshape(-1, values.shape[1]).T]

@@ -3,8 +3,6 @@
 A training that was cut short goes on from its last checkpoint when it is started again with the same lesson.
 """
 
-import hashlib
-import json
 import os
 import signal
 import tempfile
@@ -12,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,11 @@ import ray.train.torch
 import torch
 from ray.util.queue import Queue
 
-from magray.learning.batches import TrainingFilms
+from magray.learning.lesson import Lesson
 from magray.learning.network import own_device
 from magray.learning.progress import FitProgress
 from magray.learning.recipe import Recipe
 from magray.learning.training import State, Training
-from magray.store import open_store
 from magray.whole import whole_file
 
 STATE_FILE = "training.pt"
@@ -44,35 +41,8 @@ LOOK_OFTEN = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 Tell = Callable[[int, float, int, float], None]  # epochs done, loss, views and seconds of the last
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What a worker needs: it reads the films from the store by itself."""
-
-    store_uri: str
-    film_ids: tuple[str, ...]
-    standardised: tuple[tuple[float, ...], ...]  # by film, then target
-    sides: tuple[int, ...]
-    pixel_um: float
-    recipe: Recipe
-
-    @property
-    def name(self) -> str:
-        """The same for the same lesson: that is how its checkpoints are found again."""
-        return "fit-" + hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
-    def films(self, device: torch.device) -> TrainingFilms:
-        """The films on a device, with their targets."""
-        images = open_store(self.store_uri).images(self.film_ids)
-        return TrainingFilms(
-            images=torch.from_numpy(images).to(device),
-            targets=torch.tensor(self.standardised, dtype=torch.float32, device=device),
-            sides=self.sides,
-            pixel_um=self.pixel_um,
-        )
-
-
 def learn(lesson: Lesson, workers: int, work_folder: Path, progress: bool) -> State:
-    """The state of the finished training, with its last `loss` and the `views` of an epoch.
+    """The state of the finished training, with its last `loss`, the `views` of an epoch, and its `calibration`.
 
     workers: one, on a GPU if the cluster has any, otherwise on all cores of a machine; or several, by Ray Train.
     """
@@ -109,14 +79,22 @@ def training_process(lesson: Lesson, threads: int, checkpoint: str, news: Queue)
         training.load(state)
 
     def keep(loss: float) -> None:
-        state.update(training.state() | {"loss": loss, "views": training.views})
+        state.update(_state(training, lesson, loss))
         with whole_file(Path(checkpoint)) as unfinished:
             torch.save(state, unfinished)
 
     _run(training, lesson.recipe, lambda *epoch: news.put(epoch), keep)
     return {"network": {name: tensor.cpu() for name, tensor in state["network"].items()}} | {
-        name: state[name] for name in ("loss", "views")
+        name: state[name] for name in ("loss", "views", "calibration")
     }
+
+
+def _state(training: Training, lesson: Lesson, loss: float) -> State:
+    """What a checkpoint holds; with the errors of the finished network, which are measured where it is."""
+    state = training.state() | {"loss": loss, "views": training.views}
+    if training.epoch == lesson.recipe.epochs:
+        state["calibration"] = asdict(lesson.calibration(training.network))
+    return state
 
 
 def _run(training: Training, recipe: Recipe, tell: Tell, keep: Callable[[float], None]) -> None:
@@ -165,15 +143,15 @@ def _work(settings: dict[str, Any]) -> None:
         if rank == 0:
             news.put(epoch)
 
-    _run(training, lesson.recipe, tell, lambda loss: _report(training, loss, rank))
+    _run(training, lesson.recipe, tell, lambda loss: _report(training, lesson, loss, rank))
 
 
-def _report(training: Training, loss: float, rank: int) -> None:
+def _report(training: Training, lesson: Lesson, loss: float, rank: int) -> None:
     """Commits a checkpoint, which the first worker writes."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if rank == 0:
-            torch.save(training.state() | {"loss": loss, "views": training.views}, Path(folder) / STATE_FILE)
+            torch.save(_state(training, lesson, loss), Path(folder) / STATE_FILE)
             checkpoint = ray.train.Checkpoint.from_directory(folder)
         ray.train.report({"loss": loss}, checkpoint=checkpoint)
 

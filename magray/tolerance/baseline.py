@@ -7,6 +7,7 @@ measure by hand. A cubic polynomial of their logarithms, fitted by least squares
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow.compute as pc
@@ -14,13 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from magray.errors import UserError
-from magray.imaging import VIEW_SIZE, views
+from magray.imaging import VIEW_SIZE, over_views
 from magray.store import Store
 
 DEGREE = 3
 POWERS = (DEGREE + 1) * (DEGREE + 2) // 2  # of two numbers
 FILMS = 2000  # at most: ten numbers need no more
-FILMS_AT_ONCE = 64
 Features = NDArray[np.float64]
 
 
@@ -37,14 +37,12 @@ class Baseline:
         """From the training films of a store. Raises UserError if there are too few."""
         wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
         films = store.table(["film_id", "pixel_nm", target], wanted).sort_by("film_id").slice(0, FILMS)
-        images = store.images(films["film_id"].to_pylist())
+        images = torch.from_numpy(store.images(films["film_id"].to_pylist())).to(device)
         x, y = [], []
         for scale in scales_um:
-            for first in range(0, len(images), FILMS_AT_ONCE):
-                pictures = torch.from_numpy(images[first : first + FILMS_AT_ONCE]).to(device)
-                shown = views(pictures, scale, films["pixel_nm"][0].as_py())
-                x.append(two_numbers(shown.reshape(-1, VIEW_SIZE, VIEW_SIZE), scale))
-                y.append(np.repeat(films[target].to_numpy()[first : first + FILMS_AT_ONCE], shown.shape[1]))
+            found = over_views(partial(two_numbers, scale_um=scale), images, scale, films["pixel_nm"][0].as_py())
+            x.append(found.reshape(-1, 2))
+            y.append(np.repeat(films[target].to_numpy(), found.shape[1]))
         logs, values = np.concatenate(x), np.concatenate(y)
         if len(logs) < POWERS:
             raise UserError(

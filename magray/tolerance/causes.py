@@ -10,8 +10,9 @@ and pictures of a scale b:
     both      cut at b, walls redrawn as they are: what a picture of scale b is
 """
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from scipy.ndimage import distance_transform_edt
 from magray.campaign import connect
 from magray.campaign.devices import gpus
 from magray.films import films_of
-from magray.imaging import VIEW_SIZE, views
 from magray.learning.estimator import Estimator
 from magray.learning.network import own_device
 from magray.store import Store, open_store
@@ -49,13 +49,14 @@ CAUSES = pa.schema(
 )
 
 
-def separate(store_uri: str, train_set: str, folder: str | Path, test_scales: Sequence[float]) -> pa.Table:
-    """CAUSES of an estimator that was trained at one scale, at other ones, µm: on a GPU, if the cluster has any.
+def separate(store_uri: str, estimators: Mapping[str, str | Path], test_scales: Sequence[float]) -> pa.Table:
+    """CAUSES of estimators that were trained at one scale (its set -> folder), at the others of `test_scales`, µm.
 
-    Raises UserError if it cannot be loaded, or a scale does not fit into the films.
+    On a GPU, if the cluster has any. Raises UserError if one cannot be loaded, or a scale does not fit into the films.
     """
     connect()
-    order = (store_uri, train_set, str(Path(folder).absolute()), tuple(test_scales))
+    folders = {train_set: str(Path(folder).absolute()) for train_set, folder in estimators.items()}
+    order = (store_uri, folders, tuple(test_scales))
     if gpus() < 1:
         return _separate(*order)
     task: Any = ray.remote(_separate).options(num_gpus=1, num_cpus=1)
@@ -63,47 +64,74 @@ def separate(store_uri: str, train_set: str, folder: str | Path, test_scales: Se
     return table
 
 
-def _separate(store_uri: str, train_set: str, folder: str, test_scales: tuple[float, ...]) -> pa.Table:
-    device = own_device()
-    store, estimator = open_store(store_uri), Estimator.load(folder, device)
-    (trained,) = estimator.description.train_scales_um
-    films = films_to_test(store).slice(0, FILMS)
-    redrawn = cache(lambda factor: torch.from_numpy(_redrawn(store, films, factor)).to(device))
-    rows = []
-    for scale in (scale for scale in test_scales if scale != trained):
-        cuts = {
-            "neither": (trained, 1.0),
-            "domains": (scale, scale / trained),
-            "walls": (trained, trained / scale),
-            "both": (scale, 1.0),
-        }
-        for changed, (shown_scale, factor) in cuts.items():
-            shown = views(redrawn(factor), shown_scale, films["pixel_nm"][0].as_py())
-            estimated = estimator.predict_views(shown.reshape(-1, VIEW_SIZE, VIEW_SIZE), shown_scale)
-            for number, target in enumerate(estimator.targets):
-                true = np.repeat(films[target.name].to_numpy(), shown.shape[1])
-                errors = {name: score(true, estimated[:, number]) for name, score in SCORES.items()}
-                key = {"train_set": train_set, "test_scale": scale, "changed": changed, "parameter": target.name}
-                rows.append(key | errors | {"unit": target.unit})
+def _separate(store_uri: str, folders: Mapping[str, str], test_scales: tuple[float, ...]) -> pa.Table:
+    device, store, rows = own_device(), open_store(store_uri), []
+    drawn = Redrawn.of(store, films_to_test(store).slice(0, FILMS), device)
+    for train_set, folder in folders.items():
+        estimator = Estimator.load(folder, device)
+        (trained,) = estimator.description.train_scales_um
+        for scale in (scale for scale in test_scales if scale != trained):
+            cuts = {
+                "neither": (trained, 1.0),
+                "domains": (scale, scale / trained),
+                "walls": (trained, trained / scale),
+                "both": (scale, 1.0),
+            }
+            for changed, (shown_scale, factor) in cuts.items():
+                scores = _scores(estimator, drawn, shown_scale, factor)
+                key = {"train_set": train_set, "test_scale": scale, "changed": changed}
+                rows += [key | score for score in scores]
     return pa.Table.from_pylist(rows, schema=CAUSES)
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """Films whose walls can have any width.
+
+    distances: (n, ny, nx) to the next wall, cells, above 0 in bright domains. widths: (n,) of the films' own walls.
+    """
+
+    films: pa.Table
+    distances: torch.Tensor
+    widths: torch.Tensor
+
+    @classmethod
+    def of(cls, store: Store, films: pa.Table, device: torch.device) -> "Redrawn":
+        """Of films of a store, on a device."""
+        images = store.images(films["film_id"].to_pylist())
+        with ThreadPoolExecutor() as pool:  # SciPy lets go of the interpreter meanwhile
+            distances = np.stack(list(pool.map(distances_to_walls, images)))
+        widths = [np.sqrt(film.Aex / film.Keff) / film.cell_size[0] for film in films_of(films)]
+        return cls(films, torch.from_numpy(distances).to(device), torch.tensor(widths, device=device))
+
+    def pictures(self, factor: float) -> torch.Tensor:
+        """(n, ny, nx) uint8, with walls `factor` times as wide as the films' own."""
+        return pictures_of(self.distances, self.widths[:, None, None] * factor)
+
+
+def _scores(estimator: Estimator, drawn: Redrawn, scale: float, factor: float) -> list[dict[str, Any]]:
+    """How wrong an estimator is about each of its targets in views at a scale, of walls `factor` times as wide."""
+    pixel_nm, scores = drawn.films["pixel_nm"][0].as_py(), []
+    estimated = estimator.predict_films(drawn.pictures(factor), scale, pixel_nm)
+    for number, target in enumerate(estimator.targets):
+        true = np.repeat(drawn.films[target.name].to_numpy(), estimated.shape[1])
+        errors = {name: score(true, estimated[:, :, number].ravel()) for name, score in SCORES.items()}
+        scores.append({"parameter": target.name, "unit": target.unit} | errors)
+    return scores
 
 
 SCORES = {"r2": r2, "mae": mae, "bias": bias}
 
 
-def _redrawn(store: Store, films: pa.Table, factor: float) -> NDArray[np.uint8]:
-    """The films' pictures (n, ny, nx) with walls `factor` times as wide as theirs."""
-    images = store.images(films["film_id"].to_pylist())
-    widths = [np.sqrt(film.Aex / film.Keff) / film.cell_size[0] * factor for film in films_of(films)]
-    drawn = [redraw(image, width) for image, width in zip(images, widths, strict=True)]
-    return np.stack(drawn)
-
-
-def redraw(image: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
-    """A periodic film's picture with the same domains and walls mz = tanh(distance / width), width in cells."""
+def distances_to_walls(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Of each cell of a periodic film's picture (ny, nx), in cells; below 0 in dark domains, infinite without walls."""
     up = np.pad(image > 127, BORDER, mode="wrap")
     if up.all() or not up.any():
-        return np.where(image > 127, np.uint8(255), np.uint8(0))
+        return np.where(image > 127, np.float32(np.inf), np.float32(-np.inf))
     inside = np.where(up, distance_transform_edt(up) - 0.5, 0.5 - distance_transform_edt(~up))
-    mz = np.tanh(inside[BORDER:-BORDER, BORDER:-BORDER] / width)
-    return np.asarray(np.rint((mz + 1) * 127.5), np.uint8)
+    return np.asarray(inside[BORDER:-BORDER, BORDER:-BORDER], np.float32)
+
+
+def pictures_of(distances: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:
+    """Pictures (n, ny, nx) uint8 of walls mz = tanh(distance / width), both in cells."""
+    return ((torch.tanh(distances / widths) + 1) * 127.5).round().to(torch.uint8)

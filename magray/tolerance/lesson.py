@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from magray.config import FitConfig, SearchConfig
 from magray.errors import UserError
-from magray.imaging import cells_of, scale_of, views
+from magray.imaging import cells_of, scale_of
 from magray.learning.batches import TrainingFilms
 from magray.learning.estimator import Calibration, Description, Estimator, Target
 from magray.learning.fit import calibration_ids, target_of
@@ -25,13 +25,11 @@ from magray.learning.recipe import Recipe
 from magray.learning.step import Means
 from magray.learning.training import Training
 from magray.store import Store
-from magray.tolerance.metrics import mae
 from magray.tolerance.trials import Candidate
 from magray.whole import whole_file
 
 PARTS = 9  # of a budget: an epoch each
 LOOKS = (1, 3, 9)  # the parts after which the errors are measured, and a trial may be stopped
-FILMS_AT_ONCE = 64
 GRID = tuple(round(0.05 * step, 2) for step in range(8, 41))  # 0.4 to 2.0 µm: where pictures may be
 
 
@@ -146,16 +144,10 @@ def learn(course: Course, candidate: Candidate, device: torch.device, saved: Pat
 def errors_of(estimator: Estimator, course: Course) -> tuple[float, ...]:
     """At each test scale, the mean absolute error on the test films, of the target's range; of the worst target."""
     spans = np.array([target.high - target.low for target in course.targets])
-    device, errors = next(estimator.network.parameters()).device, []
+    films, errors = _tensor(course.tests).to(estimator.device), []
     for scale in course.test_scales:
-        estimated, true = [], []
-        for first in range(0, len(course.tests), FILMS_AT_ONCE):
-            pictures = _tensor(course.tests[first : first + FILMS_AT_ONCE]).to(device)
-            shown = views(pictures, scale, course.pixel_nm)
-            estimated.append(estimator.predict_views(shown.flatten(0, 1), scale))
-            true.append(np.repeat(course.true[first : first + FILMS_AT_ONCE], shown.shape[1], axis=0))
-        pairs = zip(np.concatenate(true).T / spans[:, None], np.concatenate(estimated).T / spans[:, None], strict=True)
-        errors.append(max(mae(*pair) for pair in pairs))
+        wrong = np.abs(estimator.predict_films(films, scale, course.pixel_nm) - course.true[:, None])
+        errors.append(float((wrong.mean(axis=(0, 1)) / spans).max()))
     return tuple(errors)
 
 

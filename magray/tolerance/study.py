@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from magray.campaign import connect
 from magray.campaign.devices import gpus
 from magray.errors import UserError
-from magray.imaging import views
+from magray.imaging import over_views
 from magray.learning.estimator import Estimator
 from magray.learning.network import own_device
 from magray.store import Store, open_store
 from magray.tolerance.baseline import Baseline
 from magray.tolerance.metrics import bias, mae, r2
 
-FILMS_AT_ONCE = 64
 TWO_NUMBERS = "two-numbers"
+GPU_SHARE = 0.25  # of a test: most of it is a process that starts, reads films and counts
 END = 0.1  # of the range of set values: what its ends are
 
 PREDICTIONS = pa.schema(
@@ -73,7 +73,7 @@ class Tested:
     trial: Trial
     parameters: tuple[str, ...]
     trained_at: Callable[[float], bool]  # a scale, µm
-    predict: Callable[[torch.Tensor, float], NDArray[np.float64]]
+    predict_views: Callable[[torch.Tensor, float], NDArray[np.float64]]
 
 
 def run_study(
@@ -82,7 +82,7 @@ def run_study(
     """The tables PREDICTIONS and STUDY of estimators (trial -> folder) at `test_scales`, µm.
 
     With them, for each parameter, the baseline: fitted to the training films at all scales of the estimators. Where the
-    cluster has GPUs, each estimator is tested on one of them, as many at once as there are.
+    cluster has GPUs, each estimator is tested on one of them, several at once.
     Raises UserError if the store has no test films, or an estimator cannot be loaded.
     """
     connect()
@@ -94,8 +94,8 @@ def run_study(
     parameters = dict.fromkeys(target.name for one in described for target in one.targets)
     baselines = [(store_uri, parameter, trained, scales) for parameter in parameters]
     if gpus() >= 1:
-        test: Any = ray.remote(_of_estimator).options(num_gpus=1, num_cpus=1)
-        compare: Any = ray.remote(_of_baseline).options(num_gpus=1, num_cpus=1)
+        test: Any = ray.remote(_of_estimator).options(num_gpus=GPU_SHARE, num_cpus=1)
+        compare: Any = ray.remote(_of_baseline).options(num_gpus=GPU_SHARE, num_cpus=1)
         parts = ray.get([*(test.remote(*order) for order in orders), *(compare.remote(*order) for order in baselines)])
     else:
         parts = [*(_of_estimator(*order) for order in orders), *(_of_baseline(*order) for order in baselines)]
@@ -122,7 +122,7 @@ def _of_baseline(
 
 def _test(store: Store, tested: Tested, scales: tuple[float, ...]) -> tuple[pa.Table, pa.Table]:
     films = films_to_test(store, ["film_id", "pixel_nm", *tested.parameters])
-    images = store.images(films["film_id"].to_pylist())
+    images = torch.from_numpy(store.images(films["film_id"].to_pylist())).to(own_device())
     parts = [_at_scale(films, images, tested, scale) for scale in scales]
     predictions = pa.concat_tables(parts).combine_chunks()
     rows = [
@@ -133,28 +133,24 @@ def _test(store: Store, tested: Tested, scales: tuple[float, ...]) -> tuple[pa.T
     return predictions, pa.Table.from_pylist(rows, schema=STUDY)
 
 
-def _at_scale(films: pa.Table, images: NDArray[np.uint8], tested: Tested, scale: float) -> pa.Table:
+def _at_scale(films: pa.Table, images: torch.Tensor, tested: Tested, scale: float) -> pa.Table:
     """PREDICTIONS at one scale, by film, view and parameter."""
-    names, parts = list(tested.parameters), []
-    for first in range(0, films.num_rows, FILMS_AT_ONCE):
-        some = films.slice(first, FILMS_AT_ONCE)
-        pictures = torch.from_numpy(images[first : first + some.num_rows]).to(own_device())
-        shown = views(pictures, scale, some["pixel_nm"][0].as_py())
-        n, k = shown.shape[:2]
-        estimated = tested.predict(shown.reshape(n * k, *shown.shape[2:]), scale)
-        true = np.stack([some[name].to_numpy() for name in names], axis=1)
-        columns = {
-            "train_set": pa.repeat(tested.trial.train_set, estimated.size),
-            "seed": pa.repeat(tested.trial.seed, estimated.size),
-            "test_scale": pa.repeat(scale, estimated.size),
-            "film_id": np.repeat(some["film_id"].to_numpy(zero_copy_only=False), k * len(names)),
-            "view": np.tile(np.repeat(np.arange(k), len(names)), n),
-            "parameter": np.tile(names, n * k),
-            "set_value": np.repeat(true, k, axis=0).ravel(),
-            "estimated": estimated.ravel(),
-        }
-        parts.append(pa.table(columns).cast(PREDICTIONS))
-    return pa.concat_tables(parts)
+    estimated = over_views(
+        lambda shown: tested.predict_views(shown, scale), images, scale, films["pixel_nm"][0].as_py()
+    )
+    true = np.stack([films[name].to_numpy() for name in tested.parameters], axis=1)
+    film, view, parameter = (axis.ravel() for axis in np.indices(estimated.shape, np.int32))
+    columns = {
+        "train_set": pa.repeat(tested.trial.train_set, estimated.size),
+        "seed": pa.repeat(tested.trial.seed, estimated.size),
+        "test_scale": pa.repeat(scale, estimated.size),
+        "film_id": films["film_id"].take(pa.array(film)),
+        "view": view,
+        "parameter": pa.array(tested.parameters).take(pa.array(parameter)),
+        "set_value": true[film, parameter],
+        "estimated": estimated.ravel(),
+    }
+    return pa.table(columns).cast(PREDICTIONS)
 
 
 def _score(store: Store, predictions: pa.Table, tested: Tested, scale: float, parameter: str) -> dict[str, Any]:

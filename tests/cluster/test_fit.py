@@ -18,9 +18,9 @@ from magray.store import Store
 from magray.tolerance.study import Trial, run_study
 from tests.stripes import striped_store
 
-SCALES = (0.125, 0.25)
+SCALES = "0.125+0.25"
 SHORT = FitConfig(
-    train_scales=["0.125+0.25"],
+    train_scales=[SCALES],
     epochs=6,
     views_per_epoch=192,  # long enough to be interrupted on the way
     batch=16,
@@ -90,7 +90,7 @@ def test_several_workers_share_each_batch(store: Store, tmp_path: Path) -> None:
 def test_films_that_cannot_be_learned_from_are_refused(store: Store, tmp_path: Path) -> None:
     for config, scales, reason in (
         (SHORT.model_copy(update={"targets": ["Ku1"]}), SCALES, "the same Ku1"),
-        (SHORT, (0.5,), "scale 0.5 µm is 128 cells, and the films have 64"),
+        (SHORT, "0.125..0.5", "scale 0.5 µm is 128 cells, and the films have 64"),
     ):
         with pytest.raises(UserError, match=reason):
             fit(store.uri, config, scales, tmp_path / "estimator", tmp_path / "work", progress=False)

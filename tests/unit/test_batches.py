@@ -39,9 +39,13 @@ def test_random_cuts_give_each_scale_its_views_and_films_equal_shares(films: Tra
     assert np.bincount(cuts.film).tolist() == [100, 100, 100]
 
 
-def test_scales_may_be_any_between_the_outermost(films: TrainingFilms) -> None:
+def test_scales_may_be_any_between_the_outermost_with_equal_shares_for_every_octave() -> None:
+    """Besides, a range has as many views as four scales."""
+    films = TrainingFilms(torch.zeros(3, 128, 128, dtype=torch.uint8), torch.zeros(3, 1), (32, 128), pixel_um=0.004)
     cuts = epoch_cuts(films, replace(RANDOM, views_per_epoch=2000, scales_drawn="between"), epoch=0)
-    assert set(cuts.side) == set(range(64, 129))
+    assert set(cuts.side) == set(range(32, 129))
+    assert len(cuts) == 8000
+    assert (cuts.side < 64).mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_an_epoch_depends_on_its_seed_and_number_alone(films: TrainingFilms) -> None:

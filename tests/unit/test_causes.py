@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from magray.tolerance.causes import redraw
+from magray.tolerance.causes import distances_to_walls, pictures_of
 
 SIDE = 128
 
@@ -14,6 +15,11 @@ def stripes(width: float) -> NDArray[np.uint8]:
     x = np.arange(SIDE) + 0.5
     distance = SIDE / 4 - np.abs(x - SIDE / 2)
     return np.broadcast_to(np.rint((np.tanh(distance / width) + 1) * 127.5).astype(np.uint8), (SIDE, SIDE))
+
+
+def redraw(image: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
+    distances = torch.from_numpy(distances_to_walls(image))[None]
+    return pictures_of(distances, torch.tensor([width])[:, None, None])[0].numpy()
 
 
 @pytest.mark.parametrize("width", [2.0, 5.0, 10.0])

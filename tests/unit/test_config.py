@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from magray.config import load_config, parse_scales, read_config
+from magray.config import is_range, load_config, parse_scales, read_config
 from magray.errors import UserError
 from magray.films import Film, Minimize, Protocol, Quench, Uniform, sample
 from magray.films.film import MU0
@@ -238,3 +238,18 @@ def test_scale_sets_are_read_in_any_order() -> None:
     for text in ("", "0", "-1", "nan", "inf", "0.5+", "0.5,1"):
         with pytest.raises(UserError, match="not a set of scales"):
             parse_scales(text)
+
+
+def test_a_range_of_scales_is_its_two_ends() -> None:
+    assert parse_scales("0.5..2") == (0.5, 2.0)
+    assert is_range("0.5..2.0")
+    assert not is_range("0.5+2.0")
+    for text in ("0.5..", "0.5..1..2", "1..1", "0.5..1+2"):
+        with pytest.raises(UserError, match=r"not a (set|range) of scales"):
+            parse_scales(text)
+
+
+def test_a_range_needs_a_number_of_views() -> None:
+    overrides = ["fit.train_scales=['0.5', 0.25..1.0]", "fit.views_per_epoch=null"]
+    with pytest.raises(UserError, match=r"a range such as 0.25..1.0 needs views_per_epoch"):
+        load_config(QUICKSTART, overrides)
