@@ -162,6 +162,7 @@ class Project:
             try:
                 return list(pool.map(lambda trial: self._fit(trial, films, progress=False), self.trials))
             except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)  # none begins any more
                 ray.shutdown()  # ends what the threads wait for
                 raise
 

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from magray.imaging import VIEW_SIZE
 from magray.learning.recipe import Recipe
 
 QUARTER_TURNS = 4
 RANGE_SCALES = 4  # a range of scales shows as many views as so many scales
+WHOLE_SHARE = 0.25  # of a range's views have pixels of whole cells, which alone are not blurred by sharing cells
 ORIENTATIONS = {"rotations": QUARTER_TURNS, "all": 4 * QUARTER_TURNS}
 """How many pictures of equal right one view makes. "rotations": its quarter turns. "all": those, mirrored and inverted
 too. The energy of a film without an applied field is the same for −m; and for a mirrored mz, since a turn of all
@@ -114,6 +116,10 @@ def _random_sides(sides: tuple[int, ...], recipe: Recipe, epoch: int) -> Indices
         return np.array(sides)[np.arange(recipe.views_per_epoch * len(sides)) % len(sides)]
     random, count = np.random.default_rng((recipe.seed, epoch, 1)), recipe.views_per_epoch * RANGE_SCALES
     drawn: Indices = np.rint(2 ** random.uniform(np.log2(sides[0]), np.log2(sides[-1]), count)).astype(np.int64)
+    whole = np.arange(-(-sides[0] // VIEW_SIZE), sides[-1] // VIEW_SIZE + 1) * VIEW_SIZE
+    if len(whole):
+        few = drawn[: round(WHOLE_SHARE * count)]
+        few[:] = whole[np.arange(len(few)) % len(whole)]
     return drawn
 
 

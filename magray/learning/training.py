@@ -7,16 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
 from magray.errors import UserError
 from magray.learning.batches import Cuts, TrainingFilms, epoch_cuts, possible_sides
-from magray.learning.network import NETWORKS
+from magray.learning.network import NETWORKS, forward, has_bfloat16
 from magray.learning.optimizer import step_numbers
 from magray.learning.recipe import Recipe
 from magray.learning.rendering import most_cells
 from magray.learning.step import Means, Step
 
 State = dict[str, Any]
+SETTLING_BATCHES = 64
 
 
 class Training:
@@ -65,7 +67,29 @@ class Training:
         for i, cuts in enumerate(self.batches(self.epoch)):
             losses[i].copy_(self.step(cuts, self.numbers[self.epoch * self.steps + i]))
         self.epoch += 1
+        if self.epoch == self.recipe.epochs:
+            self.settle()
         return float(losses.mean())
+
+    def settle(self) -> None:
+        """Gives batch norm the statistics of many batches, those of the next epoch, for the weights as they are now.
+
+        What it gathers on the way is a mean of its last few batches, and what these happened to show moves all answers
+        of a network: by 0.01 mJ/m² of D, where the error is 0.025.
+        """
+        norms = [layer for layer in self.network.modules() if isinstance(layer, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a mean over all that follows
+        self.network.train()
+        with torch.no_grad():
+            for cuts in self.batches(self.epoch)[:SETTLING_BATCHES]:
+                views = self.step.render(self.films.images, cuts)
+                scales = cuts[:, 0] * self.films.pixel_um
+                forward(self.network, views, scales, has_bfloat16(self.device))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
     def batches(self, epoch: int) -> torch.Tensor:
         """This worker's share of every batch of an epoch: cuts (steps, b, 5)."""

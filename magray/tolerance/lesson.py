@@ -132,6 +132,7 @@ def learn(course: Course, candidate: Candidate, device: torch.device, saved: Pat
         if training.epoch not in LOOKS:
             look = replace(look, seconds=look.seconds + time.monotonic() - start)
             continue
+        training.settle()
         errors = errors_of(_estimator(course, candidate, training), course)
         seconds = look.seconds + time.monotonic() - start
         look = Look(training.epoch, training.views * training.epoch, seconds, (*look.curve, max(errors)), errors)

@@ -35,6 +35,20 @@ def test_a_resumed_training_ends_the_same_bit_for_bit(films: TrainingFilms) -> N
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
+def test_a_finished_network_has_the_statistics_of_many_batches(films: TrainingFilms) -> None:
+    """With a mean of the last few, all answers of a network are off by what these happened to show."""
+    recipe = replace(RECIPE, epochs=1, views_per_epoch=48, batch=8)
+    training = Training(films, recipe)
+    training.run_epoch()
+    many = training.step.render(films.images, training.batches(epoch=5).flatten(0, 1))
+    convolution, _, norm = training.network.get_submodule("0"), None, training.network.get_submodule("2")
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    with torch.no_grad():
+        seen = convolution(many[:, None]).relu().mean((0, 2, 3))
+    torch.testing.assert_close(norm.running_mean, seen, rtol=0.03, atol=0.01)
+    assert norm.momentum == 0.1
+
+
 def test_workers_add_up_to_one_that_does_it_alone(films: TrainingFilms) -> None:
     """Their shares, 2 and 1 of 3 pictures, are weighed by size. Batch norm sees a share alone: hence it is off here."""
     recipe, gradients = replace(RECIPE, batch=3), []
