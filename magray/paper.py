@@ -13,8 +13,10 @@ from magray.config import FigureConfig, load_config, load_figure
 from magray.errors import UserError
 from magray.project import Project
 from magray.quickstart import tell
-from magray.report.studies import draw_curves, draw_heat_map, draw_panels, write_tables
-from magray.whole import whole_file, write_table
+from magray.report.figures import thinned
+from magray.report.papers import Shown, write_paper
+from magray.report.scores import of_parameter
+from magray.whole import write_table
 
 # What CI runs: the same stages on few, coarse films. Their physics and their scores mean nothing.
 SMALL = (
@@ -28,7 +30,6 @@ SMALL = (
     "fit.batch=16",
     "study.test_scales=[0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]",
 )
-SHOWN = 400  # estimates of each panel and scale that are kept with the results
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Figure:
 
     config: FigureConfig
     project: Project
+
+    @property
+    def parameter(self) -> str:
+        """What its estimates are of."""
+        return self.project.config.fit.targets[0]
 
 
 def run(configs: Path, results: Path, console: Console, small: bool = False, overrides: Sequence[str] = ()) -> None:
@@ -85,7 +91,7 @@ def _check(path: Path, figure: FigureConfig, train: Sequence[str], test: Sequenc
 
 
 def _write_results(figures: Sequence[Figure], projects: dict[str, Project], results: Path) -> None:
-    """Tables as Parquet and Markdown, and the figures as PNG."""
+    """Tables as Parquet, and index.html and README.md with their figures as PNG."""
     results.mkdir(parents=True, exist_ok=True)
     study, causes = (
         pa.concat_tables(_with_project(name, project, table) for name, project in projects.items())
@@ -93,18 +99,17 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
     )
     write_table(study, results / "study.parquet")
     write_table(causes, results / "causes.parquet")
-    shown = [_shown(figure) for figure in figures]
-    write_table(pa.concat_tables(shown), results / "predictions.parquet")
-    for figure, estimates in zip(figures, shown, strict=True):
-        draw_panels(figure.config, estimates, study, results / f"fig{figure.config.figure}.png")
-    for name, project in projects.items():
-        rows = study.filter(pc.equal(study["project"], name))
-        for parameter in project.config.fit.targets:
-            of_parameter = rows.filter(pc.equal(rows["parameter"], parameter))
-            draw_curves(of_parameter, results / f"curves_{parameter}.png")
-            draw_heat_map(of_parameter, results / f"heat_map_{parameter}.png")
-    with whole_file(results / "README.md") as unfinished:
-        unfinished.write_text(write_tables([figure.config for figure in figures], study, causes), encoding="utf-8")
+    estimates = [_shown(figure) for figure in figures]
+    write_table(pa.concat_tables(estimates), results / "predictions.parquet")
+    studies: dict[str, pa.Table] = {
+        parameter: of_parameter(study.filter(pc.equal(study["project"], name)), parameter)
+        for name, project in projects.items()
+        for parameter in project.config.fit.targets
+    }
+    shown = [
+        Shown(figure.config, some, studies[figure.parameter]) for figure, some in zip(figures, estimates, strict=True)
+    ]
+    write_paper(shown, studies, causes, results)
 
 
 def _with_project(name: str, project: Project, table: str) -> pa.Table:
@@ -113,15 +118,14 @@ def _with_project(name: str, project: Project, table: str) -> pa.Table:
 
 
 def _shown(figure: Figure) -> pa.Table:
-    """The estimates of the first seed that a figure shows, thinned: films by their ids, which mean nothing else."""
+    """The estimates of the first seed that a figure shows."""
     seed, parts = figure.project.config.fit.seed, []
     for panel in figure.config.panels:
         wanted = (pc.field("train_set") == panel.train) & (pc.field("seed") == seed)
-        wanted &= pc.field("test_scale").isin(panel.test)
+        wanted &= pc.field("test_scale").isin(panel.test) & (pc.field("parameter") == figure.parameter)
         rows = pq.read_table(figure.project.folder / "predictions.parquet", filters=wanted)
         for scale in panel.test:
-            of_scale = rows.filter(pc.equal(rows["test_scale"], scale)).sort_by("film_id")
-            some = of_scale.take(pa.array(range(0, of_scale.num_rows, max(1, of_scale.num_rows // SHOWN))))
+            some = thinned(rows.filter(pc.equal(rows["test_scale"], scale)).sort_by("film_id"))
             labels = {"figure": figure.config.figure, "panel": panel.name}
             for at, (label, text) in enumerate(labels.items()):
                 some = some.add_column(at, label, pa.repeat(text, some.num_rows))

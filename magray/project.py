@@ -266,7 +266,8 @@ class Project:
         if not (self.folder / "study.parquet").exists():
             raise UserError(f"{self.folder} holds no study to report on; run magray study first")
         page, made_from = self.folder / "report" / "index.html", self.summary["made_from"]
-        inputs = [made_from.get("study"), made_from.get("estimate"), self.config.to_yaml(), versions()]
+        found = [made_from.get(stage) for stage in ("study", "causes", "estimate")]
+        inputs = [found, self.config.to_yaml(), versions()]
         fresh, seconds = self._run("report", inputs, [page], work)
         return Outcome(str(page), fresh, seconds)
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from magray.config import Config
 from magray.project import Outcome, Project
-from magray.report.page import quantity
+from magray.report.quantities import quantity
 
 
 def run(config: Config, console: Console) -> None:

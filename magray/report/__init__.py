@@ -1,4 +1,4 @@
-"""The report of a project: figures as PNG, and one HTML page that holds them all."""
+"""What was found, for people: figures as PNG, tables, and HTML pages that hold them all and need no other file."""
 
 from magray.report.page import write_report
 

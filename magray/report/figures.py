@@ -1,7 +1,12 @@
-"""Figures of the report, each a PNG. Trained scales are drawn in one colour, untrained ones in another, everywhere."""
+"""Pictures of films, and estimates against what the films were made with, each a PNG. What all figures have in common.
 
+Trained scales are drawn in one colour, untrained ones in another, everywhere.
+"""
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +14,44 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
+from PIL import Image
+
+from magray.report.quantities import Quantity
 
 INK, FAINT = "#1b2733", "#9aa7b2"
 TRAINED, UNTRAINED = "#17698a", "#d1671b"
-GOODNESS = LinearSegmentedColormap.from_list("goodness", ["#fbf3e6", "#c9e0df", "#6fb1bd", "#17698a"])
+# Eight that differ for all eyes in hue or lightness, with markers that differ without any colour.
+COLOURS = ("#0b62a8", "#c8500a", "#3f8f4f", "#9a3f86", "#2aa1c0", "#7a5a1e", "#5b5fc7", "#b02a37")
+MARKERS = "os^DvPX*"
 SAMPLES = (2, 4)  # rows and columns of sample pictures
 MARGIN = 0.35  # room for estimates beyond the range of set values, in widths of that range
+POINTS = 400  # of a cloud that are drawn: more hide each other
+ABREAST = 4  # panels side by side at most
 DPI = 160
+PALETTE = 128  # colours of a PNG: a third of the bytes, and no eye sees it
 STYLE: dict[str, Any] = {"color": INK, "fontsize": 10}
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """A parameter with the unit in which people read it: SI value × factor is in `unit`."""
+class Cloud:
+    """Estimates at one test scale: `points` with the columns set_value and estimated, SI."""
 
-    name: str
-    factor: float
-    unit: str
+    points: pa.Table
+    colour: str
+    marker: str = "o"
+    label: str = ""  # none in a panel of one cloud
 
-    @property
-    def label(self) -> str:
-        """Name and unit, as on an axis."""
-        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot of estimated against set values."""
+
+    title: str
+    note: str
+    clouds: tuple[Cloud, ...]
+    colour: str = INK  # of the title
 
 
 def draw_samples(pictures: NDArray[np.uint8], captions: Sequence[str], path: Path) -> None:
@@ -49,75 +66,68 @@ def draw_samples(pictures: NDArray[np.uint8], captions: Sequence[str], path: Pat
     save(figure, path)
 
 
-def draw_scatter(points: pa.Table, score: dict[str, Any], quantity: Quantity, path: Path) -> None:
-    """Estimated against set values of one estimator at one test scale. `score`: the study's row about them.
+def draw_scatter(panels: Sequence[Panel], quantity: Quantity, path: Path) -> None:
+    """Estimated against set values, panel by panel, on the same axes.
 
-    The axes are the same for every scale. Estimates beyond them are drawn as triangles on the edge.
+    Estimates beyond them are drawn as triangles on the edge. Of many points some are drawn.
     """
-    set_values, estimated = (points[name].to_numpy() * quantity.factor for name in ("set_value", "estimated"))
-    low, high = set_values.min(), set_values.max()
+    set_values = np.concatenate([cloud.points["set_value"].to_numpy() for panel in panels for cloud in panel.clouds])
+    low, high = set_values.min() * quantity.factor, set_values.max() * quantity.factor
     margin = MARGIN * ((high - low) or abs(high) or 1.0)  # one film alone has no range
-    low, high = low - margin, high + margin
-    colour = TRAINED if score["trained"] else UNTRAINED
-    figure = Figure(figsize=(3.0, 3.45), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([low, high], [low, high], color=FAINT, linewidth=1, zorder=1)
-    for marker, chosen in (
-        ("o", (low <= estimated) & (estimated <= high)),
-        ("^", estimated > high),
-        ("v", estimated < low),
-    ):
-        shown = np.clip(estimated[chosen], low, high)
+    ends = (low - margin, high + margin)
+    rows = math.ceil(len(panels) / ABREAST)
+    columns = math.ceil(len(panels) / rows)
+    figure = Figure(figsize=(0.5 + 2.05 * columns, 0.3 + 2.45 * rows), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
+    for number, (axes, panel) in enumerate(zip(places, panels, strict=False)):
+        _draw_panel(axes, panel, quantity, ends)
+        axes.tick_params(labelbottom=number + columns >= len(panels))  # none below
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    figure.supxlabel(f"set {quantity.label}", **STYLE)
+    figure.supylabel(f"estimated {quantity.label}", **STYLE)
+    save(figure, path)
+
+
+def _draw_panel(axes: Axes, panel: Panel, quantity: Quantity, ends: tuple[float, float]) -> None:
+    axes.plot(ends, ends, color=FAINT, linewidth=1, zorder=1)
+    for cloud in panel.clouds:
+        _draw_cloud(axes, cloud, quantity, ends)
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
+    axes.set_title(panel.title, pad=17, fontsize=10.5, fontweight="bold", color=panel.colour)
+    above: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
+    axes.annotate(panel.note, (0.5, 1.0), xytext=(0, 5), **above, **STYLE | {"fontsize": 8.5})
+    if any(cloud.label for cloud in panel.clouds):
+        legend = axes.legend(fontsize=7, frameon=False, loc="upper left", handletextpad=0.2, borderpad=0)
+        for handle in legend.legend_handles:
+            if handle is not None:
+                handle.set_alpha(1.0)
+    quiet(axes)
+
+
+def _draw_cloud(axes: Axes, cloud: Cloud, quantity: Quantity, ends: tuple[float, float]) -> None:
+    points = thinned(cloud.points)
+    set_values, estimated = (points[name].to_numpy() * quantity.factor for name in ("set_value", "estimated"))
+    low, high = ends
+    inside = (low <= estimated) & (estimated <= high)
+    for marker, chosen in ((cloud.marker, inside), ("^", estimated > high), ("v", estimated < low)):
         axes.scatter(
             set_values[chosen],
-            shown,
-            s=20,
+            np.clip(estimated[chosen], low, high),
+            s=14,
             marker=marker,
-            color=colour,
-            alpha=_alpha(len(estimated)),
+            color=cloud.colour,
+            alpha=float(np.clip(8 / np.sqrt(max(points.num_rows, 1)), 0.15, 0.85)),  # the more, the fainter each
             lw=0,
             clip_on=False,
+            label=cloud.label if chosen is inside and cloud.label else None,
         )
-    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.set_xlabel(f"set {quantity.label}", **STYLE)
-    axes.set_ylabel(f"estimated {quantity.label}", **STYLE)
-    state = "trained" if score["trained"] else "untrained"
-    figure.suptitle(f"{score['test_scale']:g} µm, {state}", color=colour, fontsize=12.5, fontweight="bold")
-    axes.set_title(f"R² {score['r2']:.2f}, MAE {score['mae'] * quantity.factor:.2g} {quantity.unit}".rstrip(), **STYLE)
-    quiet(axes)
-    save(figure, path)
 
 
-def draw_tolerance(study: pa.Table, quantity: Quantity, path: Path) -> None:
-    """The study of one parameter as a heat map: R² and MAE by training set and test scale. Dashed: untrained."""
-    rows = study.to_pylist()
-    sets = list(dict.fromkeys(row["train_set"] for row in rows))
-    scales = sorted({row["test_scale"] for row in rows})
-    figure = Figure(figsize=(2.2 + 1.35 * len(scales), 1.3 + 0.85 * len(sets)), layout="constrained")
-    axes = figure.subplots()
-    for row in rows:
-        _draw_cell(axes, scales.index(row["test_scale"]), sets.index(row["train_set"]), row, quantity)
-    axes.set(xlim=(-0.5, len(scales) - 0.5), ylim=(len(sets) - 0.5, -0.5))
-    axes.set_xticks(range(len(scales)), [f"{scale:g}" for scale in scales], **STYLE)
-    axes.set_yticks(range(len(sets)), [name.replace("+", "  ") for name in sets], **STYLE)
-    axes.set_xlabel("test scale (µm)", **STYLE)
-    axes.set_ylabel("train scales (µm)", **STYLE)
-    axes.set_title(f"R² and MAE of {quantity.label}", loc="left", fontsize=12, fontweight="bold", color=INK)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    save(figure, path)
-
-
-def _draw_cell(axes: Axes, x: int, y: int, row: dict[str, Any], quantity: Quantity) -> None:
-    goodness = float(np.clip(np.nan_to_num(row["r2"]), 0, 1))
-    outline = INK if row["trained"] else UNTRAINED
-    style = "solid" if row["trained"] else (0, (3, 2))
-    box = Rectangle((x - 0.46, y - 0.43), 0.92, 0.86, facecolor=GOODNESS(goodness), edgecolor=outline, linestyle=style)
-    axes.add_patch(box)
-    colour = "white" if goodness > 0.75 else INK
-    axes.text(x, y - 0.12, f"{row['r2']:.2f}", ha="center", va="center", color=colour, fontsize=14, fontweight="bold")
-    mae = f"{row['mae'] * quantity.factor:.2g} {quantity.unit}"
-    axes.text(x, y + 0.23, mae, ha="center", va="center", color=colour, fontsize=8)
+def thinned(points: pa.Table) -> pa.Table:
+    """About POINTS of them, evenly: they come by the ids of their films, which mean nothing else."""
+    step = max(1, points.num_rows // POINTS)
+    return points.take(pa.array(range(0, points.num_rows, step))) if step > 1 else points
 
 
 def sample_rows(films: pa.Table, parameter: str) -> list[dict[str, Any]]:
@@ -131,19 +141,17 @@ def sample_rows(films: pa.Table, parameter: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _alpha(points: int) -> float:
-    """The more points, the fainter each."""
-    return float(np.clip(8 / np.sqrt(points), 0.15, 0.85))
-
-
 def quiet(axes: Axes) -> None:
     """Axes without what nobody reads."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
-    axes.locator_params(nbins=5)
+    axes.tick_params(which="both", color=FAINT, labelcolor=INK, labelsize=9)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG."""
-    figure.savefig(path, dpi=DPI, facecolor="white")
+    """Writes a PNG of few colours."""
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 1})
+    with Image.open(drawn) as picture:
+        few = picture.convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+    few.save(path, format="PNG", optimize=True, dpi=(DPI, DPI))

@@ -1,6 +1,5 @@
-"""The report's page: one HTML file that needs nothing else. Drawn from the Parquet files and summary.json alone."""
+"""The page of a project, and its figures beside it. Drawn from the Parquet files and summary.json alone."""
 
-import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,51 +8,77 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from magray.config import Config, Uniform
-from magray.learning.estimator import PRACTICAL
-from magray.report.figures import Quantity, draw_samples, draw_scatter, draw_tolerance, sample_rows
+from magray.report.curves import draw_curves, draw_heat_map
+from magray.report.figures import TRAINED, UNTRAINED, Cloud, Panel, draw_samples, draw_scatter, sample_rows
+from magray.report.html import write_page
+from magray.report.quantities import quantity
+from magray.report.scores import (
+    Row,
+    in_file_name,
+    in_words,
+    of_parameter,
+    parameter_of,
+    scales_to_show,
+    seeds_of,
+    train_sets,
+)
+from magray.report.tables import causes_table, number, score_table, tolerance_table
 from magray.store import Store
-from magray.store.schema import STORE_SCHEMA
-from magray.whole import whole_file
 
 CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma")
+FIGURES = ("scatter_*.png", "curves_*.png", "heat_map_*.png", "samples.png")
 
 
 def write_report(folder: Path, store: Store, config: Config, summary: Mapping[str, Any]) -> Path:
-    """Writes report/index.html and its figures into a project's folder, and returns the page's path."""
+    """Writes report/index.html and its figures into a project's folder, and returns the page's path.
+
+    The project has study.parquet and predictions.parquet; causes.parquet is shown if it is there.
+    """
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
-    for old in (*report.glob("scatter_*.png"), *report.glob("tolerance_*.png"), *report.glob("samples.png")):
+    for old in (path for pattern in FIGURES for path in report.glob(pattern)):
         old.unlink()
-    films = store.table()
-    study, predictions = (pq.read_table(folder / f"{name}.parquet") for name in ("study", "predictions"))
-    parameters = [_parameter(name, study, predictions, report) for name in config.fit.targets]
-    environment = Environment(loader=PackageLoader("magray.report", "."), autoescape=True, undefined=StrictUndefined)
-    environment.filters["picture"] = lambda name: _inline(report / name)
-    page = environment.get_template("template.html").render(
+    films, study = store.table(), pq.read_table(folder / "study.parquet")
+    causes = pq.read_table(folder / "causes.parquet") if (folder / "causes.parquet").exists() else None
+    write_page(
+        "project.html",
+        report / "index.html",
         config=config,
         summary=summary,
         samples=_samples(store, films, config.fit.targets[0], report),
-        parameters=parameters,
+        parameters=[
+            parameter_on_page(of_parameter(study, name), causes, report)
+            | {"scatter": _scatter(folder / "predictions.parquet", of_parameter(study, name), report)}
+            for name in config.fit.targets
+        ],
         constants=[_constant(name, config) for name in CONSTANTS],
         answer=_answer(summary),
         yaml=config.to_yaml(),
         counts=_counts(films),
+        seconds=_seconds(summary["seconds"]),
         protocols=[json.loads(text) for text in films["protocol"].unique().to_pylist()],
         solvers=sorted(films["solver"].unique().to_pylist()),
     )
-    with whole_file(report / "index.html") as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
     return report / "index.html"
 
 
-def quantity(name: str) -> Quantity:
-    """A column of the store in practical units."""
-    unit = STORE_SCHEMA.field(name).metadata[b"unit"].decode()
-    factor, practical = PRACTICAL.get(unit, (1.0, "" if unit == "1" else unit))
-    return Quantity(name, factor, practical)
+def parameter_on_page(study: pa.Table, causes: pa.Table | None, folder: Path) -> dict[str, Any]:
+    """Draws the curves and the heat map of one parameter into a folder. What macros.html shows of it."""
+    name = parameter_of(study)
+    draw_curves(study, folder / f"curves_{name}.png")
+    draw_heat_map(study, folder / f"heat_map_{name}.png")
+    mine = None if causes is None else of_parameter(causes, name)
+    return {
+        "quantity": quantity(name),
+        "seeds": max(len(rows) for rows in seeds_of(study).values()),
+        "curves": f"curves_{name}.png",
+        "heat_map": f"heat_map_{name}.png",
+        "tolerance": tolerance_table(study),
+        "scores": score_table(study),
+        "causes": causes_table(mine) if mine is not None and mine.num_rows else None,
+    }
 
 
 def _samples(store: Store, films: pa.Table, parameter: str, report: Path) -> str:
@@ -65,19 +90,36 @@ def _samples(store: Store, films: pa.Table, parameter: str, report: Path) -> str
     return "samples.png"
 
 
-def _parameter(name: str, study: pa.Table, predictions: pa.Table, report: Path) -> dict[str, Any]:
-    """All that the page shows of one parameter: names of its figures, and the study's rows by training set."""
-    shown = quantity(name)
-    scores = study.filter(pc.equal(study["parameter"], name))
-    draw_tolerance(scores, shown, report / f"tolerance_{name}.png")
-    sets: dict[str, list[dict[str, Any]]] = {}
-    for score in scores.to_pylist():
-        of_scale = (pc.field("train_set") == score["train_set"]) & (pc.field("test_scale") == score["test_scale"])
-        points = predictions.filter(of_scale & (pc.field("parameter") == name))
-        figure = f"scatter_{name}_{score['train_set']}_at_{score['test_scale']:g}.png"
-        draw_scatter(points, score, shown, report / figure)
-        sets.setdefault(score["train_set"], []).append(score | {"figure": figure})
-    return {"quantity": shown, "tolerance": f"tolerance_{name}.png", "sets": sets}
+def _scatter(predictions: Path, study: pa.Table, report: Path) -> list[dict[str, str]]:
+    """Draws the estimates of each training set's first seed at some scales: its words, figure and panels."""
+    name, scores = parameter_of(study), seeds_of(study)
+    scales = scales_to_show(
+        study, pq.read_table(predictions, columns=["test_scale"])["test_scale"].unique().to_pylist()
+    )
+    seeds = [rows[0]["seed"] for rows in scores.values()]
+    wanted = pc.field("test_scale").isin(scales) & pc.field("seed").isin(seeds) & (pc.field("parameter") == name)
+    columns = ["train_set", "seed", "test_scale", "set_value", "estimated"]
+    points, figures = pq.read_table(predictions, columns=columns, filters=wanted), []
+    for train_set in train_sets(study):
+        first = [scores[train_set, scale][0] for scale in scales]
+        panels = [panel for row in first if (panel := _panel(row, points)).clouds[0].points.num_rows]
+        if panels:
+            figure = f"scatter_{name}_{in_file_name(train_set)}.png"
+            draw_scatter(panels, quantity(name), report / figure)
+            titles = [panel.title for panel in panels]
+            figures.append({"trained_at": in_words(train_set), "figure": figure, "panels": "; ".join(titles)})
+    return figures
+
+
+def _panel(score: Row, points: pa.Table) -> Panel:
+    """The estimates that a row of the study is about."""
+    shown, colour = quantity(score["parameter"]), TRAINED if score["trained"] else UNTRAINED
+    of_score = pc.field("train_set") == score["train_set"]
+    for name in ("seed", "test_scale"):
+        of_score &= pc.field(name) == score[name]
+    note = f"R² {score['r2']:.2f}, MAE {number(score['mae'] * shown.factor, 2)} {shown.unit}".rstrip()
+    title = f"{score['test_scale']:g} µm, {'trained' if score['trained'] else 'untrained'}"
+    return Panel(title, note, (Cloud(points.filter(of_score), colour),), colour)
 
 
 def _constant(name: str, config: Config) -> dict[str, str]:
@@ -108,5 +150,8 @@ def _counts(films: pa.Table) -> dict[str, int]:
     return counts | {"field evaluations": pc.sum(films["evaluations"]).as_py()}
 
 
-def _inline(picture: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+def _seconds(by_stage: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of each stage; those of many fits as one."""
+    fits = [seconds for stage, seconds in by_stage.items() if stage.startswith("fit ")]
+    others = {stage: seconds for stage, seconds in by_stage.items() if not stage.startswith("fit ")}
+    return others | ({f"{len(fits)} fit{'s' if len(fits) > 1 else ''}": sum(fits)} if fits else {})

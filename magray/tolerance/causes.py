@@ -4,12 +4,16 @@ A picture of a larger area shows smaller domains with more curved walls, and thi
 apart: their domains stay where they are, and their walls become as wide as one likes. For an estimator of one scale a
 and pictures of a scale b:
 
-    neither   cut at a, walls redrawn as they are: what redrawing alone does
+    neither   cut at a, as it is: what the estimator was trained on
     domains   cut at b, walls b/a times as wide: as wide on the picture as in training
     walls     cut at a, walls a/b times as wide: as wide on the picture as at b
-    both      cut at b, walls redrawn as they are: what a picture of scale b is
+    both      cut at b, as it is: what a picture of scale b is
+
+A wall is mz = tanh(x / width), so that artanh mz is the distance from it in its widths. Redrawing exchanges the ideal
+distances, and keeps what a film has beside those: its ripples, and walls that are not ideal.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +37,8 @@ from magray.tolerance.metrics import bias, mae, r2
 from magray.tolerance.study import films_to_test
 
 FILMS = 200  # test films at most
+GREY = 0.5 / 127.5  # of mz: what rounding to a grey value hides
+FARTHEST = math.atanh(1 - GREY)  # from a wall, in its widths, that a picture tells
 BORDER = 48  # cells of the other side of a periodic film that a wall there may be near to
 
 CAUSES = pa.schema(
@@ -88,10 +94,12 @@ def _separate(store_uri: str, folders: Mapping[str, str], test_scales: tuple[flo
 class Redrawn:
     """Films whose walls can have any width.
 
-    distances: (n, ny, nx) to the next wall, cells, above 0 in bright domains. widths: (n,) of the films' own walls.
+    images: (n, ny, nx) uint8. distances: as many, to the next wall, cells, above 0 in bright domains. widths: (n,) of
+    the films' own walls, cells.
     """
 
     films: pa.Table
+    images: torch.Tensor
     distances: torch.Tensor
     widths: torch.Tensor
 
@@ -102,11 +110,16 @@ class Redrawn:
         with ThreadPoolExecutor() as pool:  # SciPy lets go of the interpreter meanwhile
             distances = np.stack(list(pool.map(distances_to_walls, images)))
         widths = [np.sqrt(film.Aex / film.Keff) / film.cell_size[0] for film in films_of(films)]
-        return cls(films, torch.from_numpy(distances).to(device), torch.tensor(widths, device=device))
+        return cls(
+            films,
+            torch.from_numpy(images).to(device),
+            torch.from_numpy(distances).to(device),
+            torch.tensor(widths, dtype=torch.float32, device=device),
+        )
 
     def pictures(self, factor: float) -> torch.Tensor:
         """(n, ny, nx) uint8, with walls `factor` times as wide as the films' own."""
-        return pictures_of(self.distances, self.widths[:, None, None] * factor)
+        return redraw(self.images, self.distances, self.widths, factor)
 
 
 def _scores(estimator: Estimator, drawn: Redrawn, scale: float, factor: float) -> list[dict[str, Any]]:
@@ -132,6 +145,16 @@ def distances_to_walls(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(inside[BORDER:-BORDER, BORDER:-BORDER], np.float32)
 
 
-def pictures_of(distances: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:
-    """Pictures (n, ny, nx) uint8 of walls mz = tanh(distance / width), both in cells."""
-    return ((torch.tanh(distances / widths) + 1) * 127.5).round().to(torch.uint8)
+def redraw(images: torch.Tensor, distances: torch.Tensor, widths: torch.Tensor, factor: float) -> torch.Tensor:
+    """Pictures (n, ny, nx) uint8 with walls `factor` times as wide as their `widths` (n,), and their other details.
+
+    distances: of `distances_to_walls`.
+    """
+
+    def ideal(width: torch.Tensor) -> torch.Tensor:
+        return (distances / width[:, None, None]).clamp(-FARTHEST, FARTHEST)
+
+    mz, as_they_are = images.float() / 127.5 - 1, ideal(widths)
+    low, high = (torch.atanh((mz + way).clamp(-1, 1)) for way in (-GREY, GREY))
+    details = as_they_are.clamp(low, high) - as_they_are
+    return ((torch.tanh(ideal(widths * factor) + details) + 1) * 127.5).round().to(torch.uint8)

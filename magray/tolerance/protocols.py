@@ -17,7 +17,7 @@ from rich.table import Table
 from magray.config import CampaignConfig, Config, ProtocolsConfig, load_config
 from magray.errors import UserError
 from magray.project import Project
-from magray.report.page import quantity
+from magray.report.quantities import quantity
 from magray.tolerance.study import STUDY, TWO_NUMBERS, Trial, run_study
 from magray.whole import write_table
 

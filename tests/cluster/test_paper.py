@@ -1,15 +1,18 @@
 """The paper in small: every stage of both campaigns, and the results that they leave."""
 
+import base64
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from markupsafe import escape
 from PIL import Image
 from rich.console import Console
 
-from magray.config import load_figure
+from magray.config import load_config, load_figure
 from magray.errors import UserError
 from magray.paper import run
+from magray.report.scores import in_words
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -36,15 +39,28 @@ def test_every_figure_is_drawn_and_every_panel_has_its_numbers(results: tuple[Pa
         assert Image.open(folder / f"fig{figure.figure}.png").size[0] > 400
         for panel in figure.panels:
             for scale in panel.test:
-                assert f"| {figure.figure}{panel.name} | {panel.train.replace('+', ' ')} | {scale:g} µm |" in text
+                assert (
+                    f"| {figure.figure}{panel.name} | {in_words(panel.train)} | {scale:g} µm | {panel.paper} |" in text
+                )
     assert {path.name for path in folder.glob("curves_*.png")} == {"curves_D.png", "curves_Ms.png"}
     assert {path.name for path in folder.glob("heat_map_*.png")} == {"heat_map_D.png", "heat_map_Ms.png"}
+
+
+def test_the_page_holds_every_figure_and_what_the_paper_found(results: tuple[Path, list[str]]) -> None:
+    folder, _ = results
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    for path in folder.glob("*.png"):
+        assert base64.b64encode(path.read_bytes()).decode() in page
+    for path in sorted((CONFIGS / "studies").glob("fig*.yaml")):
+        for panel in load_figure(path).panels:
+            assert str(escape(panel.paper)) in page
 
 
 def test_the_tables_hold_every_training_set_seed_and_scale_and_are_small(results: tuple[Path, list[str]]) -> None:
     folder, _ = results
     study = pq.read_table(folder / "study.parquet")
-    assert study.num_rows == (4 + 1 + 7 + 1) * 7  # training sets of both projects and their baselines, scales
+    fits = [load_config(CONFIGS / "paper" / f"{name}.yaml").fit for name in ("dmi", "ms")]
+    assert study.num_rows == sum(len(fit.train_scales) + 1 for fit in fits) * 7  # and a baseline each; scales
     causes = pq.read_table(folder / "causes.parquet")
     assert set(causes["changed"].to_pylist()) == {"neither", "domains", "walls", "both"}
     assert set(causes["train_set"].to_pylist()) == {"0.5", "1.0", "1.5"}

@@ -1,0 +1,31 @@
+"""Pages that need nothing but themselves: one HTML file with its figures, style and script inside."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from magray.whole import whole_file
+
+
+def write_page(template: str, path: Path, **content: Any) -> None:
+    """Fills a template of this package. Figures that it names lie beside the page that is written."""
+    loader = PackageLoader("magray.report", "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["picture"] = lambda name: _inline(path.parent / name)
+    environment.filters["duration"] = duration
+    text = environment.get_template(template).render(content)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def duration(seconds: float) -> str:
+    """In the unit that people would use."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _inline(picture: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"

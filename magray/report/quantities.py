@@ -1,0 +1,27 @@
+"""Parameters in the units in which people read them."""
+
+from dataclasses import dataclass
+
+from magray.learning.estimator import PRACTICAL
+from magray.store.schema import STORE_SCHEMA
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A parameter with the unit in which people read it: SI value × factor is in `unit`."""
+
+    name: str
+    factor: float
+    unit: str
+
+    @property
+    def label(self) -> str:
+        """Name and unit, as on an axis."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+def quantity(name: str) -> Quantity:
+    """A column of the store in practical units."""
+    unit = STORE_SCHEMA.field(name).metadata[b"unit"].decode()
+    factor, practical = PRACTICAL.get(unit, (1.0, "" if unit == "1" else unit))
+    return Quantity(name, factor, practical)

@@ -1,0 +1,162 @@
+"""The tables of a study, for the HTML pages and for Markdown: the same numbers in both.
+
+Each is about one parameter, in its practical unit. Numbers are means over the seeds ± their standard deviation.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from magray.config import FigureConfig
+from magray.report.quantities import Quantity, quantity
+from magray.report.scores import Row, error_curves, in_words, parameter_of, seeds_of, train_sets
+from magray.tolerance.band import band
+
+ERRORS = {"mae": "MAE", "bias": "bias", "bias_low": "bias, low end", "bias_high": "bias, high end"}
+CHANGES = ("neither", "domains", "walls", "both")
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of a table. value: the number that it is sorted by; NaN goes last, and None means by its text."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """The heads of the columns, and rows of as many cells. filter: the column, if any, whose values are offered."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    filter: int | None = None
+
+
+def score_table(study: pa.Table) -> Table:
+    """R², MAE and biases of every training set at every test scale."""
+    shown = quantity(parameter_of(study))
+    rows = (
+        (
+            Cell(in_words(train_set)),
+            _scale(scale),
+            Cell("trained" if seeds[0]["trained"] else "untrained"),
+            *_scores(seeds, shown),
+        )
+        for (train_set, scale), seeds in seeds_of(study).items()
+    )
+    return Table(("trained at", "tested at", "in training", *_heads(shown)), tuple(rows), filter=0)
+
+
+def figure_table(figure: FigureConfig, study: pa.Table) -> Table:
+    """The scores of each panel of a figure at each of its scales, beside what the paper found."""
+    shown, of_seeds = quantity(parameter_of(study)), seeds_of(study)
+    rows = (
+        (
+            Cell(f"{figure.figure}{panel.name}"),
+            Cell(in_words(panel.train)),
+            _scale(scale),
+            Cell(panel.paper),
+            *_scores(of_seeds[panel.train, scale], shown),
+        )
+        for panel in figure.panels
+        for scale in panel.test
+    )
+    return Table(("panel", "trained at", "tested at", "the paper", *_heads(shown)), tuple(rows))
+
+
+def tolerance_table(study: pa.Table) -> Table:
+    """The band of each training set around its best scale, from the mean of its seeds.
+
+    Behind its width, µm, stand those of the narrowest and the widest seed.
+    """
+    shown = quantity(parameter_of(study))
+    rows = tuple(_tolerance(study, name, shown) for name in train_sets(study))
+    return Table(("trained at", _with_unit("least MAE", shown), "at", "from", "to", "width, µm"), rows)
+
+
+def causes_table(causes: pa.Table) -> Table:
+    """MAE at other scales, of pictures of which only the domains or only the walls look as they do there."""
+    shown = quantity(parameter_of(causes))
+    found: dict[tuple[str, float], dict[str, float]] = {}
+    for row in causes.to_pylist():
+        found.setdefault((row["train_set"], row["test_scale"]), {})[row["changed"]] = row["mae"]
+    rows = (
+        (Cell(in_words(train_set)), _scale(scale), *(_error([errors[name]], shown) for name in CHANGES))
+        for (train_set, scale), errors in found.items()
+    )
+    return Table(("trained at", "tested at", *(_with_unit(name, shown) for name in CHANGES)), tuple(rows))
+
+
+def markdown(table: Table) -> Iterator[str]:
+    """The lines of a table in Markdown."""
+    yield _line(table.heads)
+    yield _line("---" for _ in table.heads)
+    for row in table.rows:
+        yield _line(cell.text.replace("|", r"\|") for cell in row)
+
+
+def number(value: float, digits: int) -> str:
+    """So many significant digits, and never an exponent."""
+    return np.format_float_positional(float(f"{value:.{digits}g}"), trim="-")
+
+
+def _line(words: Iterable[str]) -> str:
+    return f"| {' | '.join(words)} |"
+
+
+def _heads(shown: Quantity) -> tuple[str, ...]:
+    """Of the columns that `_scores` fills."""
+    return ("R²", *(_with_unit(name, shown) for name in ERRORS.values()), "pictures")
+
+
+def _with_unit(name: str, shown: Quantity) -> str:
+    return f"{name}, {shown.unit}".removesuffix(", ")
+
+
+def _scale(scale: float) -> Cell:
+    return Cell(f"{scale:g} µm", scale)
+
+
+def _scores(seeds: Sequence[Row], shown: Quantity) -> tuple[Cell, ...]:
+    r2 = [row["r2"] for row in seeds]
+    errors = [_error([row[name] for row in seeds], shown, "" if name == "mae" else "+") for name in ERRORS]
+    return (
+        _over_seeds(r2, f"{np.mean(r2):.3f}", f"{np.std(r2):.3f}"),
+        *errors,
+        Cell(f"{seeds[0]['n']:,}", seeds[0]["n"]),
+    )
+
+
+def _error(values: Sequence[float], shown: Quantity, plus: str = "") -> Cell:
+    """Errors of some seeds, SI. plus: what stands before biases above 0."""
+    mean, spread = float(np.mean(values)) * shown.factor, float(np.std(values)) * shown.factor
+    digits = 2 if plus else 3
+    return _over_seeds(values, f"{plus if mean > 0 else ''}{number(mean, digits)}", number(spread, 2))
+
+
+def _over_seeds(values: Sequence[float], mean: str, spread: str) -> Cell:
+    """One seed has no spread."""
+    value = float(np.mean(values))
+    if np.isnan(value):
+        return Cell(NOTHING, value)
+    text = f"{mean} ± {spread}" if len(values) > 1 else mean
+    return Cell(text.replace("-", "−"), value)
+
+
+def _tolerance(study: pa.Table, train_set: str, shown: Quantity) -> tuple[Cell, ...]:
+    scales, errors = error_curves(study, train_set)
+    found = band(scales.tolist(), errors.mean(axis=0).tolist())
+    widths = [band(scales.tolist(), one.tolist()).width for one in errors]
+    of_seeds = f" ({min(widths):.2f} to {max(widths):.2f})" if len(widths) > 1 else ""
+    return (
+        Cell(in_words(train_set)),
+        _error(errors[:, scales.tolist().index(found.best)].tolist(), shown),
+        _scale(found.best),
+        Cell(f"{'≤ ' if found.open_low else ''}{found.low:.2f} µm", found.low),
+        Cell(f"{'≥ ' if found.open_high else ''}{found.high:.2f} µm", found.high),
+        Cell(f"{found.width:.2f}{of_seeds}", found.width),
+    )

@@ -1,0 +1,55 @@
+"""Studies as projects leave them, of networks that were never trained: their errors grow away from trained scales."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from magray.config import is_range, parse_scales
+from magray.tolerance.study import PREDICTIONS, STUDY, TWO_NUMBERS
+
+SCALES = tuple(float(round(0.4 + 0.05 * place, 2)) for place in range(33))  # of the paper's studies, µm
+RANGES = {"D": (0.1e-3, 1.0e-3, "J/m2"), "Ms": (200e3, 700e3, "A/m")}  # SI
+
+
+def study_of(
+    parameter: str, sets: Sequence[str], scales: Sequence[float] = SCALES, seeds: int = 3, first_seed: int = 1
+) -> pa.Table:
+    """STUDY of training sets, and of the baseline."""
+    low, high, unit = RANGES[parameter]
+    listed = sorted({scale for name in sets for scale in parse_scales(name)})
+    rows = []
+    for name in (*sets, TWO_NUMBERS):
+        for seed in range(first_seed, first_seed + seeds) if name != TWO_NUMBERS else (0,):
+            for scale in scales:
+                away = _away(name, scale, listed)
+                error = (0.02 + 0.3 * away) * (1 + 0.05 * seed) * (high - low)
+                row = {"train_set": name, "seed": seed, "test_scale": scale, "trained": away == 0}
+                row |= {"parameter": parameter, "unit": unit, "r2": 0.99 - 20 * away, "mae": error, "bias": error / 2}
+                rows.append(row | {"bias_low": error, "bias_high": -error, "n": round(40 / scale**2)})
+    return pa.Table.from_pylist(rows, schema=STUDY)
+
+
+def predictions_of(study: pa.Table, films: Sequence[str], scales: Sequence[float]) -> pa.Table:
+    """PREDICTIONS of a study at some of its scales, whose errors are as large as it says."""
+    random = np.random.default_rng(1)
+    parts = []
+    for row in study.to_pylist():
+        if row["test_scale"] in scales:
+            low, high, _ = RANGES[row["parameter"]]
+            true = np.linspace(low, high, len(films))
+            estimated = true + row["bias"] + random.normal(0, row["mae"], len(films))
+            same = {name: pa.repeat(row[name], len(films)) for name in ("train_set", "seed", "test_scale", "parameter")}
+            own = {"film_id": list(films), "view": np.zeros(len(films)), "set_value": true, "estimated": estimated}
+            parts.append(pa.table({name: (same | own)[name] for name in PREDICTIONS.names}).cast(PREDICTIONS))
+    return pa.concat_tables(parts)
+
+
+def _away(train_set: str, scale: float, listed: Sequence[float]) -> float:
+    """How far a scale is from the nearest trained one, µm."""
+    if train_set == TWO_NUMBERS:
+        return 0.0 if scale in listed else 0.1
+    trained = parse_scales(train_set)
+    if is_range(train_set):
+        return max(0.0, trained[0] - scale, scale - trained[-1])
+    return min(abs(scale - one) for one in trained)
