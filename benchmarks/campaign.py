@@ -1,12 +1,15 @@
 """What a campaign costs beside its physics: the driver's memory and rate over a long plan, and S3 against a local disk.
 
     python -m benchmarks.campaign memory --films 1000000
+    python -m benchmarks.campaign stores --films 20000
     python -m benchmarks.campaign stores --films 20000 --store s3://bucket/prefix
 
 Everything is as in a campaign but the solver: a stand-in makes pictures of noise, as large and as often as asked for.
+Where no --store is named, the bucket is one of an S3 server (SeaweedFS) that is started on this machine.
 """
 
 import argparse
+import os
 import tempfile
 import threading
 import time
@@ -23,6 +26,7 @@ from magray.campaign import connect, pipeline, run_campaign
 from magray.films import films_of, plan_table
 from magray.micromagnetics.relaxed import RelaxedFilm
 from magray.store import create_store, rows_of, verify
+from tests.object_storage import running
 
 GB = 1e9
 CAMPAIGN = "stand-in"
@@ -91,22 +95,31 @@ def memory(films: int, block_films: int, console: Console) -> None:
     console.print(table)
 
 
-def stores(uri: str, films: int, rate: float, console: Console) -> None:
-    """The same campaign at a GPU's rate into a folder and into `uri`, in turn."""
+def stores(uri: str, films: int, rate: float, rounds: int, console: Console) -> None:
+    """The same campaign at a GPU's rate, by one actor, into a folder and into `uri`, in turn."""
     table = Table(title=f"{films:,} pictures of 512² at {rate:g} films/s at most")
-    for column in ("store", "films/s", "seconds"):
+    for column in ("store", "films/s", "seconds", "load before", "and after"):
         table.add_column(column)
-    actors = 2
-    StandIn.seconds_per_film = actors / rate
+    StandIn.seconds_per_film = 1 / rate
+    plan = plan_of(films, 512)
     with tempfile.TemporaryDirectory() as folder:
-        for round_ in range(2):
-            plan = plan_of(films, 512)
+        for round_ in range(rounds):
             for name, place in (("local", f"{folder}/{round_}"), (uri, f"{uri}/{round_}")):
-                create_store(place, CAMPAIGN, plan)
-                done = run_campaign(plan, place, campaign=CAMPAIGN, block_films=32, progress=False)
+                load = os.getloadavg()[0]
+                done = run_campaign(plan, place, campaign=CAMPAIGN, actors=1, block_films=32, progress=False)
+                loads = (f"{load:.1f}", f"{os.getloadavg()[0]:.1f}")
                 assert verify(create_store(place, CAMPAIGN, plan), plan).ok
-                table.add_row(name, f"{films / done.seconds:.1f}", f"{done.seconds:.1f}")
+                table.add_row(name, f"{films / done.seconds:.1f}", f"{done.seconds:.1f}", *loads)
     console.print(table)
+
+
+def stores_here(films: int, rate: float, rounds: int, console: Console) -> None:
+    """`stores` with a bucket of a server on this machine."""
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as storage:
+        os.environ |= storage.environment
+        storage.filesystem().create_dir(CAMPAIGN)
+        connect()
+        stores(f"s3://{CAMPAIGN}/films", films, rate, rounds, console)
 
 
 def main() -> None:
@@ -115,15 +128,19 @@ def main() -> None:
     parser.add_argument("what", choices=("memory", "stores"))
     parser.add_argument("--films", type=int, default=1_000_000)
     parser.add_argument("--block-films", type=int, default=64)
-    parser.add_argument("--store", default="", help="of stores: s3://bucket/prefix")
-    parser.add_argument("--rate", type=float, default=80.0, help="of stores: films/s of the stand-in")
+    parser.add_argument("--store", help="of stores: s3://bucket/prefix")
+    parser.add_argument("--rate", type=float, default=76.0, help="of stores: films/s of the stand-in")
+    parser.add_argument("--rounds", type=int, default=2, help="of stores: campaigns into each of the two")
     given = parser.parse_args()
     vars(pipeline)["FilmSimulator"] = StandIn
-    connect()
     if given.what == "memory":
+        connect()
         memory(given.films, given.block_films, Console())
+    elif given.store:
+        connect()
+        stores(given.store, given.films, given.rate, given.rounds, Console())
     else:
-        stores(given.store, given.films, given.rate, Console())
+        stores_here(given.films, given.rate, given.rounds, Console())
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def seed_spread(rows: Iterable[Row]) -> float:
     groups: dict[tuple[object, ...], list[float]] = defaultdict(list)
     for row in rows:
         if row["status"] == "finished":
-            names = ("how", "train_set", "learning_rate", "schedule", "budget", "films")
+            names = ("how", "train_set", "learning_rate", "schedule", "width", "budget", "films")
             groups[tuple(row[name] for name in names)].append(row["worst"])
     several = [group for group in groups.values() if len(group) > 1]
     if not several:

@@ -8,10 +8,11 @@ import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -44,10 +45,20 @@ CONSTANTS = {
 }
 SHARED = ("cells", "cell_size", "dmi", "field", "open_edges", "demag")  # by all films of a campaign
 VECTORS = {"cell_size": "length", "field": "field"}
+WIDTHS = (0.5, 1.0, 2.0)  # of networks, that the GPU's kernels have been tested with
 RANGE = ".."  # between the ends of a range of scales
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _check_width(width: float) -> float:
+    if width not in WIDTHS:
+        raise UserError(f"networks are {', '.join(map(str, WIDTHS))} times as wide as the paper's, not {width:g}")
+    return width
+
+
+Width = Annotated[float, AfterValidator(_check_width)]
 
 
 @dataclass(frozen=True)
@@ -241,6 +252,7 @@ class FitConfig(_Section):
     # random ones, at each scale of a set, and 4 times as many for a range; default: every view, as in the paper
     views_per_epoch: PositiveInt | None = None
     symmetries: Literal["rotations", "all"] = "rotations"  # all: mirrored and inverted too, exact at zero field
+    width: Width = 1.0  # of the network: filters, of the paper's numbers
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"  # of the learning rate
     batch: PositiveInt = 128
     learning_rate: PositiveFloat
@@ -300,6 +312,8 @@ class SearchConfig(_Section):
     schedules: list[Literal["one-cycle", "cosine", "constant"]] = Field(default=["one-cycle"], min_length=1)
     scales: list[PositiveFloat] = Field(default=[0.5, 0.6, 0.75, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0], min_length=1)  # µm
     most_scales: PositiveInt = 4  # in a set
+    ranges: list[str] = []  # such as "0.4..2.0": tried beside the sets
+    widths: list[Width] = Field(default=[1.0], min_length=1)  # of the network
     test_scales: list[PositiveFloat] | None = None  # µm; default: 0.4 to 2.0 in steps of 0.05, those that films have
     seeds: PositiveInt = 3  # that an answer is trained with: the mean over them must be within the tolerance
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -312,6 +326,10 @@ class SearchConfig(_Section):
             raise UserError(f"learning_rates: [low, high], low must be below high, not {[low, high]}")
         if len(set(self.scales)) < len(self.scales):
             raise UserError(f"scales: one is there twice: {self.scales}")
+        for text in self.ranges:
+            parse_scales(text)
+            if not is_range(text):
+                raise UserError(f"ranges: {text} is a set; write a range such as 0.4..2.0, or its scales under scales")
         if self.views != sorted(set(self.views)):
             raise UserError(f"views: give them ascending, each once, not {self.views}")
         return self

@@ -27,6 +27,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; silences its warning
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data's actors make its core log errors that are none
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # a second task that fails like the one that is reported
     address = address or os.environ.get("RAY_ADDRESS")
     if address and address != "local":
         _join(address)

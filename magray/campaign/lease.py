@@ -77,7 +77,7 @@ def _beat(location: Location, driver: str, stop: threading.Event, tell: Callable
         try:
             _write(location, driver, number)
         except UserError as error:  # no reason to end here: whatever wants to commit waits, and ends if it must
-            if not silent_since:
+            if not silent_since and not location.local:  # a full disk ends the next commit, which says so
                 silent_since = time.monotonic()
                 tell(f"{str(error).partition(';')[0]}; whatever is to be committed waits for it")
         else:

@@ -77,7 +77,7 @@ def pipeline(blocks: list[pa.Table], store_uri: str, devices: Devices, pool: dic
         batch_format="pyarrow",
         num_cpus=COMMIT_CPUS,
         compute=ActorPoolStrategy(
-            size=math.ceil(devices.actors / 2),
+            size=math.ceil(min(devices.actors, len(blocks)) / 2),  # Ray warns of more than will have work
             max_tasks_in_flight_per_actor=2 * COMMITS_AT_ONCE,
             max_concurrent_calls_per_actor=COMMITS_AT_ONCE,
             enable_true_multi_threading=True,

@@ -25,7 +25,7 @@ from magray.learning.batches import QUARTER_TURNS, normalised
 from magray.learning.network import NETWORKS, NetworkName, ScaleAwareCnn, forward, has_bfloat16
 from magray.whole import whole_file
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
 SAME_SCALE = 0.024  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
 CHUNK = 256  # views through the network at once
@@ -71,8 +71,9 @@ class Calibration:
 class Description:
     """All of an estimator but its weights.
 
-    provenance: where it comes from; read by people, not by the code. network: its kind. between: whether it was trained
-    at any scale between the outermost of `train_scales_um`, and not at these alone.
+    provenance: where it comes from; read by people, not by the code. network: its kind. width: its filters, of the
+    paper's numbers. between: whether it was trained at any scale between the outermost of `train_scales_um`, and not at
+    these alone.
     """
 
     targets: tuple[Target, ...]
@@ -81,6 +82,7 @@ class Description:
     calibration: Calibration
     provenance: Mapping[str, Any]
     network: NetworkName = "paper"
+    width: float = 1.0
     between: bool = False
 
     def trained_at(self, scale_um: float) -> bool:
@@ -141,7 +143,7 @@ class Estimator:
         """The estimator that `save` wrote to `folder`. Raises UserError where there is none, or a newer one."""
         folder = Path(folder)
         description = _read_description(folder)
-        network = NETWORKS[description.network](len(description.targets))
+        network = NETWORKS[description.network](len(description.targets), description.width)
         try:
             network.load_state_dict(safetensors.torch.load_file(_existing(folder, WEIGHTS)))
         except (SafetensorError, RuntimeError) as error:
@@ -290,7 +292,9 @@ def _read_description(folder: Path) -> Description:
                 calibration["films"],
             ),
             provenance=data["provenance"],
-            **({"network": _known(data["network"]), "between": data["between"]} if version > 1 else {}),
+            network=_known(data.get("network", "paper")),  # what older formats do not tell was the same for all
+            width=data.get("width", 1.0),
+            between=data.get("between", False),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe an estimator") from error

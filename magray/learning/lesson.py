@@ -55,7 +55,7 @@ class Lesson:
 
     def network(self) -> nn.Module:
         """A network that can learn it."""
-        return NETWORKS[self.recipe.network](len(self.targets))
+        return NETWORKS[self.recipe.network](len(self.targets), self.recipe.width)
 
     def calibration(self, network: nn.Module) -> Calibration:
         """The errors of a trained network on films that it never saw."""
@@ -73,6 +73,7 @@ class Lesson:
             calibration,
             provenance,
             network=self.recipe.network,
+            width=self.recipe.width,
             between=between,
         )
         return Estimator(network, description)

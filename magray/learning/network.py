@@ -1,7 +1,8 @@
 """The paper's CNN, and its sibling that is told the scale of a view.
 
 Six blocks of 3 × 3 convolution (16, 32, 64, 64, 128, 128 filters), ReLU, batch norm and 2 × 2 max pool halve a view of
-128 × 128 to 2 × 2; one fully connected layer makes the estimates of it.
+128 × 128 to 2 × 2; one fully connected layer makes the estimates of it. Networks of another width have so
+many times the filters.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,6 @@ from torch import nn
 
 FILTERS = (16, 32, 64, 64, 128, 128)
 LAST_SIDE = 2  # 128 halved six times
-FEATURES = FILTERS[-1] * LAST_SIDE**2
 HIDDEN = 64  # units between the scale and what it does
 NetworkName = Literal["paper", "scale-aware"]
 
@@ -24,32 +24,42 @@ class ScaleAwareCnn(nn.Module):
     tell which. An untrained one answers as the paper's does.
     """
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, outputs: int, width: float = 1.0) -> None:
         super().__init__()
-        self.blocks = _blocks()
-        self.scale = nn.Sequential(nn.Linear(1, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * FEATURES))
+        self.blocks, features = _blocks(width), features_of(width)
+        self.scale = nn.Sequential(nn.Linear(1, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * features))
         for parameter in self.scale[-1].parameters():
             nn.init.zeros_(parameter)
-        self.estimates = nn.Linear(FEATURES, outputs)
+        self.estimates = nn.Linear(features, outputs)
 
     def forward(self, views: torch.Tensor, scales_um: torch.Tensor) -> torch.Tensor:
         """Standardised estimates (n, outputs) from views (n, 1, 128, 128), −1…1, that are `scales_um` (n,) wide."""
         return self.judge(self.blocks(views), scales_um)
 
     def judge(self, features: torch.Tensor, scales_um: torch.Tensor) -> torch.Tensor:
-        """The estimates from what the blocks make of the views (n, FEATURES)."""
+        """The estimates from what the blocks make of the views (n, features)."""
         with torch.autocast(features.device.type, enabled=False):  # bfloat16 would know a scale to 0.4 % only
             gain, shift = self.scale(scales_um[:, None].float().log2()).chunk(2, dim=1)
             estimates: torch.Tensor = self.estimates(features.float() * (1 + gain) + shift)
         return estimates
 
 
-def paper_cnn(outputs: int) -> nn.Sequential:
+def paper_cnn(outputs: int, width: float = 1.0) -> nn.Sequential:
     """The network from views (n, 1, 128, 128), −1…1, to `outputs` standardised estimates (n, outputs)."""
-    return nn.Sequential(*_blocks(), nn.Linear(FEATURES, outputs))
+    return nn.Sequential(*_blocks(width), nn.Linear(features_of(width), outputs))
 
 
-NETWORKS: dict[NetworkName, Callable[[int], nn.Module]] = {"paper": paper_cnn, "scale-aware": ScaleAwareCnn}
+def features_of(width: float) -> int:
+    """How many numbers the blocks make of a view."""
+    return filters_of(width)[-1] * LAST_SIDE**2
+
+
+def filters_of(width: float) -> tuple[int, ...]:
+    """Of each block of a network that is `width` times as wide as the paper's."""
+    return tuple(round(width * filters) for filters in FILTERS)
+
+
+NETWORKS: dict[NetworkName, Callable[[int, float], nn.Module]] = {"paper": paper_cnn, "scale-aware": ScaleAwareCnn}
 
 
 def forward(network: nn.Module, pictures: torch.Tensor, scales_um: torch.Tensor, bfloat16: bool) -> torch.Tensor:
@@ -65,7 +75,7 @@ def forward(network: nn.Module, pictures: torch.Tensor, scales_um: torch.Tensor,
 
 
 def halves(network: nn.Module) -> tuple[nn.Sequential, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
-    """The layers from views to features (n, FEATURES), and what makes estimates of features and scales (n,) in µm."""
+    """The layers from views to features, and what makes estimates of features and scales (n,) in µm."""
     if isinstance(network, ScaleAwareCnn):
         return network.blocks, network.judge
     assert isinstance(network, nn.Sequential)
@@ -88,10 +98,10 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def _blocks() -> nn.Sequential:
-    """From views to FEATURES numbers each."""
+def _blocks(width: float) -> nn.Sequential:
+    """From views to `features_of(width)` numbers each."""
     layers: list[nn.Module] = []
-    for channels, filters in zip((1, *FILTERS), FILTERS, strict=False):
+    for channels, filters in zip((1, *filters_of(width)), filters_of(width), strict=False):
         layers += [
             nn.Conv2d(channels, filters, kernel_size=3, padding=1),
             nn.ReLU(inplace=True),

@@ -19,6 +19,7 @@ class Recipe:
     scales_drawn: Literal["listed", "between"] = "listed"
     symmetries: Literal["rotations", "all"] = "rotations"
     network: Literal["paper", "scale-aware"] = "paper"
+    width: float = 1.0
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     batch: int = 128
     weight_decay: float = 0.0

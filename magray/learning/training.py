@@ -41,7 +41,7 @@ class Training:
         torch.manual_seed(recipe.seed)
         self.films, self.recipe, self.rank, self.workers = films, recipe, rank, workers
         self.device = films.images.device
-        self.network = NETWORKS[recipe.network](films.targets.shape[1]).to(self.device)
+        self.network = NETWORKS[recipe.network](films.targets.shape[1], recipe.width).to(self.device)
         self.views = len(self._cuts(0))  # in every epoch
         self.batch = min(recipe.batch, self.views)
         if workers > self.batch:

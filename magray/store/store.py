@@ -331,4 +331,4 @@ def _check_continues(store: Store, campaign: str, plan: pa.Table) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).split("\n", 1)[0]
+    return str(error).split("\n", 1)[0].rstrip(".")

@@ -21,8 +21,9 @@ def words(found: Found, config: SearchConfig) -> Iterator[str]:
 def front_table(options: list[Option]) -> Table:
     """The Pareto front for a terminal."""
     table = Table(title="The least error for the cost", title_justify="left", pad_edge=False, box=box.SIMPLE_HEAD)
-    for heading in ("trained at, µm", "views", "films", "worst error", "at, µm", "seeds", "learning rate", "schedule"):
-        table.add_column(heading, justify="left" if heading in ("trained at, µm", "schedule") else "right")
+    numbers = ("views", "films", "worst error", "at, µm", "seeds", "learning rate", "width")
+    for heading in ("trained at, µm", *numbers, "schedule"):
+        table.add_column(heading, justify="right" if heading in numbers else "left")
     for option in front(options):
         one = option.candidate
         table.add_row(
@@ -33,6 +34,7 @@ def front_table(options: list[Option]) -> Table:
             f"{option.worst_scale:g}",
             str(option.seeds),
             f"{one.learning_rate:.2g}",
+            f"{one.width:g}",
             one.schedule,
         )
     return table
@@ -48,7 +50,7 @@ def _answer(option: Option) -> Iterator[str]:
     yield f"the pictures tested were up to {farthest(option):.2g} µm away from the nearest training scale"
     yield (
         f"cost: {one.budget:,} views of {one.films:,} films, with learning_rate {one.learning_rate:.2g} "
-        f"and schedule {one.schedule}"
+        f"and schedule {one.schedule}, by a network of {one.width:g} × the paper's width"
     )
 
 

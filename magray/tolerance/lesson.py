@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from magray.config import FitConfig, SearchConfig
+from magray.config import FitConfig, SearchConfig, is_range, parse_scales
 from magray.errors import UserError
 from magray.imaging import cells_of, scale_of
-from magray.learning.batches import TrainingFilms
+from magray.learning.batches import RANGE_SCALES, TrainingFilms
 from magray.learning.estimator import Calibration, Description, Estimator, Target
 from magray.learning.fit import calibration_ids, target_of
 from magray.learning.recipe import Recipe
@@ -53,11 +53,14 @@ class Course:
 
     def recipe_of(self, candidate: Candidate) -> Recipe:
         """What `candidate` changes of the project's own recipe: PARTS epochs that are its budget together."""
+        between = is_range(candidate.train_set)
         return replace(
             self.recipe,
             epochs=PARTS,
-            views_per_epoch=candidate.budget // PARTS // len(candidate.scales),
-            scales_drawn="listed",
+            views_per_epoch=candidate.budget // PARTS // (RANGE_SCALES if between else len(candidate.scales)),
+            scales_drawn="between" if between else "listed",
+            network="scale-aware" if between else "paper",
+            width=candidate.width,
             learning_rate=candidate.learning_rate,
             schedule=candidate.schedule,
             seed=candidate.seed,
@@ -91,6 +94,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> Course:
     pixel_nm, side = films["pixel_nm"][0].as_py(), min(pc.min(films[name]).as_py() for name in ("width", "height"))
     _check_fit(search.scales, pixel_nm, side)
     _check_fit(search.test_scales or (), pixel_nm, side)
+    _check_fit([scale for text in search.ranges for scale in parse_scales(text)], pixel_nm, side)
     test_scales = tuple(sorted(search.test_scales or [scale for scale in GRID if _fits(scale, pixel_nm, side)]))
     if not test_scales:
         raise UserError(f"the films are {scale_of(side, pixel_nm):.2g} µm wide, below {GRID[0]} µm; give test_scales")
@@ -99,7 +103,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> Course:
     testing = pc.is_in(films["film_id"], value_set=pa.array(sorted(kept), pa.string()))
     learned, tested = films.filter(pc.invert(testing)), films.filter(testing)
     recipe = Recipe.of(fit.model_dump())
-    common = replace(recipe, epochs=0, learning_rate=0.0, views_per_epoch=None, schedule="one-cycle", seed=0)
+    common = replace(recipe, epochs=0, learning_rate=0.0, views_per_epoch=None, schedule="one-cycle", width=1.0, seed=0)
     facts = [films["film_id"].to_pylist(), sorted(kept), fit.targets, test_scales, asdict(common)]
     return Course(
         images=store.images(learned["film_id"].to_pylist()),
@@ -174,7 +178,8 @@ def _estimator(course: Course, candidate: Candidate, training: Training) -> Esti
         candidate.films,
         Calibration((), {}, 0),
         {},
-        network=course.recipe.network,
+        network=training.recipe.network,
+        width=candidate.width,
     )
     return Estimator(training.network, description)
 

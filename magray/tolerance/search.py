@@ -1,9 +1,9 @@
 """Which training scales are enough? A search over sets of them, by Ray Tune.
 
-A trial is a short fit with one set of scales. Optuna proposes sets, learning rates and schedules; ASHA stops trials
-that are behind others after the same part of their views. The search begins with the fewest views that the config
-allows and goes on to more only when no set stays within the tolerance. What does is trained again with other seeds,
-and with fewer films.
+A trial is a short fit with one set of scales. Optuna proposes sets, widths of networks, learning rates and schedules;
+ASHA stops trials that are behind others after the same part of their views. Ranges of scales are tried beside the sets.
+The search begins with the fewest views that the config allows and goes on to more only when nothing stays within the
+tolerance. What does is trained again with other seeds, and with fewer films.
 
     search.parquet          a row for each trial, written as it ends
     .work/search-…/*.pt     trials under way: where they go on
@@ -34,7 +34,7 @@ from ray.tune.schedulers import ASHAScheduler
 from magray.campaign import connect
 from magray.campaign.devices import gpus
 from magray.campaign.lease import lease
-from magray.config import Config, SearchConfig
+from magray.config import Config, SearchConfig, is_range
 from magray.errors import UserError
 from magray.learning.network import own_device
 from magray.store import open_store
@@ -125,7 +125,7 @@ class Bench:
         if self.how == "search":
             answer = self.explore()
         else:
-            self.run("explore", self.every_set())
+            self.run("explore", [*self.every_set(), *self.every_range(self.config.views[0])])
             answer = self.settle()
         if answer is not None:
             self.run("films", self.with_fewer_films(answer.candidate))
@@ -147,6 +147,7 @@ class Bench:
             if left > 0:
                 self.tell(f"explore, {budget:,} views: {left} to do")
                 self._run_tune("explore", self._by_optuna(space, ended), space.candidate)
+            self.run("range", self.every_range(budget))
             if answer := self.settle():
                 return answer
         return None
@@ -179,6 +180,11 @@ class Bench:
             for chosen in sets
         ]
 
+    def every_range(self, budget: int) -> list[Candidate]:
+        """A candidate for each of the config's ranges."""
+        rate, schedule, films = self.learning_rate, self.config.schedules[0], len(self.course.images)
+        return [Candidate(text, rate, schedule, budget, films, self.config.seed) for text in self.config.ranges]
+
     def with_fewer_films(self, candidate: Candidate) -> list[Candidate]:
         """The same with parts of all films."""
         counts = [len(self.course.images) // fewer for fewer in FEWER_FILMS]
@@ -202,7 +208,8 @@ class Bench:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         under_way = _under_way(self.saved, self.how)
         before = sorted((o for o in self.options() if o.candidate.budget < space.budget), key=lambda one: one.worst)
-        carried = [replace(one.candidate, budget=space.budget, seed=self.config.seed) for one in before[:CARRIED]]
+        carried = [replace(one.candidate, budget=space.budget, seed=self.config.seed) for one in before]
+        carried = [one for one in carried if space.holds(one)][:CARRIED]
         first = [one for one in self._missing(dict.fromkeys([*under_way, *carried])) if space.holds(one)]
         # the same seed again would propose again what it has proposed before
         seed = random.Random(f"{self.config.seed} {space.budget} {len(ended) + len(first)}").getrandbits(32)
@@ -331,13 +338,20 @@ class Space:
         return {place: IntDistribution(0, len(self.scales) - 1) for place in self.places} | {
             "learning_rate": FloatDistribution(low, high, log=True),
             "schedule": CategoricalDistribution(self.config.schedules),
+            "width": CategoricalDistribution(self.config.widths),
         }
 
     def candidate(self, point: dict[str, Any]) -> Candidate:
         """What a point of Optuna's means."""
         chosen = {self.scales[point[place]] for place in self.places}
         return Candidate(
-            named(chosen), point["learning_rate"], point["schedule"], self.budget, self.films, self.config.seed
+            named(chosen),
+            point["learning_rate"],
+            point["schedule"],
+            self.budget,
+            self.films,
+            self.config.seed,
+            point["width"],
         )
 
     def point(self, candidate: Candidate) -> dict[str, Any]:
@@ -347,16 +361,19 @@ class Space:
         return dict(zip(self.places, filled, strict=True)) | {
             "learning_rate": candidate.learning_rate,
             "schedule": candidate.schedule,
+            "width": candidate.width,
         }
 
     def holds(self, candidate: Candidate) -> bool:
         """Whether Optuna may propose `candidate`."""
         low, high = self.config.learning_rates
         return (
-            set(candidate.scales) <= set(self.config.scales)
+            not is_range(candidate.train_set)
+            and set(candidate.scales) <= set(self.config.scales)
             and len(candidate.scales) <= len(self.places)
             and low <= candidate.learning_rate <= high
             and candidate.schedule in self.config.schedules
+            and candidate.width in self.config.widths
             and (candidate.budget, candidate.films, candidate.seed) == (self.budget, self.films, self.config.seed)
         )
 

@@ -1,6 +1,7 @@
 """What a search has tried: its table, the options that it found, and which of them is the cheapest that serves.
 
-An option is a way to train: a set of scales, a learning rate, a schedule, so many views and films. Its cost is the
+An option is a way to train: a set of scales or a range, a network's width, a learning rate, a schedule, so many views
+and films. Its cost is the
 views that it learns from (pictures × epochs), and after that the films that somebody has to simulate for it.
 """
 
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from magray.config import parse_scales
+from magray.config import is_range, parse_scales
 from magray.errors import UserError
 from magray.learning.schedule import Schedule
 from magray.whole import whole_file
@@ -32,6 +33,7 @@ SEARCH = pa.schema(
         ("train_set", pa.string()),  # µm
         ("learning_rate", pa.float64()),
         ("schedule", pa.string()),
+        ("width", pa.float64()),  # of the network, of the paper's
         ("budget", pa.int64()),  # views that it would learn from
         ("films", pa.int64()),  # that it learned from
         ("seed", pa.int64()),
@@ -57,10 +59,11 @@ class Candidate:
     budget: int
     films: int
     seed: int
+    width: float = 1.0
 
     @property
     def scales(self) -> tuple[float, ...]:
-        """Its training scales, µm."""
+        """Its training scales, or the ends of its range; µm."""
         return parse_scales(self.train_set)
 
     def key(self, how: How) -> str:
@@ -142,6 +145,9 @@ def within(option: Option, tolerance: float) -> tuple[float, float] | None:
 
 def farthest(option: Option) -> float:
     """How far a test scale was from the nearest trained one, at most, µm."""
+    low, *_, high = (*option.candidate.scales, option.candidate.scales[-1])
+    if is_range(option.candidate.train_set):
+        return max(max(low - test, test - high, 0.0) for test in option.test_scales)
     return max(min(abs(test - scale) for scale in option.candidate.scales) for test in option.test_scales)
 
 

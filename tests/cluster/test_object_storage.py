@@ -158,8 +158,8 @@ def test_credentials_refused_halfway_stop_a_campaign_in_one_line_and_lose_nothin
     stranger.stop()
     object_storage.start()
     assert run.returncode == 1, said
-    line = said.splitlines()[-1]
-    assert line.startswith(f"UserError: {store} refuses "), said
+    assert said.startswith(f"UserError: {store} refuses ")
+    (line,) = said.splitlines()
     assert "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in line
     half = verify(open_store(store), plan)
     assert before.items() <= committed(object_storage, bucket).items()

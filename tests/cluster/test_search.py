@@ -56,18 +56,20 @@ def settings(**changes: Any) -> SearchConfig:
 
 def test_the_answer_is_the_cheapest_that_stays_within_the_tolerance(stripes: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    found = search(project_of(stripes, tmp_path), settings(), tell=said.append)
+    wanted = settings(ranges=["0.125..0.25"], widths=[0.5, 1.0])
+    found = search(project_of(stripes, tmp_path), wanted, tell=said.append)
     rows = read_trials(tmp_path / "search.parquet").to_pylist()
     assert found.answer is not None
     assert found.answer == cheapest(options(rows), SETTINGS["tolerance"])
     assert found.answer.seeds == 2
     assert sum(row["step"] == "explore" for row in rows) == SETTINGS["trials"]
+    assert [row["train_set"] for row in rows if row["step"] == "range"] == ["0.125..0.25"]
     assert {row["films"] for row in rows if row["step"] == "films"} == {
         n // k for n in (rows[0]["films"],) for k in (2, 4, 8)
     }
     assert all(row["views"] == row["budget"] for row in rows if row["status"] == "finished")
     before = list(said)
-    assert search(project_of(stripes, tmp_path), settings(), tell=said.append) == found
+    assert search(project_of(stripes, tmp_path), wanted, tell=said.append) == found
     assert said == before, "trials were done again"
 
 

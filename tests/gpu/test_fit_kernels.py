@@ -41,16 +41,16 @@ def exact_products() -> Iterator[None]:
     cudnn.allow_tf32, cudnn.deterministic = before
 
 
-@pytest.mark.parametrize("name", ["paper", "scale-aware"])
+@pytest.mark.parametrize(("name", "width"), [("paper", 1.0), ("scale-aware", 1.0), ("paper", 0.5), ("paper", 2.0)])
 def test_a_recorded_step_by_kernels_does_what_layers_do(
-    films: TrainingFilms, name: NetworkName, exact_products: None
+    films: TrainingFilms, name: NetworkName, width: float, exact_products: None
 ) -> None:
     """Gradient and running averages, on the second of two steps, which is played from the recording.
 
     In float32 few pixels change places with a rival in their pools: hence 1e-2 of the gradient.
     """
     torch.manual_seed(0)
-    network = NETWORKS[name](1).cuda().train()
+    network = NETWORKS[name](1, width).cuda().train()
     twin = copy.deepcopy(network)
     cuts = Training(films, RECIPE).batches(0)
     numbers = step_numbers("constant", 0.0, 0.0, 2).cuda()

@@ -26,7 +26,14 @@ from tests.emulation import emulator
 from tests.stripes import stripes
 
 NVCC = shutil.which("nvcc")
-BLOCKS = {"first": (1, 16, 64), "second": (16, 32, 8), "wide": (64, 128, 4)}  # channels in and out, side
+BLOCKS = {  # channels in and out, side
+    "first": (1, 16, 64),
+    "second": (16, 32, 8),
+    "wide": (64, 128, 4),
+    "first of half the width": (1, 8, 128),
+    "first of twice the width": (1, 32, 64),
+    "last of twice the width": (256, 256, 4),
+}
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +97,19 @@ def _assert_alike(found: dict[str, torch.Tensor], expected: dict[str, torch.Tens
         torch.testing.assert_close(found[what], value, atol=1e-4, rtol=1e-5, msg=f"{what}: {{}}".format)
 
 
-@pytest.mark.parametrize(("name", "pictures"), [("first", 1), ("first", 3), ("second", 2), ("second", 37), ("wide", 5)])
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [
+        ("first", 1),
+        ("first", 3),
+        ("second", 2),
+        ("second", 37),
+        ("wide", 5),
+        ("first of half the width", 1),
+        ("first of twice the width", 1),
+        ("last of twice the width", 2),
+    ],
+)
 def test_a_block_is_pytorchs_layers_there_and_back(emulated: Compile, name: str, pictures: int) -> None:
     """Outputs, gradients, running averages."""
     bench = Bench(name, pictures)
@@ -150,7 +169,7 @@ def test_a_step_by_kernels_does_what_layers_do(emulated: Compile, monkeypatch: p
     trainings = [Training(films, recipe, means=Means(False, kernels=kernels)) for kernels in (True, False)]
     before = trainings[0].step.parameters.values.clone()
     losses = [float(training.step(training.batches(0)[0], training.numbers[0])) for training in trainings]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     found, expected = (training.step.parameters for training in trainings)
     assert (found.gradient - expected.gradient).norm() < 1e-3 * expected.gradient.norm()
     moved = expected.values - before

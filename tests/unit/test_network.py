@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from magray.config import WIDTHS
 from magray.learning.network import NETWORKS, ScaleAwareCnn, forward, paper_cnn
 
 
@@ -15,10 +16,18 @@ def test_the_blocks_are_those_of_the_paper_and_in_its_order() -> None:
     assert {layer.kernel_size for layer in convolutions} == {(3, 3)}
 
 
+def test_a_network_may_be_wider_or_narrower() -> None:
+    for name, network in NETWORKS.items():
+        for width in WIDTHS:
+            blocks = [layer for layer in network(1, width).modules() if isinstance(layer, nn.Conv2d)]
+            assert [layer.out_channels for layer in blocks] == [width * n for n in (16, 32, 64, 64, 128, 128)], name
+            assert forward(network(2, width), torch.zeros(3, 128, 128), torch.ones(3), False).shape == (3, 2)
+
+
 def test_a_view_becomes_one_number_for_each_target() -> None:
     for name, network in NETWORKS.items():
         for outputs in (1, 2):
-            estimates = forward(network(outputs), torch.zeros(3, 128, 128), torch.ones(3), bfloat16=False)
+            estimates = forward(network(outputs, 1.0), torch.zeros(3, 128, 128), torch.ones(3), bfloat16=False)
             assert (estimates.shape, estimates.dtype) == ((3, outputs), torch.float32), name
 
 

@@ -8,7 +8,7 @@ from benchmarks.search import Way, seed_spread, verdict
 
 
 def trial(how: str, train_set: str, worst: float, **changes: Any) -> dict[str, Any]:
-    candidate = {"learning_rate": 1e-3, "schedule": "cosine", "budget": 900, "films": 80, "seed": 0}
+    candidate = {"learning_rate": 1e-3, "schedule": "cosine", "budget": 900, "films": 80, "seed": 0, "width": 1.0}
     end = {"step": "explore", "status": "finished", "views": 900, "seconds": 1.0, "worst": worst}
     scales = {"test_scales": [1.0], "errors": [worst]}
     return {"how": how, "train_set": train_set} | candidate | end | scales | changes

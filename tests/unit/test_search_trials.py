@@ -27,7 +27,14 @@ SETTINGS = SearchConfig(
 
 def row(errors: list[float], train_set: str = "0.5+1", status: str = "finished", **changes: Any) -> dict[str, Any]:
     """A trial that errs so at 0.5, 1.0, 1.5 µm and so on."""
-    candidate = {"train_set": train_set, "learning_rate": 1e-3, "schedule": "cosine", "budget": 900, "films": 80}
+    candidate = {
+        "train_set": train_set,
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "budget": 900,
+        "films": 80,
+        "width": 1.0,
+    }
     scales = [0.5 + 0.5 * i for i in range(len(errors))]
     result = {"trial": "", "how": "search", "step": "explore", "status": status, "views": 900, "seconds": 1.0}
     about = {"worst": max(errors), "worst_scale": scales[errors.index(max(errors))], "curve": [0.3, max(errors)]}
@@ -77,6 +84,11 @@ def test_the_scales_that_are_served_lie_in_one_run() -> None:
     assert farthest(one) == 1.5
 
 
+def test_every_scale_in_a_range_is_a_trained_one() -> None:
+    (one,) = options([row([0.04, 0.2, 0.03], train_set="0.6..2")])
+    assert farthest(one) == pytest.approx(0.1)
+
+
 def test_a_point_of_optunas_means_its_candidate_and_every_set_has_one() -> None:
     space = Space(SETTINGS, 900, 80)
     sets = [named(some) for n in (1, 2) for some in itertools.combinations(SETTINGS.scales, n)]
@@ -85,6 +97,8 @@ def test_a_point_of_optunas_means_its_candidate_and_every_set_has_one() -> None:
     assert all(space.holds(one) for one in candidates)
     assert not space.holds(Candidate("0.5+1+2", 2e-3, "one-cycle", 900, 80, 0))
     assert not space.holds(Candidate("0.5", 2e-2, "one-cycle", 900, 80, 0))
+    assert not space.holds(Candidate("0.5", 2e-3, "one-cycle", 900, 80, 0, width=2.0))
+    assert not space.holds(Candidate("0.5..1", 2e-3, "one-cycle", 900, 80, 0))
 
 
 def test_the_table_is_there_after_every_trial_and_is_of_one_search(tmp_path: Path) -> None:
