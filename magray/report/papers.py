@@ -15,7 +15,7 @@ from magray.report.html import write_page
 from magray.report.page import parameter_on_page
 from magray.report.quantities import quantity
 from magray.report.scores import in_words, of_parameter, parameter_of, seeds_of
-from magray.report.tables import Table, figure_table, markdown
+from magray.report.tables import Table, figure_table, markdown, score_table
 from magray.tolerance.band import FACTOR
 from magray.whole import whole_file
 
@@ -37,8 +37,10 @@ def write_paper(figures: Sequence[Shown], studies: Mapping[str, pa.Table], cause
     shown = [_figure(figure, folder) for figure in figures]
     parameters = [parameter_on_page(study, of_parameter(causes, name), folder) for name, study in studies.items()]
     write_page("paper.html", folder / "index.html", figures=shown, parameters=parameters)
+    scales = sorted({scale for figure in figures for panel in figure.config.panels for scale in panel.test})
+    at_these = {name: score_table(study.filter(pc.field("test_scale").isin(scales))) for name, study in studies.items()}
     with whole_file(folder / "README.md") as unfinished:
-        unfinished.write_text("\n".join(_lines(shown, parameters)), encoding="utf-8")
+        unfinished.write_text("\n".join(_lines(shown, parameters, at_these)), encoding="utf-8")
     return folder / "index.html"
 
 
@@ -63,8 +65,10 @@ def _panels(figure: Shown) -> list[Panel]:
     return panels
 
 
-def _lines(figures: Sequence[Mapping[str, Any]], parameters: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """README.md."""
+def _lines(
+    figures: Sequence[Mapping[str, Any]], parameters: Sequence[Mapping[str, Any]], scores: Mapping[str, Table]
+) -> Iterator[str]:
+    """README.md. scores: by parameter, at the scales that the figures show."""
     yield "# The paper in numbers"
     yield ""
     yield "Mean over the seeds of the fit ± their standard deviation. Made by `magray paper`; index.html shows more."
@@ -78,6 +82,7 @@ def _lines(figures: Sequence[Mapping[str, Any]], parameters: Sequence[Mapping[st
         why = f"Why one scale fails at another, {name}: MAE where only the domains or only the walls look different"
         if parameter["causes"]:
             yield from _section(why, parameter["causes"])
+        yield from _section(f"All training sets at the scales above, {name}", scores[name])
 
 
 def _section(heading: str, table: Table, picture: str | None = None) -> Iterator[str]:
