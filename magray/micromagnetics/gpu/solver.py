@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import cupy as cp
 import numpy as np
+from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.films.film import MU0, Film
@@ -15,7 +16,7 @@ from magray.films.protocol import Minimize, Quench, Stage
 from magray.micromagnetics.feed import CELLS, Feed
 from magray.micromagnetics.gpu.batch import FAILED, NOT_CONVERGED, QUENCHING, RUNNING, TERMS, Batch, film_record
 from magray.micromagnetics.gpu.fourier import slots_of_a_plan
-from magray.micromagnetics.quench import Steps, impossible
+from magray.micromagnetics.quench import impossible
 from magray.micromagnetics.relaxed import RelaxedFilm, failed, unfinished
 
 BYTES_PER_CELL = 200  # of all arrays, with cuFFT's own
@@ -30,10 +31,14 @@ def bytes_per_cell(film: Film) -> int:
 
 @dataclass
 class Occupant:
-    """The film that a slot holds, since when, and how far it has come."""
+    """The film that a slot holds, since when, and how far it has come.
+
+    parts: short steps of a long one of its stage; 0 of one that is not a quench.
+    """
 
     film: Film
     start: float
+    parts: int
     stage: int = 0
     evaluations: int = 0
     reasons: list[str] = field(default_factory=list)
@@ -42,11 +47,6 @@ class Occupant:
     def now(self) -> Stage:
         """The stage that the film is in."""
         return self.film.protocol.stages[self.stage]
-
-    @property
-    def parts(self) -> int:
-        """Short steps of a long one of the stage; 0 of one that is not a quench."""
-        return Steps.of(self.film.during(self.now), self.now).parts if isinstance(self.now, Quench) else 0
 
     @property
     def mode(self) -> int:
@@ -120,7 +120,7 @@ class GpuSolver:
 
     def _fill(self, batch: Batch, occupants: dict[int, Occupant], waiting: deque[Film]) -> list[tuple[Film, str]]:
         """Gives the free slots to films that wait. Returns those that no slot can take, and why."""
-        new: dict[int, Occupant] = {}
+        new: dict[int, NDArray[np.void]] = {}
         refused = []
         free = deque(slot for slot in range(batch.slots) if slot not in occupants)
         while free and waiting:
@@ -128,10 +128,11 @@ class GpuSolver:
             if reason := impossible(film):
                 refused.append((film, reason))
             else:
-                new[free.popleft()] = Occupant(film, time.perf_counter())
+                slot, record = free.popleft(), film_record(film)
+                occupants[slot] = Occupant(film, time.perf_counter(), int(record["parts"]))
+                new[slot] = record
         if new:
-            batch.begin({slot: film_record(occupant.film) for slot, occupant in new.items()})
-            occupants.update(new)
+            batch.begin(new)
         return refused
 
     def _end(self, batch: Batch, occupants: dict[int, Occupant], slot: int, report: np.void) -> Taken | None:
@@ -142,7 +143,9 @@ class GpuSolver:
             occupant.reasons.append(unfinished(float(report["torque"]), int(report["evaluations"]), stage))
         if report["mode"] != FAILED and occupant.stage + 1 < len(occupant.film.protocol.stages):
             occupant.stage += 1
-            batch.begin_next_stage(slot, int(report["buffer"]), film_record(occupant.film, occupant.stage))
+            record = film_record(occupant.film, occupant.stage)
+            occupant.parts = int(record["parts"])
+            batch.begin_next_stage(slot, int(report["buffer"]), record)
             return None
         del occupants[slot]
         taken = batch.take(slot, int(report["buffer"]))
