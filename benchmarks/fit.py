@@ -2,20 +2,25 @@
 
     python -m benchmarks.fit                       # everything, at batches of 128, 512 and 1,024: 100 s on one H200
     python -m benchmarks.fit --batches 512 --parts block steps
+    python -m benchmarks.fit --parts stream        # films that come by turns against films that are all there
 
-Needs torch, numpy, Pillow, tifffile, and CuPy on a GPU; no Ray. Times by CUDA events after warm-ups, medians of rounds.
-On a CPU, steps and epochs of few pictures, to see that they run.
+Needs torch, numpy, Pillow, tifffile, and CuPy on a GPU; "stream" all of magray. Times by CUDA events after warm-ups,
+medians of rounds. On a CPU, steps and epochs of few pictures, to see that they run.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from magray.imaging import VIEW_SIZE
@@ -30,8 +35,15 @@ from magray.learning.rendering import most_cells, render
 from magray.learning.step import Means, Step
 from magray.learning.training import Training
 
+if TYPE_CHECKING:
+    from magray.films import Film
+    from magray.micromagnetics import RelaxedFilm
+    from magray.store import Store
+
 SIDES = (128, 256, 384, 512)
 CELLS = 512
+MS_MEAN, MS_SPREAD = 1e6, 1e5  # A/m
+STREAM_VIEWS = 88 if torch.cuda.is_available() else 4  # of a film in an epoch; the paper's has 88
 RECIPE = Recipe(epochs=2, learning_rate=1e-3, views_per_epoch=4096)
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if GPU else torch.device("cpu")
@@ -278,6 +290,61 @@ def epochs(resident: TrainingFilms, batches: list[int]) -> None:
         row("epochs", training.views * 2, seconds * 1e6, f"batch {batch}, loss {losses[-1]:.4f}")
 
 
+def stream(resident: TrainingFilms, batches: list[int]) -> None:
+    """Epochs on a store's films, all on the device, and a quarter of them by turns; rounds in which they take turns."""
+    from magray.campaign import connect
+    from magray.imaging import scale_of
+    from magray.learning.estimator import Target
+    from magray.learning.lesson import Lesson
+
+    connect()
+    rounds = 3
+    with tempfile.TemporaryDirectory() as folder:  # on whatever disk that is, and read from memory again
+        store = store_of(resident, Path(folder) / "store")
+        ids, target = tuple(store.ids().to_pylist()), Target("Ms", "A/m", MS_MEAN, MS_SPREAD, 0.0, 2 * MS_MEAN)
+        recipe = replace(RECIPE, epochs=rounds + 2, batch=batches[0], views_per_epoch=STREAM_VIEWS * len(ids) // 4)
+        lesson = Lesson(
+            store.uri, ids, (), (target,), tuple(scale_of(side, 4.0) for side in SIDES), 4.0, (CELLS, CELLS), recipe
+        )
+        with lesson.films(DEVICE, len(ids)) as whole, lesson.films(DEVICE, max(4, len(ids) // 4)) as some:
+            trainings = {"all on the device": Training(whole, recipe), "by turns": Training(some, recipe)}
+            times: dict[str, list[float]] = {name: [] for name in trainings}
+            for _ in range(rounds + 1):  # the first makes ready
+                for name, training in trainings.items():
+                    start = time.perf_counter()
+                    training.run_epoch()
+                    times[name].append(time.perf_counter() - start)
+        medians = [statistics.median(times[name][1:]) for name in trainings]
+        for (name, training), seconds in zip(trainings.items(), medians, strict=True):
+            row(f"epochs, {len(ids)} films, {name}", training.views, seconds * 1e6, f"batch {batches[0]}")
+        print(f"by turns / all on the device: {medians[0] / medians[1]:.2f} of the pictures/s")
+
+
+def store_of(films: TrainingFilms, folder: Path) -> "Store":
+    """A committed store of these pictures, 128 in a file; Ms tells their targets."""
+    from magray.films import Film, plan_table
+    from magray.store import create_store, rows_of
+
+    values = films.targets[:, 0].cpu().numpy() * MS_SPREAD + MS_MEAN
+    made = [Film((CELLS, CELLS), (4e-9,) * 3, float(Ms), 1.6e6, 31e-12, seed=i) for i, Ms in enumerate(values)]
+    plan = plan_table(made, "benchmark")
+    store = create_store(str(folder), "benchmark", plan)
+    for first in range(0, len(made), 128):
+        images = films.images[first : first + 128].cpu().numpy()
+        drawn = [_drawn(film, image) for film, image in zip(made[first : first + 128], images, strict=True)]
+        store.commit(rows_of(drawn, plan.slice(first, 128)))
+    return store
+
+
+def _drawn(film: "Film", image: NDArray[np.uint8]) -> "RelaxedFilm":
+    """A film whose picture is drawn; nothing else of it is read."""
+    from magray.micromagnetics import RelaxedFilm
+
+    mz = (image / 127.5 - 1).astype(np.float32)
+    m = np.stack([np.sqrt(np.maximum(0, 1 - mz**2)), np.zeros_like(mz), mz])
+    return RelaxedFilm(film, m, {"total": 0.0}, 0.0, 1, "converged", "", 0.0, device="none", solver="drawn")
+
+
 def profile(resident: TrainingFilms, batch: int) -> None:
     """The kernels of a step that take longest."""
     cuts, numbers = some_cuts(resident, batch), step_numbers("constant", 1e-3, 0.05, 1).to(DEVICE)[0]
@@ -300,7 +367,7 @@ def print_kernels(run: Callable[[], object], most: int, repeat: int = 5) -> None
         print(f"  {mean:>7.1f}  {count:>4.0f} x  {kernel.key[:90]}", flush=True)
 
 
-PARTS = ("pictures", "block", "steps", "epochs", "profile", "network")
+PARTS = ("pictures", "block", "steps", "epochs", "profile", "network", "stream")
 
 
 def main() -> None:
@@ -308,7 +375,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", default=[512, 128, 1024] if GPU else [16])
     parser.add_argument("--films", type=int, default=2000 if GPU else 8)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS if GPU else ("steps", "epochs"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1] if GPU else ("steps", "epochs"))
     parser.add_argument("--compiled", action="store_true", help="steps without CuPy too: most of a minute longer")
     arguments = parser.parse_args()
     print(f"{torch.cuda.get_device_name() if GPU else 'CPU'}, torch {torch.__version__}")
@@ -332,6 +399,8 @@ def _run(part: str, resident: TrainingFilms, batches: list[int], with_compiled: 
             steps(resident, batches, with_compiled)
         case "epochs":
             epochs(resident, batches)
+        case "stream":
+            stream(resident, batches)
         case "profile":
             profile(resident, batches[0])
     yield

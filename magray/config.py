@@ -261,6 +261,9 @@ class FitConfig(_Section):
     seeds: PositiveInt = 1  # estimators of each set, from `seed`, `seed` + 1, …: they tell luck from knowledge
     workers: PositiveInt = 1  # processes that share every batch, by Ray Train: on a GPU each, if there are as many
     checkpoint_epochs: PositiveInt = 5
+    # on the device, of which half are learned from while the others are read; default: all, as far as they take no more
+    # than half of its free memory
+    films_at_once: int | None = Field(default=None, ge=4)
     calibration_fraction: float = Field(default=0.15, ge=0.05, le=0.5)  # of the training films, kept for error bars
 
     @model_validator(mode="after")

@@ -1,10 +1,10 @@
 """What an epoch shows: a list of cuts from the films, all scales mixed in each batch.
 
 Its order depends on the seed and the epoch's number alone: the same views whatever the number of workers, and a resumed
-fit goes on as an undisturbed one would.
+fit goes on as an undisturbed one would. Where films are shown in windows, so does that of each window's cuts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from magray.imaging import VIEW_SIZE
 from magray.learning.recipe import Recipe
+from magray.learning.stream import FilmStream
 
 QUARTER_TURNS = 4
 RANGE_SCALES = 4  # a range of scales shows as many views as so many scales
@@ -26,16 +27,26 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TrainingFilms:
-    """What a fit learns from, resident on its device.
+    """What a fit learns from, on its device: all films, or those that a stream puts there by turns.
 
     images: (n, ny, nx) uint8. targets: (n, t) float32, standardised. sides: of the cuts at each scale, in cells.
-    pixel_um: what a cell adds to the scale of a cut.
+    pixel_um: what a cell adds to the scale of a cut. stream: None if all films are there.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
     sides: tuple[int, ...]
     pixel_um: float
+    stream: FilmStream | None = None
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """How many films are shown together, one such number after the other until an epoch has shown all."""
+        return (len(self.images),) if self.stream is None else self.stream.windows
+
+    def shown(self, epoch: int) -> Iterator[int]:
+        """Shows one window after the other: where its first film is. It stays until the next one is asked for."""
+        return iter((0,)) if self.stream is None else self.stream.shown(epoch)
 
 
 @dataclass(frozen=True)
@@ -88,15 +99,35 @@ def random_epoch(
     )
 
 
-def epoch_cuts(films: TrainingFilms, recipe: Recipe, epoch: int) -> Cuts:
-    """The shuffled cuts of one epoch: random ones, or the paper's whole epoch."""
-    random = np.random.default_rng((recipe.seed, epoch))
-    n, height, width = films.images.shape
+def window_views(films: TrainingFilms, recipe: Recipe) -> list[int]:
+    """How many views of an epoch each window has: all of its films, or its share of the random ones.
+
+    Shares are whole batches, so that windows lose nothing; the last one has besides what an epoch has beyond those.
+    """
+    if recipe.views_per_epoch is None:
+        _, height, width = films.images.shape
+        squares = sum((height // side) * (width // side) for side in films.sides)
+        return [squares * ORIENTATIONS[recipe.symmetries] * count for count in films.windows]
+    views = recipe.views_per_epoch * (len(films.sides) if recipe.scales_drawn == "listed" else RANGE_SCALES)
+    batch, ends = min(recipe.batch, views), np.cumsum(films.windows)
+    bounds = views // batch * ends // ends[-1] * batch
+    bounds[-1] = views
+    return [int(share) for share in np.diff(bounds, prepend=0)]
+
+
+def epoch_cuts(films: TrainingFilms, recipe: Recipe, epoch: int, window: int = 0) -> Cuts:
+    """The shuffled cuts of one of an epoch's windows: random ones, or the paper's whole epoch.
+
+    Their films are numbered from the window's first.
+    """
+    random = np.random.default_rng((recipe.seed, epoch, *_apart(window)))
+    n, (_, height, width) = films.windows[window], films.images.shape
     orientations = ORIENTATIONS[recipe.symmetries]
     if recipe.views_per_epoch is None:
         cuts = whole_epoch(n, (height, width), films.sides, orientations)
     else:
-        sides = _random_sides(films.sides, recipe, epoch)
+        views = window_views(films, recipe)
+        sides = _random_sides(films.sides, recipe, epoch, window, sum(views[:window]), views[window])
         cuts = random_epoch(n, (height, width), sides, orientations, random)
     return cuts[random.permutation(len(cuts))]
 
@@ -106,21 +137,25 @@ def possible_sides(sides: tuple[int, ...], recipe: Recipe) -> Sequence[int]:
     return sides if recipe.scales_drawn == "listed" else range(sides[0], sides[-1] + 1)
 
 
-def _random_sides(sides: tuple[int, ...], recipe: Recipe, epoch: int) -> Indices:
-    """As many sides as an epoch has random cuts: the listed ones in turn, or any between the outermost of them.
+def _random_sides(sides: tuple[int, ...], recipe: Recipe, epoch: int, window: int, first: int, count: int) -> Indices:
+    """The sides of a window's random cuts, an epoch's `first` and after: the listed ones in turn, or any between them.
 
     Between them every octave has the same share: small views show little, and it takes more of them to learn from.
     """
-    assert recipe.views_per_epoch is not None
     if recipe.scales_drawn == "listed":
-        return np.array(sides)[np.arange(recipe.views_per_epoch * len(sides)) % len(sides)]
-    random, count = np.random.default_rng((recipe.seed, epoch, 1)), recipe.views_per_epoch * RANGE_SCALES
+        return np.array(sides)[np.arange(first, first + count) % len(sides)]
+    random = np.random.default_rng((recipe.seed, epoch, 1, *_apart(window)))
     drawn: Indices = np.rint(2 ** random.uniform(np.log2(sides[0]), np.log2(sides[-1]), count)).astype(np.int64)
     whole = np.arange(-(-sides[0] // VIEW_SIZE), sides[-1] // VIEW_SIZE + 1) * VIEW_SIZE
     if len(whole):
         few = drawn[: round(WHOLE_SHARE * count)]
         few[:] = whole[np.arange(len(few)) % len(whole)]
     return drawn
+
+
+def _apart(window: int) -> tuple[int, ...]:
+    """What sets a later window's generators apart from the first one's."""
+    return (3, window) if window else ()
 
 
 def normalised(grey: torch.Tensor) -> torch.Tensor:

@@ -61,16 +61,18 @@ def fit(
         "campaign": store.campaign,
         "fit": config.model_dump(mode="json", exclude={"train_scales"}),
         "views": state["views"] * config.epochs,
+        "films_at_once": state["films_at_once"],
         "loss": state["loss"],
         "versions": {name: versions()[name] for name in ("magray", "ray", "torch")},
     }
     network = lesson.network()
     network.load_state_dict(state["network"])
-    lesson.estimator(network, Calibration(**state["calibration"]), provenance).save(folder)
+    calibration = Calibration(**state["calibration"])
+    lesson.estimator(network, calibration, provenance).save(folder)
     return FitSummary(
         folder=Path(folder),
         training_films=len(lesson.film_ids),
-        calibration_films=len(lesson.calibration_ids),
+        calibration_films=calibration.films,
         views=provenance["views"],
         loss=state["loss"],
         seconds=time.monotonic() - start,
@@ -82,7 +84,8 @@ def _lesson(store: Store, config: FitConfig, train_set: str) -> Lesson:
     scales = parse_scales(train_set)
     training, calibration = _divided(store, config)
     pixel_nm = float(training["pixel_nm"][0].as_py())
-    _check_room(store, scales, pixel_nm)
+    shape = (training["height"][0].as_py(), training["width"][0].as_py())
+    _check_room(shape, scales, pixel_nm)
     recipe = Recipe.of(config.model_dump())
     return Lesson(
         store_uri=store.uri,
@@ -91,6 +94,8 @@ def _lesson(store: Store, config: FitConfig, train_set: str) -> Lesson:
         targets=tuple(target_of(store, name, training[name].to_numpy()) for name in config.targets),
         scales_um=scales,
         pixel_nm=pixel_nm,
+        shape=shape,
+        films_at_once=config.films_at_once,
         recipe=replace(recipe, scales_drawn="between", network="scale-aware") if is_range(train_set) else recipe,
     )
 
@@ -102,26 +107,26 @@ def calibration_ids(film_ids: list[str], fraction: float) -> set[str]:
 
 
 def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
-    """The films to train on, and those to calibrate with: film_id, pixel_nm and the targets, by id."""
+    """The films to train on, and those to calibrate with: film_id, sizes and the targets, by id."""
     wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
-    table = store.table(["film_id", "pixel_nm", *config.targets], wanted).sort_by("film_id")
+    table = store.table(["film_id", "pixel_nm", "height", "width", *config.targets], wanted).sort_by("film_id")
     if table.num_rows < 2:
         raise UserError(
             f"store {store.uri} has {table.num_rows} training films, and a fit needs 2 or more; simulate more"
         )
     if len(table["pixel_nm"].unique()) > 1:
         raise UserError(f"store {store.uri} holds films of several cell sizes; fit those of one")
+    if len(table.group_by(["height", "width"]).aggregate([])) > 1:
+        raise UserError(f"store {store.uri} holds films of several sizes; fit those of one")
     kept = calibration_ids(table["film_id"].to_pylist(), config.calibration_fraction)
     calibrating = pc.field("film_id").isin(sorted(kept))
     return table.filter(~calibrating), table.filter(calibrating)
 
 
-def _check_room(store: Store, scales: tuple[float, ...], pixel_nm: float) -> None:
-    """Raises UserError if a view at one of the scales is larger than the films."""
-    sizes, largest = store.table(["width", "height"]), cells_of(max(scales), pixel_nm)
-    smallest = min(pc.min(sizes[name]).as_py() for name in ("width", "height"))
-    if largest > smallest:
-        raise UserError(f"scale {max(scales):g} µm is {largest} cells, and the films have {smallest}")
+def _check_room(shape: tuple[int, int], scales: tuple[float, ...], pixel_nm: float) -> None:
+    """Raises UserError if a view at one of the scales is larger than films of `shape`."""
+    if (largest := cells_of(max(scales), pixel_nm)) > min(shape):
+        raise UserError(f"scale {max(scales):g} µm is {largest} cells, and the films have {min(shape)}")
 
 
 def target_of(store: Store, name: str, values: NDArray[np.float64]) -> Target:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,14 +19,19 @@ from magray.learning.calibration import calibrate
 from magray.learning.estimator import Calibration, Description, Estimator, Target
 from magray.learning.network import NETWORKS
 from magray.learning.recipe import Recipe
+from magray.learning.stream import FilmStream, Part
+from magray.learning.supply import epoch_films
 from magray.store import Store, open_store
+
+CALIBRATION_FILMS = 4096  # of those that are kept, where the device cannot hold all films: far more than it takes
 
 
 @dataclass(frozen=True)
 class Lesson:
     """What a worker needs: it reads the films from the store by itself.
 
-    film_ids: to learn from. calibration_ids: to measure the errors on. pixel_nm: of both.
+    film_ids: to learn from. calibration_ids: to measure the errors on. pixel_nm, shape (ny, nx): of both.
+    films_at_once: that the device is to hold; None if that is the worker's to find out.
     """
 
     store_uri: str
@@ -34,33 +40,50 @@ class Lesson:
     targets: tuple[Target, ...]
     scales_um: tuple[float, ...]
     pixel_nm: float
+    shape: tuple[int, int]
     recipe: Recipe
+    films_at_once: int | None = None
 
     @property
     def name(self) -> str:
         """The same for the same lesson: that is how its checkpoints are found again."""
         return "fit-" + hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
-    def films(self, device: torch.device) -> TrainingFilms:
-        """The films on a device, with their targets."""
+    @contextmanager
+    def films(self, device: torch.device, at_once: int) -> Iterator[TrainingFilms]:
+        """The films on a device, with their targets: all, or `at_once` by turns and read from the store meanwhile."""
         store = open_store(self.store_uri)
         means, spreads = (np.array([getattr(one, name) for one in self.targets]) for name in ("mean", "spread"))
-        standardised = (self._values(store, self.film_ids) - means) / spreads
-        return TrainingFilms(
-            images=torch.from_numpy(store.images(self.film_ids)).to(device),
-            targets=torch.from_numpy(standardised).float().to(device),
-            sides=tuple(cells_of(scale, self.pixel_nm) for scale in self.scales_um),
-            pixel_um=scale_of(1, self.pixel_nm),
-        )
+        targets = torch.from_numpy((self._values(store, self.film_ids) - means) / spreads).float()
+        sides = tuple(cells_of(scale, self.pixel_nm) for scale in self.scales_um)
+        pixel_um = scale_of(1, self.pixel_nm)
+        if at_once >= len(self.film_ids):
+            images = torch.from_numpy(store.images(self.film_ids)).to(device)
+            yield TrainingFilms(images, targets.to(device), sides, pixel_um)
+            return
+        images = torch.zeros((at_once, *self.shape), dtype=torch.uint8, device=device)
+        shown = torch.zeros((at_once, len(self.targets)), device=device)
+        with FilmStream(images, shown, targets, self._reading(store, at_once)) as stream:
+            yield TrainingFilms(images, shown, sides, pixel_um, stream)
+
+    def _reading(self, store: Store, at_once: int) -> Callable[[int], Iterator[Part]]:
+        """What reads the films in the order of an epoch; never more of them at a time than a window has."""
+        pieces, seed = store.pieces(self.film_ids), self.recipe.seed
+        return lambda epoch: epoch_films(self.store_uri, pieces, self.shape, (seed, epoch), at_once // 2)
 
     def network(self) -> nn.Module:
         """A network that can learn it."""
         return NETWORKS[self.recipe.network](len(self.targets), self.recipe.width)
 
-    def calibration(self, network: nn.Module) -> Calibration:
-        """The errors of a trained network on films that it never saw."""
-        store = open_store(self.store_uri)
-        images, values = store.images(self.calibration_ids), self._values(store, self.calibration_ids)
+    def calibration(self, network: nn.Module, at_once: int) -> Calibration:
+        """The errors of a trained network on films that it never saw.
+
+        Of those some are enough where the device held only `at_once` of the others.
+        """
+        store, ids = open_store(self.store_uri), self.calibration_ids
+        if at_once < len(self.film_ids):
+            ids = ids[: min(at_once, CALIBRATION_FILMS)]
+        images, values = store.images(ids), self._values(store, ids)
         return calibrate(self.estimator(network, Calibration((), {}, 0), {}), images, values, self.pixel_nm)
 
     def estimator(self, network: nn.Module, calibration: Calibration, provenance: Mapping[str, Any]) -> Estimator:

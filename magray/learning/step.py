@@ -136,9 +136,10 @@ class Recording:
                 step.move(self.numbers)
         torch.cuda.current_stream().wait_stream(stream)
         self.learning, self.moving = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.learning):
+        # thread_local: meanwhile another thread may put the next films on the device, or watch over other processes
+        with torch.cuda.graph(self.learning, capture_error_mode="thread_local"):
             self.loss = step.learn(self.cuts)
-        with torch.cuda.graph(self.moving):
+        with torch.cuda.graph(self.moving, capture_error_mode="thread_local"):
             step.move(self.numbers)
         for tensor, value in kept:
             tensor.copy_(value)

@@ -3,14 +3,15 @@
 Knows nothing of Ray. On a CPU with a fixed number of threads the same seed gives the same network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import nn
 
 from magray.errors import UserError
-from magray.learning.batches import Cuts, TrainingFilms, epoch_cuts, possible_sides
+from magray.learning.batches import TrainingFilms, epoch_cuts, possible_sides, window_views
 from magray.learning.network import NETWORKS, forward, has_bfloat16
 from magray.learning.optimizer import step_numbers
 from magray.learning.recipe import Recipe
@@ -26,7 +27,7 @@ class Training:
 
     rank, workers: this process among those that share every batch, and reduce: which adds a tensor of all of them, in
     place. means: how steps are made fast; by default the best that the films' device has.
-    Raises UserError if there are more workers than pictures in a batch.
+    Raises UserError if there are more workers than pictures in a batch, or a window of films has fewer views than that.
     """
 
     def __init__(
@@ -42,11 +43,18 @@ class Training:
         self.films, self.recipe, self.rank, self.workers = films, recipe, rank, workers
         self.device = films.images.device
         self.network = NETWORKS[recipe.network](films.targets.shape[1], recipe.width).to(self.device)
-        self.views = len(self._cuts(0))  # in every epoch
+        of_windows = window_views(films, recipe)
+        self.views = sum(of_windows)  # in every epoch
         self.batch = min(recipe.batch, self.views)
         if workers > self.batch:
             raise UserError(f"{workers} workers cannot share a batch of {self.batch} pictures; set fit.batch higher")
-        self.steps = self.views // self.batch  # an epoch
+        self.window_steps = [views // self.batch for views in of_windows]
+        if not all(self.window_steps):
+            raise UserError(
+                f"{min(films.windows)} films that are shown together have {min(of_windows)} views in an epoch, and a "
+                f"batch {self.batch}; set fit.films_at_once or fit.views_per_epoch higher, or fit.batch lower"
+            )
+        self.steps = sum(self.window_steps)  # an epoch
         mine = len(range(rank, self.batch, workers))
         means = means or Means.of(self.device)
         # one compiled kernel is what a GPU wants; on a CPU few large matrix products are as good, and need no compiler
@@ -60,11 +68,11 @@ class Training:
     def run_epoch(self) -> float:
         """Learns from every batch of the next epoch; returns their mean loss, in variances of the targets.
 
-        What an epoch has beyond whole batches stays out of it.
+        What an epoch, or a window of films, has beyond whole batches stays out of it.
         """
         self.network.train()
         losses = torch.empty(self.steps, device=self.device)
-        for i, cuts in enumerate(self.batches(self.epoch)):
+        for i, cuts in enumerate(self.shown(self.epoch)):
             losses[i].copy_(self.step(cuts, self.numbers[self.epoch * self.steps + i]))
         self.epoch += 1
         if self.epoch == self.recipe.epochs:
@@ -84,17 +92,25 @@ class Training:
             norm.momentum = None  # a mean over all that follows
         self.network.train()
         with torch.no_grad():
-            for cuts in self.batches(self.epoch)[:SETTLING_BATCHES]:
+            for cuts in islice(self.shown(self.epoch), SETTLING_BATCHES):
                 views = self.step.render(self.films.images, cuts)
                 scales = cuts[:, 0] * self.films.pixel_um
                 forward(self.network, views, scales, has_bfloat16(self.device))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
-    def batches(self, epoch: int) -> torch.Tensor:
-        """This worker's share of every batch of an epoch: cuts (steps, b, 5)."""
-        shuffled = torch.from_numpy(self._cuts(epoch).table[: self.steps * self.batch])
-        return shuffled.view(self.steps, self.batch, -1)[:, self.rank :: self.workers].to(self.device)
+    def shown(self, epoch: int) -> Iterator[torch.Tensor]:
+        """This worker's share of every batch of an epoch (b, 5): its films stay until the next is asked for."""
+        for window, place in enumerate(self.films.shown(epoch)):
+            cuts = self.batches(epoch, window)
+            cuts[..., 1] += place
+            yield from cuts
+
+    def batches(self, epoch: int, window: int = 0) -> torch.Tensor:
+        """This worker's share of every batch of one of an epoch's windows: cuts (steps, b, 5)."""
+        steps = self.window_steps[window]
+        shuffled = torch.from_numpy(epoch_cuts(self.films, self.recipe, epoch, window).table[: steps * self.batch])
+        return shuffled.view(steps, self.batch, -1)[:, self.rank :: self.workers].to(self.device)
 
     def state(self) -> State:
         """All that `load` needs to go on from here."""
@@ -112,6 +128,3 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.step.optimizer.mean.copy_(state["mean"])
         self.step.optimizer.square.copy_(state["square"])
-
-    def _cuts(self, epoch: int) -> Cuts:
-        return epoch_cuts(self.films, self.recipe, epoch)

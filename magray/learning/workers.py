@@ -18,8 +18,11 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
+from ray.exceptions import RayTaskError
+from ray.train import WorkerGroupError
 from ray.util.queue import Queue
 
+from magray.errors import UserError
 from magray.learning.lesson import Lesson
 from magray.learning.network import own_device
 from magray.learning.progress import FitProgress
@@ -28,6 +31,7 @@ from magray.learning.training import State, Training
 from magray.whole import whole_file
 
 STATE_FILE = "training.pt"
+FEWEST = 4  # films on a device: two that are learned from, and two that come next
 WORKER_FAILURES = 3  # after each the fit goes on from its last checkpoint
 # A batch's activations come and go with every step. With these glibc keeps their memory, in large pages, instead of
 # returning it to the kernel, which has to clear it page by page: that takes as long as the arithmetic.
@@ -65,6 +69,8 @@ def _learn_alone(lesson: Lesson, checkpoint: Path, news: Queue) -> State:
     except KeyboardInterrupt:
         ray.cancel(running, force=True)
         raise
+    except RayTaskError as error:
+        raise _mistake(error) from None
     return state
 
 
@@ -72,28 +78,50 @@ def training_process(lesson: Lesson, threads: int, checkpoint: str, news: Queue)
     """A whole training on this process's GPU or cores. The checkpoint is replaced as a whole, never half-written."""
     torch.set_num_threads(threads)
     device = own_device()
-    training = Training(lesson.films(device), lesson.recipe)
     state: State = {}
     if Path(checkpoint).exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
-        training.load(state)
+    with lesson.films(device, state.get("films_at_once") or films_at_once(lesson, device)) as films:
+        training = Training(films, lesson.recipe)
+        if state:
+            training.load(state)
 
-    def keep(loss: float) -> None:
-        state.update(_state(training, lesson, loss))
-        with whole_file(Path(checkpoint)) as unfinished:
-            torch.save(state, unfinished)
+        def keep(loss: float) -> None:
+            state.update(_state(training, lesson, loss))
+            with whole_file(Path(checkpoint)) as unfinished:
+                torch.save(state, unfinished)
 
-    _run(training, lesson.recipe, lambda *epoch: news.put(epoch), keep)
+        _run(training, lesson.recipe, lambda *epoch: news.put(epoch), keep)
     return {"network": {name: tensor.cpu() for name, tensor in state["network"].items()}} | {
-        name: state[name] for name in ("loss", "views", "calibration")
+        name: state[name] for name in ("loss", "views", "films_at_once", "calibration")
     }
+
+
+def films_at_once(lesson: Lesson, device: torch.device, workers: int = 1) -> int:
+    """How many of the lesson's films each of `workers` is to hold on its device.
+
+    All of them, or as many as the lesson says, or as half of a GPU's free memory has room for. A machine's memory is
+    what Ray takes it to be, of which each worker has a share.
+    """
+    every = len(lesson.film_ids)
+    if lesson.films_at_once is not None:
+        return min(lesson.films_at_once, every)
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        here = ray.get_runtime_context().get_node_id()
+        (resources,) = (node["Resources"] for node in ray.nodes() if node["NodeID"] == here)  # type: ignore[no-untyped-call]
+        free = int(resources["memory"]) // workers
+    height, width = lesson.shape
+    return min(max(free // 2 // (height * width), FEWEST), every)
 
 
 def _state(training: Training, lesson: Lesson, loss: float) -> State:
     """What a checkpoint holds; with the errors of the finished network, which are measured where it is."""
-    state = training.state() | {"loss": loss, "views": training.views}
+    at_once = len(training.films.images)
+    state = training.state() | {"loss": loss, "views": training.views, "films_at_once": at_once}
     if training.epoch == lesson.recipe.epochs:
-        state["calibration"] = asdict(lesson.calibration(training.network))
+        state["calibration"] = asdict(lesson.calibration(training.network, at_once))
     return state
 
 
@@ -122,8 +150,12 @@ def _learn_together(lesson: Lesson, workers: int, work_folder: Path, news: Queue
     )
     settings = {"lesson": lesson, "threads": threads, "news": news}
     trainer = ray.train.torch.TorchTrainer(_work, train_loop_config=settings, scaling_config=scaling, run_config=run)
-    with _ordinary_interrupt():
-        result = trainer.fit()
+    try:
+        with _ordinary_interrupt():
+            result = trainer.fit()
+    except WorkerGroupError as error:
+        told = (found for found in map(_mistake, error.worker_failures.values()) if isinstance(found, UserError))
+        raise next(told, error) from None
     assert result.checkpoint is not None  # the last epoch made one
     return _read(result.checkpoint, torch.device("cpu"))
 
@@ -134,16 +166,27 @@ def _work(settings: dict[str, Any]) -> None:
     torch.set_num_threads(settings["threads"])
     context, device = ray.train.get_context(), ray.train.torch.get_device()
     rank, workers = context.get_world_rank(), context.get_world_size()
-    training = Training(lesson.films(device), lesson.recipe, rank, workers, torch.distributed.all_reduce)
     checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        training.load(_read(checkpoint, device))
+    state = {} if checkpoint is None else _read(checkpoint, device)
+    with lesson.films(
+        device, state.get("films_at_once") or _fewest(films_at_once(lesson, device, workers), device)
+    ) as films:
+        training = Training(films, lesson.recipe, rank, workers, torch.distributed.all_reduce)
+        if state:
+            training.load(state)
 
-    def tell(*epoch: float) -> None:
-        if rank == 0:
-            news.put(epoch)
+        def tell(*epoch: float) -> None:
+            if rank == 0:
+                news.put(epoch)
 
-    _run(training, lesson.recipe, tell, lambda loss: _report(training, lesson, loss, rank))
+        _run(training, lesson.recipe, tell, lambda loss: _report(training, lesson, loss, rank))
+
+
+def _fewest(films: int, device: torch.device) -> int:
+    """The least number of any worker's: all must show the same windows."""
+    least = torch.tensor(films, device=device)
+    torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
+    return int(least)
 
 
 def _report(training: Training, lesson: Lesson, loss: float, rank: int) -> None:
@@ -170,6 +213,12 @@ def _share(workers: int) -> tuple[int, int]:
     if gpus >= workers:  # as many fits side by side as there are GPUs
         return max(1, min(int(node.get("CPU", 1) / node["GPU"]) for node in with_gpu)), 1
     return max(1, max(int(resources.get("CPU", 1)) for resources in nodes) // workers), 0
+
+
+def _mistake(error: Exception) -> Exception:
+    """What the user can mend of what a worker raised, without the frames that Ray puts around it; or else `error`."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return UserError(str(cause)) if isinstance(cause, UserError) else error
 
 
 @contextmanager

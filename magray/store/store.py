@@ -12,8 +12,8 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TypeVar
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,9 @@ FORMAT = 2
 CAMPAIGN_FILE, LEASE_FILE = "_campaign.json", "_driver.json"
 ROW_BYTES = 2048  # of a film's scalars, generously, before compression
 SCALARS = [name for name in STORE_SCHEMA.names if name != "image"]
+PIECES_SCHEMA = pa.schema(
+    {"file": pa.string(), "group": pa.int32(), "rows": pa.list_(pa.int32()), "films": pa.list_(pa.int64())}
+)
 READINGS = 100  # a reader whose files a compaction takes away begins again so many times
 
 _Answer = TypeVar("_Answer")
@@ -119,6 +122,26 @@ class Store:
         if len(wanted.unique()) != len(wanted):
             raise UserError("images: an id is given twice; give each film once")
         return self._steadily(lambda files: self._images(self._places(files, wanted), wanted))
+
+    def pieces(self, ids: Sequence[str]) -> pa.Table:
+        """Where films are: for each row group that holds any of them its `file`, `group`, `rows` and `films`.
+
+        rows: of the films in the group. films: their places in `ids`, each of which is given once.
+        Raises UserError if a film is not committed.
+        """
+        wanted = pa.array(ids, pa.string())
+
+        def find(files: list[str]) -> pa.Table:
+            places = self._places(files, wanted)
+            found = []
+            for name, sizes in zip(places, self.scan(list(places), _group_sizes), strict=True):
+                for group, there in enumerate(np.split(places[name], np.cumsum(sizes)[:-1])):
+                    rows = np.flatnonzero(there >= 0)
+                    if len(rows):
+                        found.append({"file": name, "group": group, "rows": rows, "films": there[rows]})
+            return pa.Table.from_pylist(found, PIECES_SCHEMA)
+
+        return self._steadily(find)
 
     def missing(self, plan: pa.Table) -> pa.Table:
         """The rows of `plan` that are not committed yet, in the plan's order."""
@@ -267,6 +290,23 @@ def open_store(uri: str) -> Store:
     return Store(location, about["campaign"], about["films"])
 
 
+def read_pieces(pieces: pa.Table, store_uri: str) -> Iterator[pa.Table]:
+    """The pictures of `Store.pieces`, a row group at a time: columns `film` and `image`. Lists nothing of the store.
+
+    Raises UserError if a file cannot be read, or a compaction took it away.
+    """
+    location = _known_location(store_uri)
+
+    def image(piece: dict[str, Any]) -> pa.ChunkedArray:
+        with open_parquet(location, piece["file"]) as file:
+            return columns_of(file, ["image"], [piece["group"]])["image"].take(pa.array(piece["rows"]))
+
+    with reading(store_uri):
+        for piece in pieces.to_pylist():
+            images = location.patiently(partial(image, piece), PATIENCE_SECONDS)
+            yield pa.table({"film": pa.array(piece["films"], pa.int64()), "image": images})
+
+
 @contextlib.contextmanager
 def reading(uri: str) -> Iterator[None]:
     """Turns what pyarrow says of a damaged file of the store at `uri` into a UserError."""
@@ -288,6 +328,13 @@ def columns_of(file: pq.ParquetFile, names: Sequence[str], row_groups: list[int]
         return file.read_row_groups(groups, names, use_threads=False).select(names)
     except KeyError as error:
         raise pa.ArrowInvalid(f"it is not a file of a store ({error.args[0]})") from error
+
+
+_known_location = cache(locate)  # an object store's client takes its time to be made
+
+
+def _group_sizes(_: str, file: pq.ParquetFile) -> list[int]:
+    return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
 
 def _film_ids(_: str, file: pq.ParquetFile) -> pa.Array:

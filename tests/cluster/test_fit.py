@@ -6,17 +6,27 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import ray
+import torch
 from safetensors.numpy import load_file
 
 from magray.config import FitConfig
 from magray.errors import UserError
 from magray.learning.estimator import Estimator
 from magray.learning.fit import calibration_ids, fit
-from magray.store import Store
+from magray.learning.lesson import Lesson
+from magray.learning.recipe import Recipe
+from magray.learning.supply import epoch_films
+from magray.learning.workers import films_at_once
+from magray.store import STORE_SCHEMA, Store, create_store
 from magray.tolerance.study import Trial, run_study
-from tests.stripes import striped_store
+from tests.stores import plan_of, scattered_store
+from tests.stripes import SIDE, striped_store
 
 SCALES = "0.125+0.25"
 SHORT = FitConfig(
@@ -28,6 +38,8 @@ SHORT = FitConfig(
     seed=3,
     checkpoint_epochs=1,
 )
+BY_TURNS = SHORT.model_copy(update={"films_at_once": 20})  # of some 40
+TALL = 8  # times as high and wide: pictures that count
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -35,6 +47,12 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return striped_store(tmp_path_factory.mktemp("stripes") / "store", films=60)
+
+
+@pytest.fixture(scope="module")
+def scattered(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The same films in files of four."""
+    return scattered_store(tmp_path_factory.mktemp("scattered") / "store", films=60, films_per_file=4)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +105,90 @@ def test_several_workers_share_each_batch(store: Store, tmp_path: Path) -> None:
     assert summary.views == 384
 
 
+def test_films_that_come_by_turns_teach_as_much_and_go_on_where_they_were(
+    scattered: Store, undisturbed: Path, tmp_path: Path
+) -> None:
+    def again() -> None:
+        fit(scattered.uri, BY_TURNS, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
+
+    when_checkpointed(tmp_path / "work", lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        again()
+    again()
+    fit(scattered.uri, BY_TURNS, SCALES, tmp_path / "at_once", tmp_path / "other_work", progress=False)
+    assert same_weights(tmp_path / "estimator", tmp_path / "at_once")
+    assert Estimator.load(tmp_path / "estimator").description.provenance["films_at_once"] == 20
+    fits = {Trial("by turns", 0): tmp_path / "estimator", Trial("resident", 0): undisturbed}
+    _, study = run_study(scattered.uri, fits, (0.25,))
+    r2 = {row["train_set"]: row["r2"] for row in study.to_pylist()}
+    assert r2["by turns"] > 0.8
+    assert r2["by turns"] > r2["resident"] - 0.15
+
+
+def test_several_workers_show_films_by_turns_together(scattered: Store, tmp_path: Path) -> None:
+    config = BY_TURNS.model_copy(update={"epochs": 1, "workers": 2})
+    summary = fit(scattered.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
+    assert summary.views == 384
+
+
+def test_an_epochs_order_is_a_matter_of_its_number_and_holds_each_film_once(scattered: Store) -> None:
+    ids = scattered.ids().to_pylist()
+    pieces, images = scattered.pieces(ids), scattered.images(ids)
+
+    def order(seed: int, epoch: int) -> list[int]:
+        parts = list(epoch_films(scattered.uri, pieces, (SIDE, SIDE), (seed, epoch), room=20))
+        assert len(parts) > 4
+        for films, pictures in parts:
+            np.testing.assert_array_equal(pictures, images[films])
+        return [int(film) for films, _ in parts for film in films]
+
+    first = order(3, 0)
+    assert sorted(first) == list(range(60))
+    assert order(3, 0) == first
+    assert order(3, 1) != first
+    assert order(4, 0) != first
+
+
+def test_films_on_their_way_take_no_more_memory_than_a_window(scattered: Store, tmp_path: Path) -> None:
+    """Whoever learns may be slow: what is read meanwhile must not fill Ray's object store."""
+    store = tall_store(scattered, tmp_path / "store")
+    pieces, side = store.pieces(store.ids().to_pylist()), TALL * SIDE
+    used = []
+    for room in (8, 60):
+        before = objects_bytes()
+        parts = epoch_films(store.uri, pieces, (side, side), (0, 0), room)
+        next(parts)
+        time.sleep(6)
+        used.append((objects_bytes() - before) / side**2)
+        parts.close()
+    assert used[0] < 20 < 30 < used[1]
+
+
+def test_what_is_wrong_with_a_store_is_one_line_wherever_it_is_read(scattered: Store, tmp_path: Path) -> None:
+    pieces = scattered.pieces(scattered.ids().to_pylist())
+    elsewhere = tmp_path / "gone"
+    with pytest.raises(
+        UserError, match=rf"^store {elsewhere} changed while it was read: a file is gone; run it again$"
+    ):
+        list(epoch_films(str(elsewhere), pieces, (SIDE, SIDE), (0, 0), room=20))
+    config = BY_TURNS.model_copy(update={"films_at_once": 4, "views_per_epoch": 16})
+    with pytest.raises(UserError, match=r"^\d films that are shown together have \d+ views in an epoch.*lower$"):
+        fit(scattered.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
+
+
+def test_a_device_holds_all_films_or_as_many_as_half_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(memory: float, wanted: int | None = None) -> int:
+        node = {"NodeID": ray.get_runtime_context().get_node_id(), "Resources": {"memory": memory}}
+        monkeypatch.setattr(ray, "nodes", lambda: [node])
+        lesson = Lesson("", ("",) * 100, (), (), (), 4.0, (512, 512), Recipe(1, 1.0), wanted)
+        return films_at_once(lesson, torch.device("cpu"))
+
+    assert held(2 * 100 * 512**2) == 100
+    assert held(2 * 30.5 * 512**2) == 30
+    assert held(0) == 4
+    assert held(0, wanted=50) == 50
+
+
 def test_films_that_cannot_be_learned_from_are_refused(store: Store, tmp_path: Path) -> None:
     for config, scales, reason in (
         (SHORT.model_copy(update={"targets": ["Ku1"]}), SCALES, "the same Ku1"),
@@ -102,6 +204,28 @@ def test_calibration_films_are_a_matter_of_their_ids() -> None:
     chosen = calibration_ids(ids, 0.15)
     assert len(chosen) == 6
     assert chosen == calibration_ids(ids[::-1], 0.15)
+
+
+def tall_store(store: Store, folder: Path) -> Store:
+    """The same films with pictures that are repeated TALL times each way."""
+
+    def repeated(picture: bytes) -> bytes:
+        return np.tile(np.frombuffer(picture, np.uint8).reshape(SIDE, SIDE), (TALL, TALL)).tobytes()
+
+    rows = pa.concat_tables(store.batches(STORE_SCHEMA.names))
+    pictures = pa.array([repeated(picture) for picture in rows["image"].to_pylist()], pa.binary())
+    rows = rows.set_column(rows.schema.get_field_index("image"), STORE_SCHEMA.field("image"), pictures)
+    tall = create_store(str(folder), "stripes", plan_of(store))
+    for first in range(0, rows.num_rows, 4):
+        tall.commit(rows.slice(first, 4))
+    return tall
+
+
+def objects_bytes() -> float:
+    """What Ray's object store holds."""
+    every: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    free: Any = ray.available_resources()  # type: ignore[no-untyped-call]
+    return float(every["object_store_memory"] - free["object_store_memory"])
 
 
 def when_checkpointed(work_folder: Path, act: Callable[[], object]) -> None:

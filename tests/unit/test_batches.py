@@ -1,13 +1,15 @@
 """An epoch mixes what it should, and depends on nothing but seed and number."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from magray.learning.batches import TrainingFilms, epoch_cuts
+from magray.learning.batches import TrainingFilms, epoch_cuts, window_views
 from magray.learning.recipe import Recipe
+from magray.learning.stream import FilmStream, Part
 
 SIDES = (64, 128)
 WHOLE = Recipe(epochs=1, learning_rate=1e-3)
@@ -61,3 +63,38 @@ def test_an_epoch_depends_on_its_seed_and_number_alone(films: TrainingFilms) -> 
     for seed, epoch in ((2, 3), (1, 4)):
         other = epoch_cuts(films, replace(RANDOM, seed=seed), epoch)
         assert not np.array_equal(first.row, other.row)
+
+
+def nothing(epoch: int) -> Iterator[Part]:
+    raise AssertionError("cuts need no pictures")
+
+
+@pytest.fixture
+def ten_by_turns() -> Iterator[TrainingFilms]:
+    """Ten films, six of which a device has room for: windows of 2, 3, 2 and 3."""
+    images, targets = torch.zeros(6, 128, 128, dtype=torch.uint8), torch.zeros(6, 1)
+    with FilmStream(images, targets, torch.zeros(10, 1), nothing) as stream:
+        yield TrainingFilms(images, targets, SIDES, pixel_um=0.004, stream=stream)
+
+
+def test_the_papers_epoch_holds_every_view_once_in_windows_too(ten_by_turns: TrainingFilms) -> None:
+    cuts = [epoch_cuts(ten_by_turns, WHOLE, 0, window) for window in range(4)]
+    assert ten_by_turns.windows == (2, 3, 2, 3)
+    assert [len(some) for some in cuts] == [20 * films for films in ten_by_turns.windows]
+    views = {(window, *row) for window, some in enumerate(cuts) for row in some.table.tolist()}
+    assert len(views) == 10 * (4 + 1) * 4
+
+
+def test_random_cuts_are_shared_between_windows_by_their_films(ten_by_turns: TrainingFilms) -> None:
+    """In whole batches, so that as many steps are made as if all films were there at once."""
+    recipe = replace(RANDOM, views_per_epoch=200, batch=4)
+    cuts = [epoch_cuts(ten_by_turns, recipe, 0, window) for window in range(4)]
+    assert window_views(ten_by_turns, recipe) == [80, 120, 80, 120]
+    assert [np.bincount(some.film).tolist() for some in cuts] == [[40] * films for films in ten_by_turns.windows]
+    assert [sum(int((some.side == side).sum()) for some in cuts) for side in SIDES] == [200, 200]
+    assert sum(views // 32 for views in window_views(ten_by_turns, replace(recipe, batch=32))) == 400 // 32
+
+
+def test_no_two_windows_have_the_same_cuts(ten_by_turns: TrainingFilms) -> None:
+    first, third = (epoch_cuts(ten_by_turns, replace(RANDOM, batch=4), 0, window) for window in (0, 2))
+    assert not np.array_equal(first.row[:40], third.row[:40])

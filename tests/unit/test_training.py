@@ -1,5 +1,7 @@
 """Training is exact where it resumes, and whole where workers share it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +12,7 @@ from magray.errors import UserError
 from magray.learning.batches import TrainingFilms
 from magray.learning.recipe import Recipe
 from magray.learning.step import Means
+from magray.learning.stream import FilmStream, Part
 from magray.learning.training import Training
 from tests.stripes import stripes
 
@@ -66,3 +69,84 @@ def test_workers_add_up_to_one_that_does_it_alone(films: TrainingFilms) -> None:
 def test_more_workers_than_pictures_are_refused(films: TrainingFilms) -> None:
     with pytest.raises(UserError, match="9 workers cannot share a batch of 8 pictures"):
         Training(films, RECIPE, workers=9)
+
+
+ALL, AT_ONCE = 32, 8  # films, and those that the device has room for by turns
+
+
+class Shelf:
+    """Films in an order that every epoch has for itself, handed out three at a time. given: how many so far."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def read(self, epoch: int) -> Iterator[Part]:
+        order = np.random.default_rng(epoch).permutation(ALL)
+        for first in range(0, ALL, 3):
+            some = order[first : first + 3]
+            self.given += len(some)
+            yield some, np.stack([np.full((128, 128), film, np.uint8) for film in some])
+
+
+@contextmanager
+def by_turns(shelf: Shelf) -> Iterator[TrainingFilms]:
+    """Films whose pictures and targets are their numbers."""
+    images, targets = torch.zeros(AT_ONCE, 128, 128, dtype=torch.uint8), torch.zeros(AT_ONCE, 1)
+    with FilmStream(images, targets, torch.arange(ALL).float()[:, None], shelf.read) as stream:
+        yield TrainingFilms(images, targets, (64, 128), pixel_um=4 / 1024, stream=stream)
+
+
+TURNS = replace(RECIPE, views_per_epoch=64)
+
+
+def test_an_epoch_of_films_by_turns_shows_every_film_in_equal_shares() -> None:
+    """Each batch finds its films where its cuts say, and no film is there for a second time in an epoch."""
+    with by_turns(Shelf()) as films:
+        training = Training(films, TURNS)
+        assert training.steps == 16
+        for epoch in range(3):
+            shown: list[float] = []
+            for cuts in training.shown(epoch):
+                there = films.targets[cuts[:, 1], 0]
+                assert torch.equal(films.images[cuts[:, 1], 0, 0].float(), there)
+                shown += there.tolist()
+            assert np.bincount(np.array(shown, int)).tolist() == [4] * ALL
+
+
+def test_no_more_films_are_read_ahead_than_the_device_has_room_for() -> None:
+    shelf, ahead = Shelf(), []
+    with by_turns(shelf) as films:
+        for window, _ in enumerate(films.shown(0)):
+            ahead.append(shelf.given - window * AT_ONCE // 2)
+    assert len(films.images) == ALL // 4
+    assert max(ahead) <= AT_ONCE + 2  # of the last three some may have to wait
+
+
+def test_a_training_on_films_by_turns_resumes_bit_for_bit() -> None:
+    with by_turns(Shelf()) as films:
+        whole = Training(films, TURNS)
+        losses = [whole.run_epoch() for _ in range(3)]
+    with by_turns(Shelf()) as films:
+        first = Training(films, TURNS)
+        first.run_epoch()
+    with by_turns(Shelf()) as films:
+        resumed = Training(films, TURNS)
+        resumed.load(first.state())
+        assert [resumed.run_epoch() for _ in range(2)] == losses[1:]
+    ends = [training.state()["network"] for training in (whole, resumed)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_what_goes_wrong_in_reading_is_raised_where_films_are_shown() -> None:
+    class Torn(Shelf):
+        def read(self, epoch: int) -> Iterator[Part]:
+            yield next(super().read(epoch))
+            raise UserError("the store is damaged")
+
+    with by_turns(Torn()) as films, pytest.raises(UserError, match="damaged"):
+        Training(films, TURNS).run_epoch()
+
+
+def test_windows_without_a_whole_batch_are_refused() -> None:
+    with by_turns(Shelf()) as films, pytest.raises(UserError, match=r"set fit\.films_at_once or"):
+        Training(films, replace(TURNS, views_per_epoch=16))
