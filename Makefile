@@ -30,7 +30,8 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto tests/unit tests/standard_problems
+	$(BIN)/pytest tests/cluster tests/gpu
 
 test-gpu: $(READY)
 	$(BIN)/pytest -m gpu
