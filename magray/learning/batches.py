@@ -108,7 +108,7 @@ def window_views(films: TrainingFilms, recipe: Recipe) -> list[int]:
         _, height, width = films.images.shape
         squares = sum((height // side) * (width // side) for side in films.sides)
         return [squares * ORIENTATIONS[recipe.symmetries] * count for count in films.windows]
-    views = recipe.views_per_epoch * (len(films.sides) if recipe.scales_drawn == "listed" else RANGE_SCALES)
+    views = recipe.views_per_epoch * scales_shown(films.sides, recipe)
     batch, ends = min(recipe.batch, views), np.cumsum(films.windows)
     bounds = views // batch * ends // ends[-1] * batch
     bounds[-1] = views
@@ -130,6 +130,11 @@ def epoch_cuts(films: TrainingFilms, recipe: Recipe, epoch: int, window: int = 0
         sides = _random_sides(films.sides, recipe, epoch, window, sum(views[:window]), views[window])
         cuts = random_epoch(n, (height, width), sides, orientations, random)
     return cuts[random.permutation(len(cuts))]
+
+
+def scales_shown(sides: Sequence[float], recipe: Recipe) -> int:
+    """How many times `views_per_epoch` an epoch has, of a set of sides or scales."""
+    return len(sides) if recipe.scales_drawn == "listed" else RANGE_SCALES
 
 
 def possible_sides(sides: tuple[int, ...], recipe: Recipe) -> Sequence[int]:

@@ -5,7 +5,7 @@ A fit that was cut short goes on from its last checkpoint when it is run again w
 
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from magray.campaign import connect
-from magray.config import FitConfig, is_range, parse_scales
+from magray.config import FitConfig, parse_scales
 from magray.doctor import versions
 from magray.errors import UserError
 from magray.imaging import cells_of
@@ -86,7 +86,6 @@ def _lesson(store: Store, config: FitConfig, train_set: str) -> Lesson:
     pixel_nm = float(training["pixel_nm"][0].as_py())
     shape = (training["height"][0].as_py(), training["width"][0].as_py())
     _check_room(shape, scales, pixel_nm)
-    recipe = Recipe.of(config.model_dump())
     return Lesson(
         store_uri=store.uri,
         film_ids=tuple(training["film_id"].to_pylist()),
@@ -96,7 +95,7 @@ def _lesson(store: Store, config: FitConfig, train_set: str) -> Lesson:
         pixel_nm=pixel_nm,
         shape=shape,
         films_at_once=config.films_at_once,
-        recipe=replace(recipe, scales_drawn="between", network="scale-aware") if is_range(train_set) else recipe,
+        recipe=Recipe.of(config.model_dump()).drawn_from(train_set),
     )
 
 

@@ -1,8 +1,10 @@
 """What decides a training run, and nothing else: the part of a fit's config that the worker needs, as plain data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
+
+from magray.config import is_range
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,12 @@ class Recipe:
     weight_decay: float = 0.0
     seed: int = 0
     checkpoint_epochs: int = 5
+
+    def drawn_from(self, train_set: str) -> "Recipe":
+        """The recipe for a set of scales; or for a range: any scale in it, by a network that is told which."""
+        if is_range(train_set):
+            return replace(self, scales_drawn="between", network="scale-aware")
+        return replace(self, scales_drawn="listed", network="paper")
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Recipe":

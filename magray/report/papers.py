@@ -14,7 +14,7 @@ from magray.report.figures import COLOURS, MARKERS, Cloud, Panel, draw_scatter
 from magray.report.html import write_page
 from magray.report.page import parameter_on_page
 from magray.report.quantities import quantity
-from magray.report.scores import in_words, of_parameter, parameter_of, seeds_of
+from magray.report.scores import in_words, parameter_of, seeds_of
 from magray.report.tables import Table, figure_table, markdown, score_table
 from magray.tolerance.band import FACTOR
 from magray.whole import whole_file
@@ -35,7 +35,7 @@ def write_paper(figures: Sequence[Shown], studies: Mapping[str, pa.Table], cause
     studies: parameter -> its rows of STUDY. causes: CAUSES of all parameters.
     """
     shown = [_figure(figure, folder) for figure in figures]
-    parameters = [parameter_on_page(study, of_parameter(causes, name), folder) for name, study in studies.items()]
+    parameters = [parameter_on_page(study, causes, folder) for study in studies.values()]
     write_page("paper.html", folder / "index.html", figures=shown, parameters=parameters)
     scales = sorted({scale for figure in figures for panel in figure.config.panels for scale in panel.test})
     at_these = {name: score_table(study.filter(pc.field("test_scale").isin(scales))) for name, study in studies.items()}

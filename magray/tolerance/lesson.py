@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from magray.config import FitConfig, SearchConfig, is_range, parse_scales
+from magray.config import FitConfig, SearchConfig, parse_scales
 from magray.errors import UserError
 from magray.imaging import cells_of, scale_of
-from magray.learning.batches import RANGE_SCALES, TrainingFilms
+from magray.learning.batches import TrainingFilms, scales_shown
 from magray.learning.estimator import Calibration, Description, Estimator, Target
 from magray.learning.fit import calibration_ids, target_of
 from magray.learning.recipe import Recipe
@@ -54,13 +54,11 @@ class Course:
 
     def recipe_of(self, candidate: Candidate) -> Recipe:
         """What `candidate` changes of the project's own recipe: PARTS epochs that are its budget together."""
-        between = is_range(candidate.train_set)
+        recipe = self.recipe.drawn_from(candidate.train_set)
         return replace(
-            self.recipe,
+            recipe,
             epochs=PARTS,
-            views_per_epoch=candidate.budget // PARTS // (RANGE_SCALES if between else len(candidate.scales)),
-            scales_drawn="between" if between else "listed",
-            network="scale-aware" if between else "paper",
+            views_per_epoch=candidate.budget // PARTS // scales_shown(candidate.scales, recipe),
             width=candidate.width,
             learning_rate=candidate.learning_rate,
             schedule=candidate.schedule,

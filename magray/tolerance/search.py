@@ -168,22 +168,16 @@ class Bench:
         """A candidate for each set of at most `most_scales` scales."""
         scales, most = sorted(self.config.scales), self.config.most_scales
         sets = (chosen for n in range(1, most + 1) for chosen in itertools.combinations(scales, n))
-        return [
-            Candidate(
-                named(chosen),
-                self.learning_rate,
-                self.config.schedules[0],
-                self.config.views[0],
-                len(self.course.images),
-                self.config.seed,
-            )
-            for chosen in sets
-        ]
+        return [self._plain(named(chosen), self.config.views[0]) for chosen in sets]
 
     def every_range(self, budget: int) -> list[Candidate]:
         """A candidate for each of the config's ranges."""
+        return [self._plain(text, budget) for text in self.config.ranges]
+
+    def _plain(self, train_set: str, budget: int) -> Candidate:
+        """With the project's own learning rate, the first schedule and all films."""
         rate, schedule, films = self.learning_rate, self.config.schedules[0], len(self.course.images)
-        return [Candidate(text, rate, schedule, budget, films, self.config.seed) for text in self.config.ranges]
+        return Candidate(train_set, rate, schedule, budget, films, self.config.seed)
 
     def with_fewer_films(self, candidate: Candidate) -> list[Candidate]:
         """The same with parts of all films."""
