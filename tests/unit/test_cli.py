@@ -24,6 +24,18 @@ from magray.store import create_store, rows_of
 from magray.store.location import Location
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+PLANNER = """
+import sys
+import pyarrow.parquet as pq
+from magray.config import load_config
+from magray.project import Project
+own, config, *overrides = sys.argv[1:]
+for _ in range(20):
+    for batch in (int(own), 64):  # so that no plan is made from the config of the next
+        project = Project(load_config(config, [*overrides, f"fit.batch={batch}"]))
+        project.plan()
+        assert pq.read_table(project.folder / "plan.parquet").num_rows == 4
+"""
 HEAVY = ("ray", "torch", "numpy", "pyarrow", "matplotlib", "pydantic", "scipy", "numba")
 
 
@@ -137,6 +149,19 @@ def test_a_plan_may_grow(magray: Magray, small: list[str], tmp_path: Path) -> No
     magray("plan", CONFIG, *small)
     assert magray("plan", CONFIG, *small, "--set", "campaign.films=6").code == 0
     assert pq.read_table(tmp_path / "run" / "plan.parquet").num_rows == 6
+
+
+def test_processes_that_plan_the_same_films_at_once_find_a_plan_at_any_moment(small: list[str], tmp_path: Path) -> None:
+    """As when a campaign is submitted twice."""
+    overrides = [word for word in small if word != "--set"]
+    planners = [
+        subprocess.Popen([sys.executable, "-c", PLANNER, own, str(CONFIG), *overrides], stderr=subprocess.PIPE)
+        for own in ("32", "33", "34")
+    ]
+    for planner in planners:
+        said = planner.communicate(timeout=60)[1]
+        assert planner.returncode == 0, said.decode()
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["plan.parquet", "summary.json"]
 
 
 def test_a_folder_with_the_plan_of_other_films_is_left_alone(magray: Magray, small: list[str], tmp_path: Path) -> None:
