@@ -1,15 +1,21 @@
 /* Preloaded into a process (LD_PRELOAD), sets its clock back and fills its disk when the file MISFORTUNE says so: two
    64-bit numbers, the seconds that the wall clock is wrong by, and 1 if the disk that holds the folder FULL_DISK is full.
+   Who waits until a time by the wrong clock is woken when that clock shows it: the kernel, whose clock is right, is told
+   the time by its own. Otherwise such waits would end at once, again and again.
    A full disk takes no write and gives ENOSPC; the rest of the machine's disks have room. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,6 +53,39 @@ time_t time(time_t *now) {
     clock_gettime(CLOCK_REALTIME, &seconds);
     if (now) *now = seconds.tv_sec;
     return seconds.tv_sec;
+}
+
+/* A time by the wrong clock as the right one has it. Times since the machine's start are far below those since 1970. */
+static struct timespec by_the_right_clock(const struct timespec *time) {
+    struct timespec right = *time;
+    if (right.tv_sec > 1000000000) right.tv_sec -= said[0];
+    return right;
+}
+
+int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    if (!real)
+        real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))dlsym(RTLD_NEXT,
+                                                                                            "pthread_cond_timedwait");
+    struct timespec right = by_the_right_clock(until);
+    return real(condition, mutex, &right);
+}
+
+/* Locks of gRPC wait by the system call itself. */
+long syscall(long number, ...) {
+    static long (*real)(long, ...);
+    if (!real) real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    long given[6];
+    va_list list;
+    va_start(list, number);
+    for (int i = 0; i < 6; ++i) given[i] = va_arg(list, long);
+    va_end(list);
+    struct timespec right;
+    if (number == SYS_futex && (given[1] & FUTEX_CLOCK_REALTIME) && given[3]) {
+        right = by_the_right_clock((const struct timespec *)given[3]);
+        given[3] = (long)&right;
+    }
+    return real(number, given[0], given[1], given[2], given[3], given[4], given[5]);
 }
 
 static int on_the_full_disk(int file) {
