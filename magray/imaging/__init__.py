@@ -1,7 +1,18 @@
 """From a film's picture to views of it, and from picture files to arrays. The same code on NumPy and torch."""
 
 from magray.imaging.pictures import check_picture, grey_range, read_picture, write_picture
-from magray.imaging.views import VIEW_SIZE, area_average, cells_of, cut, over_views, rotate, scale_of, tiles, views
+from magray.imaging.views import (
+    VIEW_SIZE,
+    area_average,
+    cells_of,
+    cut,
+    normalised,
+    over_views,
+    rotate,
+    scale_of,
+    tiles,
+    views,
+)
 
 __all__ = [
     "VIEW_SIZE",
@@ -10,6 +21,7 @@ __all__ = [
     "check_picture",
     "cut",
     "grey_range",
+    "normalised",
     "over_views",
     "read_picture",
     "rotate",

@@ -102,6 +102,11 @@ def views(images: Pictures, scale_um: float, pixel_nm: float) -> Pictures:
     return area_average(tiles(images, cells_of(scale_um, pixel_nm)))
 
 
+def normalised(grey: "torch.Tensor") -> "torch.Tensor":
+    """−1…1 from grey values 0…255."""
+    return grey / 127.5 - 1
+
+
 def over_views(
     measure: Callable[["torch.Tensor"], NDArray[np.float64]], films: "torch.Tensor", scale_um: float, pixel_nm: float
 ) -> NDArray[np.float64]:

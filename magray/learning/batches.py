@@ -161,8 +161,3 @@ def _random_sides(sides: tuple[int, ...], recipe: Recipe, epoch: int, window: in
 def _apart(window: int) -> tuple[int, ...]:
     """What sets a later window's generators apart from the first one's."""
     return (3, window) if window else ()
-
-
-def normalised(grey: torch.Tensor) -> torch.Tensor:
-    """−1…1 from grey values 0…255."""
-    return grey / 127.5 - 1

@@ -1,7 +1,7 @@
 """The estimator: a trained network with all that makes its numbers an answer, in one folder.
 
 network.safetensors    the weights
-estimator.json         targets with unit, mean and spread; scales and ranges trained on; calibration; provenance
+estimator.json         targets with unit, mean and spread; what it was trained on; calibration; provenance
 """
 
 import json
@@ -20,12 +20,13 @@ from safetensors import SafetensorError
 from torch import nn
 
 from magray.errors import UserError
-from magray.imaging import VIEW_SIZE, area_average, check_picture, grey_range, over_views, scale_of, tiles
-from magray.learning.batches import QUARTER_TURNS, normalised
+from magray.imaging import VIEW_SIZE, area_average, check_picture, grey_range, normalised, over_views, scale_of, tiles
+from magray.imaging.microscope import NEEDS_SCALE, Microscope, as_seen, levelled
+from magray.learning.batches import QUARTER_TURNS
 from magray.learning.network import NETWORKS, NetworkName, ScaleAwareCnn, forward, has_bfloat16
 from magray.whole import whole_file
 
-FORMAT = 3
+FORMAT = 4
 WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
 SAME_SCALE = 0.024  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
 CHUNK = 256  # views through the network at once
@@ -73,7 +74,7 @@ class Description:
 
     provenance: where it comes from; read by people, not by the code. network: its kind. width: its filters, of the
     paper's numbers. between: whether it was trained at any scale between the outermost of `train_scales_um`, and not at
-    these alone.
+    these alone. microscope: that films were seen through; None if they were seen as they are.
     """
 
     targets: tuple[Target, ...]
@@ -84,6 +85,7 @@ class Description:
     network: NetworkName = "paper"
     width: float = 1.0
     between: bool = False
+    microscope: Microscope | None = None
 
     def trained_at(self, scale_um: float) -> bool:
         """Whether pictures of this scale were among the training's."""
@@ -178,22 +180,29 @@ class Estimator:
         low, high = grey_range(picture)
         full = np.clip((picture.astype(np.float64) - low) * (255 / (high - low)), 0, 255)
         squares = area_average(tiles(full.astype(np.float32)[None], side))[0]
-        return self._answer(self.predict_views(squares, scale_um).mean(axis=0), scale_um)
+        pictures = normalised(torch.from_numpy(squares).to(self.device))
+        if self.description.microscope is not None:
+            pictures = levelled(pictures)
+        return self._answer(self._values(pictures, scale_um).mean(axis=0), scale_um)
 
     def predict_views(self, views: NDArray[Any] | torch.Tensor, scale_um: float | None = None) -> NDArray[np.float64]:
-        """Values (n, targets), SI, for `views` (n, 128, 128), grey values 0…255: the mean over their quarter turns.
+        """Values (n, targets), SI, for `views` (n, 128, 128) of films, grey values 0…255.
 
+        Seen through the microscope that it was trained with, if any: always with the same noise.
         Raises UserError without the views' scale where the network needs it.
         """
+        pictures = as_seen(torch.as_tensor(views, device=self.device), scale_um, self.description.microscope)
+        return self._values(pictures, scale_um)
+
+    def _values(self, pictures: torch.Tensor, scale_um: float | None) -> NDArray[np.float64]:
+        """Values (n, targets), SI, for `pictures` (n, 128, 128) as the network knows them: means over quarter turns."""
         if scale_um is None and isinstance(self.network, ScaleAwareCnn):
-            raise UserError("this estimator needs the picture's scale; give it in µm, or the size of a pixel in nm")
-        device, lower = self.device, has_bfloat16(self.device)
-        standardised = []
+            raise UserError(NEEDS_SCALE)
+        lower, standardised = has_bfloat16(self.device), []
         with torch.inference_mode():
-            for start in range(0, len(views), CHUNK):
-                pictures = normalised(torch.as_tensor(views[start : start + CHUNK], device=device).float())
-                scales = torch.full((len(pictures),), scale_um or math.nan, device=device)
-                views_by_turn = (pictures.rot90(turns, (1, 2)) for turns in range(QUARTER_TURNS))
+            for some in pictures.split(CHUNK):  # type: ignore[no-untyped-call]
+                scales = torch.full((len(some),), scale_um or math.nan, device=self.device)
+                views_by_turn = (some.rot90(turns, (1, 2)) for turns in range(QUARTER_TURNS))
                 turned = [forward(self.network, view, scales, lower) for view in views_by_turn]
                 standardised.append(torch.stack(turned).mean(dim=0).cpu().numpy())
         means, spreads = (np.array([getattr(t, name) for t in self.targets]) for name in ("mean", "spread"))
@@ -295,9 +304,14 @@ def _read_description(folder: Path) -> Description:
             network=_known(data.get("network", "paper")),  # what older formats do not tell was the same for all
             width=data.get("width", 1.0),
             between=data.get("between", False),
+            microscope=_microscope(data.get("microscope")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe an estimator") from error
+
+
+def _microscope(data: Mapping[str, Any] | None) -> Microscope | None:
+    return None if data is None else Microscope(tuple(data["blur_nm"]), tuple(data["noise"]))
 
 
 def _known(network: NetworkName) -> NetworkName:

@@ -98,6 +98,7 @@ class Lesson:
             network=self.recipe.network,
             width=self.recipe.width,
             between=between,
+            microscope=self.recipe.microscope,
         )
         return Estimator(network, description)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from magray.config import is_range
+from magray.imaging.microscope import Microscope
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Recipe:
     weight_decay: float = 0.0
     seed: int = 0
     checkpoint_epochs: int = 5
+    microscope: Microscope | None = None
 
     def drawn_from(self, train_set: str) -> "Recipe":
         """The recipe for a set of scales; or for a range: any scale in it, by a network that is told which."""
@@ -37,4 +39,8 @@ class Recipe:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Recipe":
         """The recipe in a fit's config, given as a mapping; the config's other keys are left out."""
-        return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
+        known = {field.name: config[field.name] for field in fields(cls) if field.name in config}
+        if (seen := known.get("microscope")) is not None:
+            blur_nm = tuple(length * 1e9 for length in seen["blur"])
+            known["microscope"] = Microscope(blur_nm, tuple(seen["noise"]))
+        return cls(**known)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import nn
 
+from magray.imaging.microscope import Microscope
 from magray.learning.batches import TrainingFilms
 from magray.learning.gpu.blocks import Blocks
 from magray.learning.gpu.kernels import compile_for
@@ -55,7 +56,7 @@ class Step:
 
     films: on the network's device. cells: what `gather` needs to know; None renders with `render`; with kernels neither
     does. share: of this process in each batch. reduce: adds the gradients of all processes that share the batches, in
-    place.
+    place. microscope: that the films are seen through; its draws are torch's own.
     """
 
     def __init__(
@@ -66,8 +67,9 @@ class Step:
         cells: int | None = None,
         share: float = 1.0,
         reduce: Callable[[torch.Tensor], object] | None = None,
+        microscope: Microscope | None = None,
     ) -> None:
-        self.network, self.share, self.reduce = network, share, reduce
+        self.network, self.share, self.reduce, self.microscope = network, share, reduce, microscope
         self.films = replace(films, images=films.images.contiguous())
         self.parameters = FlatParameters(network)
         self.render: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -100,10 +102,17 @@ class Step:
     def learn(self, cuts: torch.Tensor) -> torch.Tensor:
         """Puts the gradient of the mean loss of `cuts`, times their share of the batch, beside the parameters."""
         self.parameters.gradient.zero_()
-        views = self.render(self.films.images, cuts)
+        views = self.pictures(cuts)
         loss = self.loss(views, self.films.targets[cuts[:, 1]], cuts[:, 0] * self.films.pixel_um)
         torch.autograd.backward(loss * self.share)
         return loss.detach()
+
+    def pictures(self, cuts: torch.Tensor) -> torch.Tensor:
+        """What the network is shown of `cuts` (b, 5): (b, 128, 128)."""
+        views = self.render(self.films.images, cuts)
+        if self.microscope is None:
+            return views
+        return self.microscope.pictures(views, cuts[:, 0] * self.films.pixel_um).to(views.dtype)
 
     def sum(self) -> None:
         """Adds up the gradients of all processes."""
@@ -127,7 +136,7 @@ class Recording:
     def __init__(self, step: Step, cuts: torch.Tensor, numbers: torch.Tensor) -> None:
         torch.backends.cudnn.benchmark = True  # shapes never change: worth looking for the fastest
         self.step, self.cuts, self.numbers = step, cuts.clone(), numbers.clone()
-        kept = _kept(step)
+        kept, draws = _kept(step), torch.cuda.get_rng_state()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -143,6 +152,7 @@ class Recording:
             step.move(self.numbers)
         for tensor, value in kept:
             tensor.copy_(value)
+        torch.cuda.set_rng_state(draws)
 
     def play(self, cuts: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """The step with other cuts and numbers; its loss stays until the next one."""

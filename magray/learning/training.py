@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -59,7 +60,7 @@ class Training:
         means = means or Means.of(self.device)
         # one compiled kernel is what a GPU wants; on a CPU few large matrix products are as good, and need no compiler
         cells = most_cells(possible_sides(films.sides, recipe)) if means.graphed else None
-        self.step = Step(self.network, films, means, cells, mine / self.batch, reduce)
+        self.step = Step(self.network, films, means, cells, mine / self.batch, reduce, recipe.microscope)
         self.numbers = step_numbers(
             recipe.schedule, recipe.learning_rate, recipe.weight_decay, recipe.epochs * self.steps
         ).to(self.device)
@@ -70,6 +71,7 @@ class Training:
 
         What an epoch, or a window of films, has beyond whole batches stays out of it.
         """
+        torch.manual_seed(_seed_of(self.recipe.seed, self.epoch, self.rank))  # of what a microscope adds
         self.network.train()
         losses = torch.empty(self.steps, device=self.device)
         for i, cuts in enumerate(self.shown(self.epoch)):
@@ -93,9 +95,8 @@ class Training:
         self.network.train()
         with torch.no_grad():
             for cuts in islice(self.shown(self.epoch), SETTLING_BATCHES):
-                views = self.step.render(self.films.images, cuts)
                 scales = cuts[:, 0] * self.films.pixel_um
-                forward(self.network, views, scales, has_bfloat16(self.device))
+                forward(self.network, self.step.pictures(cuts), scales, has_bfloat16(self.device))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
@@ -128,3 +129,8 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.step.optimizer.mean.copy_(state["mean"])
         self.step.optimizer.square.copy_(state["square"])
+
+
+def _seed_of(*numbers: int) -> int:
+    """A seed of several numbers' own."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.imaging import VIEW_SIZE, over_views
+from magray.imaging.microscope import Microscope, as_seen
 from magray.store import Store
 
 DEGREE = 3
@@ -26,21 +27,33 @@ Features = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Baseline:
-    """The polynomial. centre, spread: of the two logarithms. weights: of `_powers` of what they standardise."""
+    """The polynomial. centre, spread: of the two logarithms. weights: of `_powers` of what they standardise.
+
+    microscope: that films are seen through; None if they are seen as they are.
+    """
 
     centre: Features
     spread: Features
     weights: Features
+    microscope: Microscope | None = None
 
     @classmethod
-    def fit(cls, store: Store, target: str, scales_um: Sequence[float], device: torch.device) -> "Baseline":
+    def fit(
+        cls,
+        store: Store,
+        target: str,
+        scales_um: Sequence[float],
+        device: torch.device,
+        microscope: Microscope | None = None,
+    ) -> "Baseline":
         """From the training films of a store. Raises UserError if there are too few."""
         wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
         films = store.table(["film_id", "pixel_nm", target], wanted).sort_by("film_id").slice(0, FILMS)
         images = torch.from_numpy(store.images(films["film_id"].to_pylist())).to(device)
         x, y = [], []
         for scale in scales_um:
-            found = over_views(partial(two_numbers, scale_um=scale), images, scale, films["pixel_nm"][0].as_py())
+            measure = partial(two_numbers, scale_um=scale, microscope=microscope)
+            found = over_views(measure, images, scale, films["pixel_nm"][0].as_py())
             x.append(found.reshape(-1, 2))
             y.append(np.repeat(films[target].to_numpy(), found.shape[1]))
         logs, values = np.concatenate(x), np.concatenate(y)
@@ -50,21 +63,21 @@ class Baseline:
             )
         centre, spread = logs.mean(axis=0), logs.std(axis=0) + 1e-12
         weights, *_ = np.linalg.lstsq(_powers((logs - centre) / spread), values, rcond=None)
-        return cls(centre, spread, weights)
+        return cls(centre, spread, weights, microscope)
 
     def predict_views(self, shown: torch.Tensor, scale_um: float) -> Features:
         """Values (n, 1), SI, for views (n, 128, 128), grey values 0…255, at a scale."""
-        standardised = (two_numbers(shown, scale_um) - self.centre) / self.spread
+        standardised = (two_numbers(shown, scale_um, self.microscope) - self.centre) / self.spread
         # beyond what it was fitted to a cubic runs away
         return np.asarray(_powers(np.clip(standardised, -3, 3)) @ self.weights[:, None])
 
 
-def two_numbers(shown: torch.Tensor, scale_um: float) -> Features:
+def two_numbers(shown: torch.Tensor, scale_um: float, microscope: Microscope | None = None) -> Features:
     """(n, 2): the logarithms of walls per µm and of the mean wave number of mz, 2π/µm, of views (n, 128, 128).
 
     Walls: changes of sign along rows and columns. A view without any has half a wall, and the wave number of its side.
     """
-    mz = shown.float() / 127.5 - 1
+    mz = as_seen(shown, scale_um, microscope)
     up = mz > 0
     crossings = (up[:, 1:] != up[:, :-1]).sum((1, 2)) + (up[:, :, 1:] != up[:, :, :-1]).sum((1, 2))
     walls = (crossings.clamp(min=1) - 0.5 * (crossings == 0)) / (2 * VIEW_SIZE * scale_um)

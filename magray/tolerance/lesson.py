@@ -183,6 +183,7 @@ def _estimator(course: Course, candidate: Candidate, training: Training) -> Esti
         {},
         network=training.recipe.network,
         width=candidate.width,
+        microscope=training.recipe.microscope,
     )
     return Estimator(training.network, description)
 

@@ -16,6 +16,7 @@ from magray.campaign import connect
 from magray.campaign.devices import gpus
 from magray.errors import UserError
 from magray.imaging import over_views
+from magray.imaging.microscope import Microscope
 from magray.learning.estimator import Estimator
 from magray.learning.network import own_device
 from magray.store import Store, open_store
@@ -81,8 +82,8 @@ def run_study(
 ) -> tuple[pa.Table, pa.Table]:
     """The tables PREDICTIONS and STUDY of estimators (trial -> folder) at `test_scales`, µm.
 
-    With them, for each parameter, the baseline: fitted to the training films at all scales of the estimators. Where the
-    cluster has GPUs, each estimator is tested on one of them, several at once.
+    With them, for each parameter, the baseline: fitted to the training films at all scales of the estimators, through
+    the microscope of the first. Where the cluster has GPUs, each estimator is tested on one of them, several at once.
     Raises UserError if the store has no test films, or an estimator cannot be loaded.
     """
     connect()
@@ -92,7 +93,8 @@ def run_study(
     orders = [(store_uri, trial, str(Path(folder).absolute()), scales) for trial, folder in estimators.items()]
     trained = tuple(sorted({scale for one in described for scale in one.train_scales_um}))
     parameters = dict.fromkeys(target.name for one in described for target in one.targets)
-    baselines = [(store_uri, parameter, trained, scales) for parameter in parameters]
+    microscope = described[0].microscope
+    baselines = [(store_uri, parameter, trained, scales, microscope) for parameter in parameters]
     if gpus() >= 1:
         test: Any = ray.remote(_of_estimator).options(num_gpus=GPU_SHARE, num_cpus=1)
         compare: Any = ray.remote(_of_baseline).options(num_gpus=GPU_SHARE, num_cpus=1)
@@ -111,11 +113,15 @@ def _of_estimator(store_uri: str, trial: Trial, folder: str, scales: tuple[float
 
 
 def _of_baseline(
-    store_uri: str, parameter: str, trained: tuple[float, ...], scales: tuple[float, ...]
+    store_uri: str,
+    parameter: str,
+    trained: tuple[float, ...],
+    scales: tuple[float, ...],
+    microscope: Microscope | None,
 ) -> tuple[pa.Table, pa.Table]:
     """PREDICTIONS and STUDY of the baseline of one parameter."""
     store = open_store(store_uri)
-    baseline = Baseline.fit(store, parameter, trained, own_device())
+    baseline = Baseline.fit(store, parameter, trained, own_device(), microscope)
     tested = Tested(Trial(TWO_NUMBERS, 0), (parameter,), lambda scale: scale in trained, baseline.predict_views)
     return _test(store, tested, scales)
 

@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 
+from magray.imaging.microscope import Microscope
 from magray.learning.batches import TrainingFilms
 from magray.learning.network import NETWORKS, NetworkName
 from magray.learning.optimizer import step_numbers
@@ -71,3 +73,19 @@ def test_the_same_seed_gives_the_same_network(films: TrainingFilms, exact_produc
             training.run_epoch()
         ends.append(training.state()["network"])
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_what_a_microscope_adds_is_new_in_each_step_and_the_same_after_a_resumption(
+    films: TrainingFilms, exact_products: None
+) -> None:
+    """Recorded steps draw noise, too; and a recording, which each process makes for itself, takes no draws away."""
+    recipe = replace(RECIPE, microscope=Microscope((0.0, 20.0), (0.1, 0.4)))
+    whole = Training(films, recipe, means=KERNELS)
+    whole.run_epoch()
+    resumed = Training(films, recipe, means=KERNELS)
+    resumed.load(whole.state())
+    assert whole.run_epoch() == resumed.run_epoch()
+    ends = [training.state()["network"] for training in (whole, resumed)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    cuts, standing = whole.batches(0)[0], step_numbers("constant", 0.0, 0.0, 1)[0].cuda()
+    assert float(whole.step(cuts, standing).clone()) != float(whole.step(cuts, standing))

@@ -38,10 +38,13 @@ def test_a_film_has_the_same_id_whether_yaml_or_python_made_it() -> None:
     assert made.film_id == film.film_id
 
 
-PROJECTS = [QUICKSTART, *sorted((QUICKSTART.parent / "paper").glob("*.yaml"))]
+PROJECTS = [
+    QUICKSTART,
+    *(path for name in ("paper", "microscope") for path in sorted((QUICKSTART.parent / name).glob("*.yaml"))),
+]
 
 
-@pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PROJECTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_kept_config_is_the_config_that_ran(path: Path) -> None:
     config = load_config(path)
     kept = config.to_yaml()
@@ -196,6 +199,12 @@ def test_the_store_is_beside_the_results_unless_said_otherwise() -> None:
         ("campaign.grain_size=20", "grain_size: 20 has no unit"),
         ("fit.train_scales=[big]", "'big' is not a set of scales"),
         ("fit.train_scales=['0.5+1.0', '1.0+0.5']", "a set is there twice"),
+        ("fit.microscope={blur: [0 nm, 20 nm]}", "fit.microscope.noise is missing"),
+        ("fit.microscope={blur: [0, 20 nm], noise: [0, 0]}", "blur: 0 has no unit; write for example 4 nm"),
+        ("fit.microscope={blur: 20 nm, noise: [0, 0]}", "fit.microscope.blur: input should be a valid tuple"),
+        ("fit.microscope={blur: [20 nm, 5 nm], noise: [0, 0]}", "microscope.blur: give [least, most], both 0 or more"),
+        ("fit.microscope={blur: [0 nm, 5 nm], noise: [-1, 0]}", "microscope.noise: give [least, most], both 0 or more"),
+        ("fit.microscope={blurr: [0 nm, 5 nm]}", "unknown key fit.microscope.blurr; did you mean blur?"),
         ("fit.targets=[E]", "fit.targets.0: input should be 'D', 'Ms'"),
         ("name=a/b", "name: "),
         ("campaign=3", "campaign: input should be a valid dictionary"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.imaging import read_picture, write_picture
+from magray.imaging.microscope import Microscope
 from magray.learning.calibration import calibrate, calibration_scales, conformal_quantile
 from magray.learning.estimator import Calibration, Description, Estimator, Target
 from magray.learning.network import ScaleAwareCnn, paper_cnn
@@ -63,6 +64,34 @@ def test_a_scale_aware_estimator_is_one_after_loading_and_asks_for_the_scale(tmp
     assert not any("between" in warning for warning in answers[0].warnings)
     with pytest.raises(UserError, match="needs the picture's scale"):
         loaded.predict(picture())
+
+
+def through_a_microscope() -> Estimator:
+    estimator = estimator_of(D)
+    return Estimator(estimator.network, replace(estimator.description, microscope=Microscope((5.0, 25.0), (0.0, 0.2))))
+
+
+def test_an_estimator_that_learned_through_a_microscope_is_one_after_loading(tmp_path: Path) -> None:
+    estimator = through_a_microscope()
+    estimator.save(tmp_path)
+    loaded = Estimator.load(tmp_path)
+    assert loaded.description == estimator.description
+    views = np.rint(stripes(4, 0.5, seed=0, side=128)[None] * 127.5 + 127.5)
+    seen = loaded.predict_views(views, scale_um=0.5)
+    np.testing.assert_array_equal(seen, estimator.predict_views(views, scale_um=0.5))
+    assert seen != estimator_of(D).predict_views(views, scale_um=0.5)
+    with pytest.raises(UserError, match="needs the picture's scale"):
+        loaded.predict_views(views)
+
+
+def test_who_learned_through_a_microscope_looks_past_uneven_light() -> None:
+    uneven = picture() + np.linspace(0, 0.6, 256, dtype=np.float32)[:, None]
+    answers = {
+        name: [estimator.predict(shown, scale_um=1.0).value for shown in (picture(), uneven)]
+        for name, estimator in {"learned": through_a_microscope(), "not": estimator_of(D)}.items()
+    }
+    moved = {name: abs(even - sloping) for name, (even, sloping) in answers.items()}
+    assert moved["learned"] < 0.1 * moved["not"]
 
 
 def test_folders_of_the_first_format_hold_the_papers_network(tmp_path: Path) -> None:

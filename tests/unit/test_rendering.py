@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from magray.imaging import views
-from magray.learning.batches import Cuts, normalised, whole_epoch
+from magray.imaging import normalised, views
+from magray.learning.batches import Cuts, whole_epoch
 from magray.learning.rendering import gather, most_cells, render
 from tests.stripes import stripes
 

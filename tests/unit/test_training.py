@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from magray.errors import UserError
+from magray.imaging.microscope import Microscope
 from magray.learning.batches import TrainingFilms
 from magray.learning.recipe import Recipe
 from magray.learning.step import Means
@@ -26,12 +27,14 @@ def films() -> TrainingFilms:
     return TrainingFilms(images, torch.linspace(-1, 1, 4)[:, None], (64, 128), pixel_um=4 / 1024)
 
 
-def test_a_resumed_training_ends_the_same_bit_for_bit(films: TrainingFilms) -> None:
-    whole = Training(films, RECIPE)
+@pytest.mark.parametrize("microscope", [None, Microscope((0.0, 20.0), (0.0, 0.2))])
+def test_a_resumed_training_ends_the_same_bit_for_bit(films: TrainingFilms, microscope: Microscope | None) -> None:
+    recipe = replace(RECIPE, microscope=microscope)
+    whole = Training(films, recipe)
     losses = [whole.run_epoch() for _ in range(3)]
-    first = Training(films, RECIPE)
+    first = Training(films, recipe)
     first.run_epoch()
-    resumed = Training(films, RECIPE)
+    resumed = Training(films, recipe)
     resumed.load(first.state())
     assert [resumed.run_epoch() for _ in range(2)] == losses[1:]
     ends = [training.state()["network"] for training in (whole, resumed)]
@@ -43,7 +46,7 @@ def test_a_finished_network_has_the_statistics_of_many_batches(films: TrainingFi
     recipe = replace(RECIPE, epochs=1, views_per_epoch=48, batch=8)
     training = Training(films, recipe)
     training.run_epoch()
-    many = training.step.render(films.images, training.batches(epoch=5).flatten(0, 1))
+    many = training.step.pictures(training.batches(epoch=5).flatten(0, 1))
     convolution, _, norm = training.network.get_submodule("0"), None, training.network.get_submodule("2")
     assert isinstance(norm, torch.nn.BatchNorm2d)
     with torch.no_grad():

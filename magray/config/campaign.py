@@ -1,0 +1,199 @@
+"""The campaign's section of a config: its films, and how they get their domains."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import (
+    Field,
+    FieldSerializationInfo,
+    PositiveInt,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from magray.config.section import Section
+from magray.errors import UserError
+from magray.films import Film, Minimize, Protocol, Quench, Sampling
+from magray.films import Uniform as UniformState
+from magray.films.film import Dmi, OpenEdges
+from magray.films.protocol import Stage
+from magray.units import in_si, parse_quantity
+
+CONSTANTS = {
+    "Ms": "magnetisation",
+    "Ku1": "anisotropy",
+    "Aex": "exchange",
+    "D": "dmi",
+    "sigma": "ratio",
+    "grain_size": "length",
+}
+SHARED = ("cells", "cell_size", "dmi", "field", "open_edges", "demag")  # by all films of a campaign
+VECTORS = {"cell_size": "length", "field": "field"}
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Each film draws its own value, uniformly in [low, high). SI."""
+
+    low: float
+    high: float
+
+
+def _read_vector(values: Any, name: str) -> tuple[float, ...]:
+    if not isinstance(values, (list, tuple)) or len(values) != 3:
+        raise UserError(f"{name}: give three quantities in brackets, not {values}")
+    return tuple(parse_quantity(value, VECTORS[name], name) for value in values)
+
+
+class _StageSettings(Section):
+    """What every stage may have: an applied field of its own, in place of the film's."""
+
+    field: tuple[float, float, float] | None = None
+
+    @field_validator("field", mode="before")
+    @classmethod
+    def _read_field(cls, values: Any) -> tuple[float, ...] | None:
+        return None if values is None else _read_vector(values, "field")
+
+    @field_serializer("field")
+    def _write_field(self, values: tuple[float, float, float] | None) -> list[str | float] | None:
+        return None if values is None else [in_si(value, "field") for value in values]
+
+
+class MinimizeConfig(_StageSettings):
+    """Descend until max |m × h| / Ms is below `torque`; give up after `max_evaluations` field evaluations."""
+
+    torque: float = Minimize.torque
+    max_evaluations: int = Minimize.max_evaluations
+
+    def stage(self) -> Stage:
+        """The stage of a protocol."""
+        return Minimize(self.torque, self.max_evaluations, self.field)
+
+
+QUENCH_UNITS = {"duration": "time", "temperature": "temperature"}
+
+
+class QuenchConfig(_StageSettings):
+    """Follow the Landau-Lifshitz-Gilbert equation with the damping `alpha` for a duration, at a temperature."""
+
+    alpha: float
+    duration: float
+    temperature: float = Quench.temperature
+
+    @field_validator(*QUENCH_UNITS, mode="before")
+    @classmethod
+    def _read_quantity(cls, value: Any, info: ValidationInfo) -> float:
+        name = str(info.field_name)
+        return parse_quantity(value, QUENCH_UNITS[name], name)
+
+    @field_serializer(*QUENCH_UNITS)
+    def _write_quantity(self, value: float, info: FieldSerializationInfo) -> str | float:
+        return in_si(value, QUENCH_UNITS[info.field_name])
+
+    def stage(self) -> Stage:
+        """The stage of a protocol."""
+        return Quench(self.alpha, self.duration, self.temperature, self.field)
+
+
+class StageConfig(Section):
+    """One stage of a protocol: quench or minimize."""
+
+    quench: QuenchConfig | None = None
+    minimize: MinimizeConfig | None = None
+
+    def stage(self) -> Stage:
+        """The one that is given. Raises UserError unless that is exactly one."""
+        given = [settings for settings in (self.quench, self.minimize) if settings is not None]
+        if len(given) != 1:
+            raise UserError("stages: each begins with quench or minimize, such as - minimize: {torque: 1e-4}")
+        return given[0].stage()
+
+
+class UniformConfig(Section):
+    """An initial state along one direction, each cell tilted by about `noise` rad."""
+
+    uniform: tuple[float, float, float]
+    noise: float = UniformState.noise
+
+
+class ProtocolConfig(Section):
+    """How a film gets its domains."""
+
+    initial: Literal["random"] | UniformConfig
+    stages: list[StageConfig]
+
+    def protocol(self) -> Protocol:
+        """The protocol that every film of the campaign follows."""
+        stages = tuple(stage.stage() for stage in self.stages)
+        if isinstance(self.initial, UniformConfig):
+            return Protocol(UniformState(self.initial.uniform, self.initial.noise), stages)
+        return Protocol(self.initial, stages)
+
+
+class CampaignConfig(Section):
+    """The films: how many, their geometry, and constants that are one value each or {uniform: [low, high]}."""
+
+    films: PositiveInt
+    seed: int = Field(ge=0, lt=2**63)
+    cells: tuple[int, int]
+    cell_size: tuple[float, float, float]
+    Ms: float | Uniform
+    Ku1: float | Uniform
+    Aex: float | Uniform
+    dmi: Dmi = "none"
+    D: float | Uniform = 0.0
+    sigma: float | Uniform = 0.0
+    grain_size: float | Uniform = 0.0
+    open_edges: OpenEdges = "none"
+    demag: bool = True
+    field: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    protocol: ProtocolConfig
+
+    @field_validator(*CONSTANTS, mode="before")
+    @classmethod
+    def _read_constant(cls, value: Any, info: ValidationInfo) -> float | Uniform:
+        name = str(info.field_name)
+        if not isinstance(value, dict):
+            return parse_quantity(value, CONSTANTS[name], name)
+        ends = value.get("uniform")
+        if list(value) != ["uniform"] or not isinstance(ends, list) or len(ends) != 2:
+            raise UserError(f"{name}: give one value or {{uniform: [low, high]}}, not {value}")
+        low, high = (parse_quantity(end, CONSTANTS[name], name) for end in ends)
+        if not low < high:
+            raise UserError(f"{name}: in uniform: [low, high], low must be below high, not {ends}")
+        return Uniform(low, high)
+
+    @field_validator(*VECTORS, mode="before")
+    @classmethod
+    def _read_vectors(cls, values: Any, info: ValidationInfo) -> tuple[float, ...]:
+        return _read_vector(values, str(info.field_name))
+
+    @field_serializer(*CONSTANTS)
+    def _write_constant(self, value: float | Uniform, info: FieldSerializationInfo) -> Any:
+        dimension = CONSTANTS[info.field_name]
+        if isinstance(value, Uniform):
+            return {"uniform": [in_si(value.low, dimension), in_si(value.high, dimension)]}
+        return in_si(value, dimension)
+
+    @field_serializer(*VECTORS)
+    def _write_vector(self, values: tuple[float, ...], info: FieldSerializationInfo) -> list[str | float]:
+        return [in_si(value, VECTORS[info.field_name]) for value in values]
+
+    @model_validator(mode="after")
+    def _every_film_can_be(self) -> "CampaignConfig":
+        """Builds the films at both ends of all ranges: what they accept, every film between them accepts."""
+        sampling = self.sampling()
+        for end in (0, 1):
+            Film(**sampling.fixed, **dict[str, Any]({name: ends[end] for name, ends in sampling.ranges.items()}))
+        return self
+
+    def sampling(self) -> Sampling:
+        """What `films.sample` draws this campaign's films from."""
+        fixed: dict[str, Any] = {name: getattr(self, name) for name in SHARED}
+        constants = {name: getattr(self, name) for name in CONSTANTS}
+        ranges = {name: (value.low, value.high) for name, value in constants.items() if isinstance(value, Uniform)}
+        fixed |= {name: value for name, value in constants.items() if name not in ranges}
+        return Sampling(fixed | {"protocol": self.protocol.protocol()}, ranges, self.films, self.seed)

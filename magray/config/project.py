@@ -1,0 +1,134 @@
+"""A project's config: its campaign, and how its films are simulated, learned from and tested on."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from magray.config.campaign import CampaignConfig
+from magray.config.scales import is_range, parse_scales
+from magray.config.section import Section
+from magray.errors import UserError
+from magray.units import in_si, parse_quantity
+
+Parameter = Literal["D", "Ms", "Ku1", "Aex", "sigma"]
+WIDTHS = (0.5, 1.0, 2.0)  # of networks, that the GPU's kernels have been tested with
+
+
+def _check_width(width: float) -> float:
+    if width not in WIDTHS:
+        raise UserError(f"networks are {', '.join(map(str, WIDTHS))} times as wide as the paper's, not {width:g}")
+    return width
+
+
+Width = Annotated[float, AfterValidator(_check_width)]
+
+
+class SimulateConfig(Section):
+    """Where and how films are simulated. None of it changes a film."""
+
+    store: str | None = None  # folder or URI such as s3://bucket/prefix; default: store/ in the project's folder
+    backend: Literal["auto", "numpy", "cpu", "cupy"] = "auto"
+    actors: PositiveInt | None = None  # at most; default: one for each core, or each GPU, that is there at the start
+    gpu_share: float = Field(default=1.0, gt=0.0, le=1.0)  # of a GPU that an actor takes
+    block_films: PositiveInt | None = None  # that an actor takes at a time; default: 4, on a GPU half of its slots
+    retry_failed: bool = False  # simulate films once more that failed before
+
+
+class MicroscopeConfig(Section):
+    """What every picture of a film is seen through: each draws its blur and its noise, uniformly. See imaging."""
+
+    blur: tuple[float, float]  # least and most standard deviation of the point spread
+    noise: tuple[float, float]  # of white noise; domains are 2 apart
+
+    @field_validator("blur", mode="before")
+    @classmethod
+    def _read_blur(cls, ends: Any) -> Any:
+        return [parse_quantity(end, "length", "blur") for end in ends] if isinstance(ends, (list, tuple)) else ends
+
+    @field_serializer("blur")
+    def _write_blur(self, ends: tuple[float, float]) -> list[str | float]:
+        return [in_si(end, "length") for end in ends]
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        for name, (low, high) in (("blur", self.blur), ("noise", self.noise)):
+            if not 0 <= low <= high < math.inf:
+                raise UserError(f"microscope.{name}: give [least, most], both 0 or more, not {[low, high]}")
+        return self
+
+
+class FitConfig(Section):
+    """What the estimators learn, from which scales, and how. One estimator is fitted for each of `train_scales`."""
+
+    targets: list[Parameter] = Field(default=["D"], min_length=1)
+    # µm: sets such as "0.25+0.5+1.0", and ranges such as "0.25..1.0": any scale in it, by a network that is told which
+    train_scales: list[str] = Field(min_length=1)
+    epochs: PositiveInt
+    # random ones, at each scale of a set, and 4 times as many for a range; default: every view, as in the paper
+    views_per_epoch: PositiveInt | None = None
+    symmetries: Literal["rotations", "all"] = "rotations"  # all: mirrored and inverted too, exact at zero field
+    microscope: MicroscopeConfig | None = None  # of training, tests and error bars; default: pictures as simulated
+    width: Width = 1.0  # of the network: filters, of the paper's numbers
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"  # of the learning rate
+    batch: PositiveInt = 128
+    learning_rate: PositiveFloat
+    weight_decay: float = Field(default=0.0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    seeds: PositiveInt = 1  # estimators of each set, from `seed`, `seed` + 1, …: they tell luck from knowledge
+    workers: PositiveInt = 1  # processes that share every batch, by Ray Train: on a GPU each, if there are as many
+    checkpoint_epochs: PositiveInt = 5
+    # on the device, of which half are learned from while the others are read; default: all, as far as they take no more
+    # than half of its free memory
+    films_at_once: int | None = Field(default=None, ge=4)
+    calibration_fraction: float = Field(default=0.15, ge=0.05, le=0.5)  # of the training films, kept for error bars
+
+    @model_validator(mode="after")
+    def _ranges_are_drawn_from(self) -> Self:
+        ranges = [text for text in self.train_scales if is_range(text)]
+        if ranges and self.views_per_epoch is None:
+            raise UserError(f"a range such as {ranges[0]} needs views_per_epoch, since its cuts do not tile a film")
+        return self
+
+    @field_validator("train_scales")
+    @classmethod
+    def _sets_can_be_read(cls, sets: list[str]) -> list[str]:
+        if len({(is_range(text), parse_scales(text)) for text in sets}) < len(sets):
+            raise UserError(f"train_scales: a set is there twice: {', '.join(sets)}")
+        return sets
+
+
+class StudyConfig(Section):
+    """The scales at which every estimator is tested on films that it never saw, µm."""
+
+    test_scales: list[PositiveFloat] = Field(min_length=1)
+
+
+class Config(Section):
+    """A project: what its folder `output` will hold, and everything that decides it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    output: Path
+    campaign: CampaignConfig
+    simulate: SimulateConfig = SimulateConfig()
+    fit: FitConfig
+    study: StudyConfig
+
+    @property
+    def store_uri(self) -> str:
+        """The store's folder or URI."""
+        return self.simulate.store or str(self.output / "store")
+
+    def to_yaml(self) -> str:
+        """The resolved config: every key, SI units. `load_config` reads the very same config back from it."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)

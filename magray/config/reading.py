@@ -1,0 +1,130 @@
+"""Reading configs from YAML, and saying in one line what is wrong with one."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from magray.config.project import Config
+from magray.config.studies import FigureConfig, ProtocolsConfig, SearchConfig
+from magray.errors import UserError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The config in the YAML file `path`, after `overrides` such as "campaign.films=12".
+
+    Raises UserError, one line that names the file and the key, unless that is a complete and possible project.
+    """
+    return _load(path, lambda text: read_config(text, overrides))
+
+
+def load_figure(path: str | Path) -> FigureConfig:
+    """The figure in the YAML file `path`. Raises UserError as `load_config`."""
+    return _load(path, lambda text: _validated(FigureConfig, _keys_and_values(text)))
+
+
+def load_search(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
+    """The search in the YAML file `path`, after `overrides` such as "trials=12". Raises UserError as `load_config`."""
+    return _load(path, lambda text: _validated(SearchConfig, _overridden(text, overrides)))
+
+
+def load_protocols(path: str | Path, overrides: Sequence[str] = ()) -> ProtocolsConfig:
+    """The protocol study in the YAML file `path`, after `overrides`. Raises UserError as `load_config`."""
+    return _load(path, lambda text: _validated(ProtocolsConfig, _overridden(text, overrides)))
+
+
+def read_config(text: str, overrides: Sequence[str] = ()) -> Config:
+    """The config that YAML `text` describes, after `overrides`. Raises UserError."""
+    return _validated(Config, _overridden(text, overrides))
+
+
+def _overridden(text: str, overrides: Sequence[str]) -> dict[str, Any]:
+    content = _keys_and_values(text)
+    for override in overrides:
+        _override(content, override)
+    return content
+
+
+def _load(path: str | Path, read: Callable[[str], _Model]) -> _Model:
+    """What `read` makes of a file's text. Raises UserError, one line that names the file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot read this config: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: this is not a text file") from error
+    try:
+        return read(text)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _keys_and_values(text: str) -> dict[str, Any]:
+    content = _parse_yaml(text)
+    if not isinstance(content, dict):
+        raise UserError("a config is a list of keys with values, such as name: quickstart")
+    return content
+
+
+def _validated(model: type[_Model], content: dict[str, Any]) -> _Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_first_problem(error, model)) from error
+
+
+def _parse_yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"this is not YAML{line}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise UserError("this is not YAML: it holds characters that no text has") from error
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    """Sets one value of `content`, which "key.key=value" names."""
+    path, equals, value = override.partition("=")
+    *parents, key = path.strip().split(".")
+    if not (equals and key):
+        raise UserError(f"--set {override}: write key=value, for example campaign.films=12")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise UserError(f"--set {override}: {parent} is a value, it has no keys of its own")
+    content[key] = _parse_yaml(value)
+
+
+def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line about one problem: a misspelt key if there is one, since a missing key may be its other half."""
+    problems = error.errors(include_url=False)
+    return _problem(next((p for p in problems if p["type"] == "extra_forbidden"), problems[0]), model)
+
+
+def _problem(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{where} is missing"
+    if problem["type"] != "extra_forbidden":
+        return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
+    known = _keys_beside(problem["loc"], model)
+    nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
+    return f"unknown key {where}; " + (f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}")
+
+
+def _keys_beside(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
+    """The keys that the section of `model` holding `location` knows."""
+    section: Any = model
+    for part in location[:-1]:
+        if part in section.model_fields:  # not so the index of a stage, or which kind of initial state it is
+            annotation = section.model_fields[part].annotation
+            kinds = get_args(annotation) or (annotation,)
+            section = next(kind for kind in kinds if hasattr(kind, "model_fields"))
+    return list(section.model_fields)

@@ -1,0 +1,75 @@
+"""A microscope blurs by lengths and not by pixels, adds noise, and knows neither brightness nor contrast."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from magray.errors import UserError
+from magray.imaging import VIEW_SIZE
+from magray.imaging.microscope import Microscope, as_seen, blurred, levelled
+
+SHARP = Microscope((0.0, 0.0), (0.0, 0.0))
+
+
+def ripples(cycles: float) -> torch.Tensor:
+    """A view (1, 128, 128) with so many cycles of a cosine along its rows, from its middle on: it slopes nowhere."""
+    x = (torch.arange(VIEW_SIZE) + 0.5) / VIEW_SIZE - 0.5
+    return torch.cos(2 * torch.pi * cycles * x).expand(1, VIEW_SIZE, VIEW_SIZE).contiguous()
+
+
+def test_a_blur_is_the_convolution_with_a_gaussian() -> None:
+    pictures = torch.randn(2, VIEW_SIZE, VIEW_SIZE, generator=torch.Generator().manual_seed(0))
+    shown = blurred(pictures, torch.tensor([1.5, 4.0]))
+    for picture, after, spread in zip(pictures, shown, (1.5, 4.0), strict=True):
+        expected = gaussian_filter(picture.numpy(), spread, truncate=8)
+        np.testing.assert_allclose(after[32:-32, 32:-32], expected[32:-32, 32:-32], atol=1e-5)
+
+
+def test_a_point_spread_far_below_a_pixel_changes_nothing() -> None:
+    pictures = torch.randn(1, VIEW_SIZE, VIEW_SIZE, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(blurred(pictures, torch.zeros(1)), pictures)
+
+
+@pytest.mark.parametrize(("scale_um", "cycles"), [(0.5, 8), (1.0, 16), (2.0, 32)])
+def test_the_same_film_is_blurred_as_much_at_every_scale(scale_um: float, cycles: int) -> None:
+    """Ripples of 64 nm: a point spread of 20 nm leaves exp(−2 (π 20/64)²) of them, whatever the size of a pixel."""
+    spread = torch.tensor([20.0]) * VIEW_SIZE / (scale_um * 1024)
+    left = blurred(ripples(cycles), spread)[0, 64, 32:-32].abs().max() / ripples(cycles)[0, 64].abs().max()
+    assert left == pytest.approx(np.exp(-2 * (np.pi * 20 / 64) ** 2), rel=0.02)
+
+
+def test_brightness_contrast_and_uneven_light_leave_no_trace() -> None:
+    x = torch.linspace(0, 1, VIEW_SIZE)
+    clean = levelled(ripples(5))
+    spoiled = levelled(0.3 * ripples(5) + 0.8 + 0.5 * x - 0.2 * x[:, None])
+    torch.testing.assert_close(spoiled, clean, atol=1e-5, rtol=0)
+    assert clean.mean().abs() < 1e-6
+    assert clean.std() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_picture_without_contrast_stays_flat() -> None:
+    assert levelled(torch.full((1, VIEW_SIZE, VIEW_SIZE), 0.7)).abs().max() < 0.1
+
+
+def test_noise_is_white_and_as_strong_as_said() -> None:
+    """A cosine has a variance of 1/2; levelling divides by the spread of both."""
+    noisy = Microscope((0.0, 0.0), (0.5, 0.5)).pictures(ripples(5), torch.ones(1), torch.Generator().manual_seed(0))
+    added = noisy * np.sqrt(0.5 + 0.25) - ripples(5)
+    assert added.std() == pytest.approx(0.5, rel=0.03)
+    assert (added[:, :, 1:] * added[:, :, :-1]).mean().abs() < 0.01
+
+
+def test_every_picture_draws_its_own_blur_and_noise_the_same_ones_for_the_same_seed() -> None:
+    views = ripples(20).repeat(3, 1, 1)
+    microscope = Microscope((0.0, 30.0), (0.0, 0.5))
+    shown, again = (microscope.pictures(views, torch.ones(3), torch.Generator().manual_seed(4)) for _ in range(2))
+    assert torch.equal(shown, again)
+    assert not torch.allclose(shown[0], shown[1], atol=0.1)
+
+
+def test_films_are_seen_as_they_are_without_a_microscope() -> None:
+    views = torch.tensor([[[0.0, 255.0]]])
+    torch.testing.assert_close(as_seen(views, None, None), torch.tensor([[[-1.0, 1.0]]]))
+    with pytest.raises(UserError, match="needs the picture's scale"):
+        as_seen(views, None, SHARP)
