@@ -56,7 +56,7 @@ class MicroscopeConfig(Section):
     def _read_blur(cls, ends: Any) -> Any:
         return [parse_quantity(end, "length", "blur") for end in ends] if isinstance(ends, (list, tuple)) else ends
 
-    @field_serializer("blur")
+    @field_serializer("blur", when_used="json")
     def _write_blur(self, ends: tuple[float, float]) -> list[str | float]:
         return [in_si(end, "length") for end in ends]
 

@@ -15,8 +15,10 @@ import ray
 import torch
 from safetensors.numpy import load_file
 
-from magray.config import FitConfig
+from magray.config import FitConfig, MicroscopeConfig
 from magray.errors import UserError
+from magray.imaging import views
+from magray.imaging.microscope import Microscope, as_seen
 from magray.learning.estimator import Estimator
 from magray.learning.fit import calibration_ids, fit
 from magray.learning.lesson import Lesson
@@ -24,7 +26,8 @@ from magray.learning.recipe import Recipe
 from magray.learning.supply import epoch_films
 from magray.learning.workers import films_at_once
 from magray.store import STORE_SCHEMA, Store, create_store
-from magray.tolerance.study import Trial, run_study
+from magray.tolerance.metrics import r2
+from magray.tolerance.study import Trial, films_to_test, run_study
 from tests.stores import plan_of, scattered_store
 from tests.stripes import SIDE, striped_store
 
@@ -40,6 +43,7 @@ SHORT = FitConfig(
 )
 # some 40 films, in fewer and longer epochs: each begins to read anew
 BY_TURNS = SHORT.model_copy(update={"films_at_once": 20, "epochs": 3, "views_per_epoch": 384})
+WEAK_EYES = {"blur": ["4 nm", "8 nm"], "noise": [0.3, 0.6]}
 TALL = 8  # times as high and wide: pictures that count
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -73,6 +77,20 @@ def test_two_parameters_are_learned_together(store: Store, tmp_path: Path) -> No
     learned = {row["parameter"]: row["r2"] > 0.7 for row in study.to_pylist() if row["train_set"] == "all"}
     assert learned == {"D": True, "Ms": True}
     assert [target.name for target in Estimator.load(tmp_path / "estimator").targets] == ["D", "Ms"]
+
+
+def test_who_learned_through_a_microscope_reads_what_it_shows(store: Store, undisturbed: Path, tmp_path: Path) -> None:
+    config = SHORT.model_copy(update={"microscope": MicroscopeConfig.model_validate(WEAK_EYES)})
+    fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
+    films = films_to_test(store)
+    shown = views(torch.from_numpy(store.images(films["film_id"].to_pylist())), 0.25, 4.0)[:, 0]
+    seen = as_seen(shown, 0.25, Microscope((4.0, 8.0), (0.3, 0.6))).numpy()
+    r2s = []
+    for folder in (tmp_path / "estimator", undisturbed):
+        estimator = Estimator.load(folder)
+        r2s.append(r2(films["D"].to_numpy(), np.array([estimator.predict(one, scale_um=0.25).value for one in seen])))
+    assert r2s[0] > 0.6
+    assert r2s[1] < r2s[0] - 0.2
 
 
 def test_a_fit_that_was_interrupted_goes_on_and_ends_the_same(store: Store, undisturbed: Path, tmp_path: Path) -> None:
