@@ -27,7 +27,7 @@ from magray.config import Config, FitConfig, parse_scales
 from magray.doctor import cores, processor, versions
 from magray.errors import UserError
 from magray.films import plan_table, sample
-from magray.imaging import cells_of, cut, read_picture, write_picture
+from magray.imaging import cells_of, check_room, cut, read_picture, write_picture
 from magray.store import Store, open_store
 from magray.whole import whole_file, write_table
 
@@ -321,11 +321,9 @@ class Project:
     def _check_scales(self) -> None:
         """Raises UserError unless every scale is a whole number of cells that fits into a film."""
         campaign = self.config.campaign
-        scales = [scale for text in self.config.fit.train_scales for scale in parse_scales(text)]
-        for scale in sorted({*scales, *self.config.study.test_scales}):
-            side = cells_of(scale, campaign.cell_size[0] * 1e9)
-            if side > min(campaign.cells):
-                raise UserError(f"scale {scale:g} µm is {side} cells, and the films have {min(campaign.cells)}")
+        scales = {scale for text in self.config.fit.train_scales for scale in parse_scales(text)}
+        scales |= set(self.config.study.test_scales)
+        check_room(sorted(scales), campaign.cell_size[0] * 1e9, min(campaign.cells))
 
     def _learnable(self) -> list[str]:
         """Ids of the committed films that converged, sorted: those that are learned from and tested on."""

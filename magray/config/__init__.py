@@ -6,12 +6,13 @@ differ.
 """
 
 from magray.config.campaign import CampaignConfig, Uniform
-from magray.config.project import WIDTHS, Config, FitConfig, MicroscopeConfig
+from magray.config.project import FEWEST_FILMS, WIDTHS, Config, FitConfig, MicroscopeConfig
 from magray.config.reading import load_config, load_figure, load_protocols, load_search, read_config
 from magray.config.scales import RANGE, is_range, parse_scales
 from magray.config.studies import FigureConfig, ProtocolsConfig, SearchConfig
 
 __all__ = [
+    "FEWEST_FILMS",
     "RANGE",
     "WIDTHS",
     "CampaignConfig",

@@ -22,6 +22,7 @@ from magray.errors import UserError
 from magray.units import in_si, parse_quantity
 
 Parameter = Literal["D", "Ms", "Ku1", "Aex", "sigma"]
+FEWEST_FILMS = 4  # on a device: two that are learned from, and two that come next
 WIDTHS = (0.5, 1.0, 2.0)  # of networks, that the GPU's kernels have been tested with
 
 
@@ -90,7 +91,7 @@ class FitConfig(Section):
     checkpoint_epochs: PositiveInt = 5
     # on the device, of which half are learned from while the others are read; default: all, as far as they take no more
     # than half of its free memory
-    films_at_once: int | None = Field(default=None, ge=4)
+    films_at_once: int | None = Field(default=None, ge=FEWEST_FILMS)
     calibration_fraction: float = Field(default=0.15, ge=0.05, le=0.5)  # of the training films, kept for error bars
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ A scale of "1.0 µm" is 256 cells of 4 nm, as in the paper: its micrometre is 10
 is named.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,6 +41,13 @@ def cells_of(scale_um: float, pixel_nm: float) -> int:
     if abs(cells - side) > SIDE_TOLERANCE * side:
         raise UserError(f"scale {scale_um:g} µm is {side:.4g} pixels of {pixel_nm:g} nm; choose one of whole pixels")
     return cells
+
+
+def check_room(scales_um: Iterable[float], pixel_nm: float, side: int) -> None:
+    """Raises UserError unless each scale is a whole number of cells that films of `side` cells have room for."""
+    for scale in scales_um:
+        if (cells := cells_of(scale, pixel_nm)) > side:
+            raise UserError(f"scale {scale:g} µm is {cells} cells, and the films have {side}")
 
 
 def scale_of(cells: int, pixel_nm: float) -> float:

@@ -6,7 +6,7 @@ estimator.json         targets with unit, mean and spread; what it was trained o
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +43,12 @@ class Target:
     spread: float
     low: float
     high: float
+
+
+def standardised(values: NDArray[np.float64], targets: Sequence[Target]) -> torch.Tensor:
+    """What a network learns (n, targets), float32, of `values` (n, targets), SI."""
+    means, spreads = _means_and_spreads(targets)
+    return torch.from_numpy((values - means) / spreads).float()
 
 
 @dataclass(frozen=True)
@@ -198,15 +204,15 @@ class Estimator:
         """Values (n, targets), SI, for `pictures` (n, 128, 128) as the network knows them: means over quarter turns."""
         if scale_um is None and isinstance(self.network, ScaleAwareCnn):
             raise UserError(NEEDS_SCALE)
-        lower, standardised = has_bfloat16(self.device), []
+        lower, estimates = has_bfloat16(self.device), []
         with torch.inference_mode():
             for some in pictures.split(CHUNK):  # type: ignore[no-untyped-call]
                 scales = torch.full((len(some),), scale_um or math.nan, device=self.device)
                 views_by_turn = (some.rot90(turns, (1, 2)) for turns in range(QUARTER_TURNS))
                 turned = [forward(self.network, view, scales, lower) for view in views_by_turn]
-                standardised.append(torch.stack(turned).mean(dim=0).cpu().numpy())
-        means, spreads = (np.array([getattr(t, name) for t in self.targets]) for name in ("mean", "spread"))
-        values: NDArray[np.float64] = np.concatenate(standardised) * spreads + means
+                estimates.append(torch.stack(turned).mean(dim=0).cpu().numpy())
+        means, spreads = _means_and_spreads(self.targets)
+        values: NDArray[np.float64] = np.concatenate(estimates) * spreads + means
         return values
 
     def predict_films(self, films: torch.Tensor, scale_um: float, pixel_nm: float) -> NDArray[np.float64]:
@@ -266,6 +272,10 @@ class Estimator:
             for target in self.targets
             if not target.low <= values[target.name] <= target.high
         ]
+
+
+def _means_and_spreads(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.array([target.mean for target in targets]), np.array([target.spread for target in targets])
 
 
 def _practical(value: float, error: float | None, unit: str) -> str:

@@ -18,7 +18,7 @@ from magray.campaign import connect
 from magray.config import FitConfig, parse_scales
 from magray.doctor import versions
 from magray.errors import UserError
-from magray.imaging import cells_of
+from magray.imaging import check_room
 from magray.learning.estimator import Calibration, Target
 from magray.learning.lesson import Lesson
 from magray.learning.recipe import Recipe
@@ -85,7 +85,7 @@ def _lesson(store: Store, config: FitConfig, train_set: str) -> Lesson:
     training, calibration = _divided(store, config)
     pixel_nm = float(training["pixel_nm"][0].as_py())
     shape = (training["height"][0].as_py(), training["width"][0].as_py())
-    _check_room(shape, scales, pixel_nm)
+    check_room(scales, pixel_nm, min(shape))
     return Lesson(
         store_uri=store.uri,
         film_ids=tuple(training["film_id"].to_pylist()),
@@ -120,12 +120,6 @@ def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
     kept = calibration_ids(table["film_id"].to_pylist(), config.calibration_fraction)
     calibrating = pc.field("film_id").isin(sorted(kept))
     return table.filter(~calibrating), table.filter(calibrating)
-
-
-def _check_room(shape: tuple[int, int], scales: tuple[float, ...], pixel_nm: float) -> None:
-    """Raises UserError if a view at one of the scales is larger than films of `shape`."""
-    if (largest := cells_of(max(scales), pixel_nm)) > min(shape):
-        raise UserError(f"scale {max(scales):g} µm is {largest} cells, and the films have {min(shape)}")
 
 
 def target_of(store: Store, name: str, values: NDArray[np.float64]) -> Target:

@@ -16,7 +16,7 @@ from torch import nn
 from magray.imaging import cells_of, scale_of
 from magray.learning.batches import TrainingFilms
 from magray.learning.calibration import calibrate
-from magray.learning.estimator import Calibration, Description, Estimator, Target
+from magray.learning.estimator import Calibration, Description, Estimator, Target, standardised
 from magray.learning.network import NETWORKS
 from magray.learning.recipe import Recipe
 from magray.learning.stream import FilmStream, Part
@@ -53,8 +53,7 @@ class Lesson:
     def films(self, device: torch.device, at_once: int) -> Iterator[TrainingFilms]:
         """The films on a device, with their targets: all, or `at_once` by turns and read from the store meanwhile."""
         store = open_store(self.store_uri)
-        means, spreads = (np.array([getattr(one, name) for one in self.targets]) for name in ("mean", "spread"))
-        targets = torch.from_numpy((self._values(store, self.film_ids) - means) / spreads).float()
+        targets = standardised(self._values(store, self.film_ids), self.targets)
         sides = tuple(cells_of(scale, self.pixel_nm) for scale in self.scales_um)
         pixel_um = scale_of(1, self.pixel_nm)
         if at_once >= len(self.film_ids):

@@ -22,6 +22,7 @@ from ray.exceptions import RayTaskError
 from ray.train import WorkerGroupError
 from ray.util.queue import Queue
 
+from magray.config import FEWEST_FILMS
 from magray.errors import UserError
 from magray.learning.lesson import Lesson
 from magray.learning.network import own_device
@@ -31,7 +32,6 @@ from magray.learning.training import State, Training
 from magray.whole import whole_file
 
 STATE_FILE = "training.pt"
-FEWEST = 4  # films on a device: two that are learned from, and two that come next
 WORKER_FAILURES = 3  # after each the fit goes on from its last checkpoint
 # A batch's activations come and go with every step. With these glibc keeps their memory, in large pages, instead of
 # returning it to the kernel, which has to clear it page by page: that takes as long as the arithmetic.
@@ -113,7 +113,7 @@ def films_at_once(lesson: Lesson, device: torch.device, workers: int = 1) -> int
         (resources,) = (node["Resources"] for node in ray.nodes() if node["NodeID"] == here)  # type: ignore[no-untyped-call]
         free = int(resources["memory"]) // workers
     height, width = lesson.shape
-    return min(max(free // 2 // (height * width), FEWEST), every)
+    return min(max(free // 2 // (height * width), FEWEST_FILMS), every)
 
 
 def _state(training: Training, lesson: Lesson, loss: float) -> State:

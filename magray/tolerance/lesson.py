@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from magray.config import FitConfig, SearchConfig, parse_scales
 from magray.errors import UserError
-from magray.imaging import cells_of, scale_of
+from magray.imaging import cells_of, check_room, scale_of
 from magray.learning.batches import TrainingFilms, scales_shown
-from magray.learning.estimator import Calibration, Description, Estimator, Target
+from magray.learning.estimator import Calibration, Description, Estimator, Target, standardised
 from magray.learning.fit import calibration_ids, target_of
 from magray.learning.recipe import Recipe
 from magray.learning.step import Means
@@ -91,9 +91,8 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> Course:
     if len(films["pixel_nm"].unique()) > 1:
         raise UserError(f"store {store.uri} holds films of several cell sizes; search over those of one")
     pixel_nm, side = films["pixel_nm"][0].as_py(), min(pc.min(films[name]).as_py() for name in ("width", "height"))
-    _check_fit(search.scales, pixel_nm, side)
-    _check_fit(search.test_scales or (), pixel_nm, side)
-    _check_fit([scale for text in search.ranges for scale in parse_scales(text)], pixel_nm, side)
+    ends = [scale for text in search.ranges for scale in parse_scales(text)]
+    check_room([*search.scales, *ends, *(search.test_scales or ())], pixel_nm, side)
     test_scales = tuple(sorted(search.test_scales or [scale for scale in GRID if _fits(scale, pixel_nm, side)]))
     if not test_scales:
         raise UserError(f"the films are {scale_of(side, pixel_nm):.2g} µm wide, below {GRID[0]} µm; give test_scales")
@@ -161,15 +160,8 @@ def errors_of(estimator: Estimator, course: Course, every: int = 1) -> tuple[flo
 
 def _training(course: Course, candidate: Candidate, device: torch.device) -> Training:
     sides = tuple(cells_of(scale, course.pixel_nm) for scale in candidate.scales)
-    means, spreads = (np.array([getattr(one, name) for one in course.targets]) for name in ("mean", "spread"))
-    standardised = torch.from_numpy((course.values - means) / spreads).float().to(device)
-    n = candidate.films
-    films = TrainingFilms(
-        _resident(course, device)[:n],
-        standardised[:n],
-        sides,
-        scale_of(1, course.pixel_nm),
-    )
+    values, n = standardised(course.values, course.targets).to(device), candidate.films
+    films = TrainingFilms(_resident(course, device)[:n], values[:n], sides, scale_of(1, course.pixel_nm))
     # a trial is over before a compiler would be done
     return Training(films, course.recipe_of(candidate), means=replace(Means.of(device), compiled=False))
 
@@ -224,14 +216,6 @@ def _fits(scale: float, pixel_nm: float, side: int) -> bool:
         return cells_of(scale, pixel_nm) <= side
     except UserError:
         return False
-
-
-def _check_fit(scales: Sequence[float], pixel_nm: float, side: int) -> None:
-    for scale in scales:
-        if (cells := cells_of(scale, pixel_nm)) > side:
-            raise UserError(
-                f"scale {scale:g} µm is {cells} cells, and the films have {side}; leave it out of the search"
-            )
 
 
 def _shuffled(films: pa.Table) -> pa.Table:
