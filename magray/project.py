@@ -28,7 +28,7 @@ from magray.doctor import cores, processor, versions
 from magray.errors import UserError
 from magray.films import plan_table, sample
 from magray.imaging import cells_of, check_room, cut, read_picture, write_picture
-from magray.store import Store, open_store
+from magray.store import open_store
 from magray.whole import whole_file, write_table
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class Project:
         """Saves the picture of one film that no estimator has seen, and estimates its constants from that file."""
 
         def work() -> None:
-            _write_view(open_store(self.config.store_uri), film["film_id"], scale_um, picture)
+            self._write_view(film["film_id"], scale_um, picture)
             answer = estimate_picture(picture, folder, scale_um=scale_um)
             constants = {
                 name: {"value": value, "error": answer.errors[name], "true": film[name], "unit": answer.units[name]}
@@ -334,6 +334,17 @@ class Project:
         made_from = self.summary["made_from"]
         return [made_from.get(_stage_of(trial)) for trial in self.trials]
 
+    def _write_view(self, film_id: str, scale_um: float, path: Path) -> None:
+        """Saves the corner of a film that is seen at `scale_um`: its cells, or what the microscope shows."""
+        from magray.imaging.microscope import photograph
+        from magray.learning.recipe import Recipe
+
+        store, microscope = open_store(self.config.store_uri), Recipe.of(self.config.fit.model_dump()).microscope
+        row = store.table(["pixel_nm"], pc.field("film_id") == film_id)
+        corner = cut(store.images([film_id]), cells_of(scale_um, row["pixel_nm"][0].as_py()), 0, 0)[0]
+        path.parent.mkdir(exist_ok=True)
+        write_picture(path, corner if microscope is None else photograph(corner, scale_um, microscope))
+
     def _held_out_film(self) -> dict[str, Any]:
         """The test film with the smallest id: any film would do, as long as nobody chose it for its answer."""
         wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
@@ -351,14 +362,6 @@ def estimate_picture(
     from magray.learning.estimator import Estimator
 
     return Estimator.load(estimator).predict(read_picture(picture), scale_um=scale_um, pixel_nm=pixel_nm)
-
-
-def _write_view(store: Store, film_id: str, scale_um: float, path: Path) -> None:
-    """Saves the corner of a film that a microscope would show at `scale_um`."""
-    row = store.table(["pixel_nm"], pc.field("film_id") == film_id)
-    side = cells_of(scale_um, row["pixel_nm"][0].as_py())
-    path.parent.mkdir(exist_ok=True)
-    write_picture(path, cut(store.images([film_id]), side, 0, 0)[0])
 
 
 def _stage_of(trial: "Trial") -> str:

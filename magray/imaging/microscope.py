@@ -8,10 +8,13 @@ plane that fits one best is taken away, and what is left has a spread of 1.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from magray.errors import UserError
-from magray.imaging.views import NM_PER_SCALE_UM, VIEW_SIZE, normalised
+from magray.imaging.pictures import grey_range
+from magray.imaging.views import NM_PER_SCALE_UM, VIEW_SIZE, area_average, normalised
 
 NARROW = 0.05  # pixels: a point spread below that changes nothing
 NEEDS_SCALE = "this estimator needs the picture's scale; give it in µm, or the size of a pixel in nm"
@@ -57,6 +60,13 @@ def as_seen(views: torch.Tensor, scale_um: float | None, microscope: Microscope 
         raise UserError(NEEDS_SCALE)
     scales_um = torch.full((len(views),), scale_um, device=views.device)
     return microscope.pictures(pictures, scales_um, torch.Generator(views.device).manual_seed(0))
+
+
+def photograph(image: NDArray[np.uint8], scale_um: float, microscope: Microscope) -> NDArray[np.uint8]:
+    """What a file (128, 128) has of the square of a film in `image` (h, h), in full contrast."""
+    seen = as_seen(torch.from_numpy(area_average(image[None])), scale_um, microscope)[0].numpy()
+    low, high = grey_range(seen)
+    return np.rint(np.clip((seen - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
 def blurred(pictures: torch.Tensor, spreads: torch.Tensor) -> torch.Tensor:

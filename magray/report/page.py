@@ -56,6 +56,7 @@ def write_report(folder: Path, store: Store, config: Config, summary: Mapping[st
         constants=[_constant(name, config) for name in CONSTANTS],
         answer=_answer(summary),
         yaml=config.to_yaml(),
+        microscope=_microscope(config),
         counts=_counts(films),
         seconds=_seconds(summary["seconds"]),
         protocols=[json.loads(text) for text in films["protocol"].unique().to_pylist()],
@@ -127,6 +128,19 @@ def _constant(name: str, config: Config) -> dict[str, str]:
     shown, value = quantity(name), getattr(config.campaign, name)
     ends = (value.low, value.high) if isinstance(value, Uniform) else (value,)
     return {"name": name, "value": f"{' to '.join(f'{end * shown.factor:g}' for end in ends)} {shown.unit}".rstrip()}
+
+
+def _microscope(config: Config) -> str:
+    """What pictures are seen through, in a sentence; none if they are seen as they are."""
+    microscope = config.fit.microscope
+    if microscope is None:
+        return ""
+    blur = " to ".join(f"{end * 1e9:g}" for end in microscope.blur)
+    noise = " to ".join(f"{end:g}" for end in microscope.noise)
+    return (
+        f"All pictures are seen through a microscope: a point spread of {blur} nm (standard deviation), and noise of "
+        f"{noise} where domains are 2 apart."
+    )
 
 
 def _answer(summary: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from magray.errors import UserError
 from magray.imaging import VIEW_SIZE
-from magray.imaging.microscope import Microscope, as_seen, blurred, levelled
+from magray.imaging.microscope import Microscope, as_seen, blurred, levelled, photograph
 
 SHARP = Microscope((0.0, 0.0), (0.0, 0.0))
 
@@ -66,6 +66,16 @@ def test_every_picture_draws_its_own_blur_and_noise_the_same_ones_for_the_same_s
     shown, again = (microscope.pictures(views, torch.ones(3), torch.Generator().manual_seed(4)) for _ in range(2))
     assert torch.equal(shown, again)
     assert not torch.allclose(shown[0], shown[1], atol=0.1)
+
+
+def test_a_photograph_is_blurred_noisy_and_in_full_contrast() -> None:
+    image = np.rint(ripples(8)[0].numpy() * 100 + 100).astype(np.uint8)
+    clear = photograph(image, 0.5, SHARP)
+    assert clear.shape == (VIEW_SIZE, VIEW_SIZE)
+    assert (clear.min(), clear.max()) == (0, 255)
+    assert np.corrcoef(clear.ravel(), image.ravel())[0, 1] > 0.99
+    spoiled = photograph(image, 0.5, Microscope((20.0, 20.0), (0.3, 0.3)))
+    assert np.corrcoef(spoiled.ravel(), image.ravel())[0, 1] < 0.9
 
 
 def test_films_are_seen_as_they_are_without_a_microscope() -> None:
