@@ -20,7 +20,7 @@ from magray.whole import write_table
 
 # What CI runs: the same stages on few, coarse films. Their physics and their scores mean nothing.
 SMALL = (
-    "campaign.films=24",
+    "campaign.films=16",
     "campaign.cells=[256, 256]",
     "campaign.cell_size=[8 nm, 8 nm, 4 nm]",
     "campaign.protocol.stages=[{quench: {alpha: 0.5, duration: 30 ps}}]",
