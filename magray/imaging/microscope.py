@@ -37,14 +37,12 @@ class Microscope:
     ) -> torch.Tensor:
         """Float32 pictures (n, h, h), levelled, of `views` (n, h, h) in units of mz at `scales_um` (n,)."""
         drawn = torch.rand(2, len(views), generator=generator, device=views.device)
-        blur_nm, noise = (low + (high - low) * part for (low, high), part in zip(self._ranges, drawn, strict=True))
+        blur_nm, noise = (
+            low + (high - low) * part for (low, high), part in zip((self.blur_nm, self.noise), drawn, strict=True)
+        )
         shown = blurred(views.float(), blur_nm * VIEW_SIZE / (scales_um * NM_PER_SCALE_UM))
         white = torch.randn(shown.shape, generator=generator, device=views.device)
         return levelled(shown + noise[:, None, None] * white)
-
-    @property
-    def _ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        return self.blur_nm, self.noise
 
 
 def as_seen(views: torch.Tensor, scale_um: float | None, microscope: Microscope | None) -> torch.Tensor:
