@@ -1,5 +1,6 @@
 """A trial of a search: what it learns from, how wrong it says that it is, and how it goes on where it was cut short."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,16 @@ def test_the_error_is_of_the_worst_target_and_of_its_range(course: Course) -> No
     assert errors_of(nothing, course) == pytest.approx([max(expected)] * 2)
 
 
-def test_a_trial_that_was_cut_short_goes_on_and_ends_the_same(course: Course, tmp_path: Path) -> None:
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a trial has; the tests that follow in this process get theirs back."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_trial_that_was_cut_short_goes_on_and_ends_the_same(course: Course, one_thread: None, tmp_path: Path) -> None:
     whole = list(learn(course, CANDIDATE, CPU, tmp_path / "whole.pt"))
     assert [look.part for look in whole] == [1, 3, 9]
     assert whole[-1].views == CANDIDATE.budget
