@@ -124,7 +124,7 @@ def test_several_workers_share_each_batch(store: Store, tmp_path: Path) -> None:
     assert summary.views == 384
 
 
-def test_films_that_come_by_turns_teach_as_much_even_if_interrupted(
+def test_films_that_come_by_turns_teach_as_much_and_go_on_where_they_were(
     scattered: Store, undisturbed: Path, tmp_path: Path
 ) -> None:
     def again() -> None:
@@ -134,6 +134,8 @@ def test_films_that_come_by_turns_teach_as_much_even_if_interrupted(
     with pytest.raises(KeyboardInterrupt):
         again()
     again()
+    fit(scattered.uri, BY_TURNS, SCALES, tmp_path / "at_once", tmp_path / "other_work", progress=False)
+    assert same_weights(tmp_path / "estimator", tmp_path / "at_once")
     assert Estimator.load(tmp_path / "estimator").description.provenance["films_at_once"] == 20
     fits = {Trial("by turns", 0): tmp_path / "estimator", Trial("resident", 0): undisturbed}
     _, study = run_study(scattered.uri, fits, (0.25,))

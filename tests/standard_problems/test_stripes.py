@@ -10,10 +10,10 @@ pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def test_stripes_narrow_as_dmi_lowers_the_wall_energy(backend: str) -> None:
-    """σ_w = 4√(A Keff) − π|D| falls with D, so the film can afford more walls; means over two films."""
+    """σ_w = 4√(A Keff) − π|D| falls with D, so the film can afford more walls; means over four films."""
     density = []
     for D in (0.1e-3, 0.5e-3, 1.0e-3):
-        films = [co_like((256, 256), D=D, sigma=0.05, seed=seed) for seed in range(2)]
+        films = [co_like((256, 256), D=D, sigma=0.05, seed=seed) for seed in range(4)]
         density.append(
             np.mean([walls_per_um(done.film, done.m) for done in relax(films, backend) if done.m is not None])
         )
