@@ -102,12 +102,12 @@ class Project:
             raise UserError(f"{path} plans other films; choose another output, or remove the folder {self.folder}")
         start = time.monotonic()
         write_table(table, path)  # in the place of the former: another process may be about to read it
-        self._write_seconds("plan", seconds := time.monotonic() - start)
+        seconds = round(time.monotonic() - start, 2)
         beyond = Counter(warning.partition(":")[2].strip() for film in films for warning in film.warnings)
         warnings = [f"{n} films have a D beyond the critical value: {warning}" for warning, n in beyond.items()]
         tests = sum(film.split == "test" for film in films)
         text = f"{len(films)} films planned, {len(films) - tests} to learn from and {tests} to test on"
-        self._write({"plan": {"text": text, "warnings": warnings}})
+        self._write({"plan": {"text": text, "warnings": warnings}, "seconds": {"plan": seconds}})
         return Outcome(text, True, seconds, tuple(warnings))
 
     def simulate(self) -> Outcome:

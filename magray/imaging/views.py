@@ -47,7 +47,7 @@ def check_room(scales_um: Iterable[float], pixel_nm: float, side: int) -> None:
     """Raises UserError unless each scale is a whole number of cells that films of `side` cells have room for."""
     for scale in scales_um:
         if (cells := cells_of(scale, pixel_nm)) > side:
-            raise UserError(f"scale {scale:g} µm is {cells} cells, and the films have {side}")
+            raise UserError(f"scale {scale:g} µm is {cells} cells, and the films have {side}; leave it out")
 
 
 def scale_of(cells: int, pixel_nm: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from magray.imaging import VIEW_SIZE, area_average, cut, rotate
+from magray.imaging import VIEW_SIZE, area_average, cut, normalised, rotate
 from magray.learning.batches import QUARTER_TURNS, Cuts
 
 
@@ -47,7 +47,7 @@ def gather(images: torch.Tensor, cuts: torch.Tensor, cells: int) -> torch.Tensor
             line = line + pixels[first_cell + place] * cols
         total = total + line * rows
     grey = total / (side * side).float()
-    return (grey / 127.5 - 1) * (1 - 2 * (orientation // 8 % 2))
+    return normalised(grey) * (1 - 2 * (orientation // 8 % 2))
 
 
 def most_cells(sides: Iterable[int]) -> int:

@@ -30,6 +30,7 @@ from scipy.ndimage import distance_transform_edt
 from magray.campaign import connect
 from magray.campaign.devices import gpus
 from magray.films import films_of
+from magray.imaging import normalised
 from magray.learning.estimator import Estimator
 from magray.learning.network import own_device
 from magray.store import Store, open_store
@@ -154,7 +155,7 @@ def redraw(images: torch.Tensor, distances: torch.Tensor, widths: torch.Tensor, 
     def ideal(width: torch.Tensor) -> torch.Tensor:
         return (distances / width[:, None, None]).clamp(-FARTHEST, FARTHEST)
 
-    mz, as_they_are = images.float() / 127.5 - 1, ideal(widths)
+    mz, as_they_are = normalised(images.float()), ideal(widths)
     low, high = (torch.atanh((mz + way).clamp(-1, 1)) for way in (-GREY, GREY))
     details = as_they_are.clamp(low, high) - as_they_are
     return ((torch.tanh(ideal(widths * factor) + details) + 1) * 127.5).round().to(torch.uint8)

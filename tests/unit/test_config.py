@@ -52,6 +52,12 @@ def test_the_kept_config_is_the_config_that_ran(path: Path) -> None:
     assert read_config(kept).to_yaml() == kept
 
 
+def test_the_microscope_is_put_to_the_papers_films() -> None:
+    """They share a store, which holds one campaign."""
+    paper, seen = (load_config(QUICKSTART.parent / name / "dmi.yaml") for name in ("paper", "microscope"))
+    assert (seen.name, seen.campaign, seen.store_uri) == (paper.name, paper.campaign, paper.store_uri)
+
+
 def test_a_protocol_of_every_kind_can_be_written_and_is_kept() -> None:
     """Units become SI numbers, and the config that is kept gives the very same films."""
     quench = "{quench: {alpha: 0.5, duration: 2 ns, temperature: 300 K, field: [0 mT, 0 mT, 10 mT]}}"
