@@ -28,11 +28,12 @@ from magray.learning.batches import TrainingFilms, epoch_cuts
 from magray.learning.gpu.blocks import LAYERS, Block, Blocks
 from magray.learning.gpu.kernels import compile_for
 from magray.learning.gpu.pictures import Pictures
+from magray.learning.means import Means
 from magray.learning.network import FILTERS, halves, paper_cnn
 from magray.learning.optimizer import step_numbers
 from magray.learning.recipe import Recipe
 from magray.learning.rendering import most_cells, render
-from magray.learning.step import Means, Step
+from magray.learning.step import Step
 from magray.learning.training import Training
 
 if TYPE_CHECKING:

@@ -73,4 +73,5 @@ def _minimized_on_gpu(film: Film, m: NDArray[np.float32], torque: float) -> NDAr
     while (report := batch.reports_now()[0])["mode"] == RUNNING:
         batch.launch(RUNNING)
     assert report["mode"] == CONVERGED
-    return np.asarray(batch.take(0, int(report["buffer"]))[0].get())
+    with batch.stream:
+        return np.asarray(batch.take(0, int(report["buffer"]))[0].get())

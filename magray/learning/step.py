@@ -5,13 +5,9 @@ processor's help. Without CuPy torch.compile makes kernels, in most of a minute;
 graphs alone do it.
 """
 
-import logging
-import os
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 import torch
@@ -19,36 +15,16 @@ from torch import nn
 
 from magray.imaging.microscope import Microscope
 from magray.learning.batches import TrainingFilms
-from magray.learning.gpu.blocks import Blocks
 from magray.learning.gpu.kernels import compile_for
 from magray.learning.gpu.pictures import Pictures
 from magray.learning.gpu.update import Update
-from magray.learning.network import forward, halves, has_bfloat16
+from magray.learning.means import Estimate, Means, by_kernels
+from magray.learning.network import forward
 from magray.learning.optimizer import AdamW, FlatParameters, adamw
 from magray.learning.rendering import gather, render
 
 WARM_UP_STEPS = 3  # before a recording: what is compiled, measured or set up on first use
 Function = TypeVar("Function", bound=Callable[..., Any])
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Means:
-    """What makes steps fast. bfloat16: in place of float32. kernels: our own. compiled: by torch.compile, in place of
-    those. graphed: CUDA graphs."""
-
-    bfloat16: bool
-    kernels: bool = False
-    compiled: bool = False
-    graphed: bool = False
-
-    @classmethod
-    def of(cls, device: torch.device) -> "Means":
-        """The best that `device` has."""
-        if device.type != "cuda":
-            return cls(has_bfloat16(device))
-        kernels = find_spec("cupy") is not None
-        return cls(has_bfloat16(device), kernels=kernels, compiled=not kernels and _can_compile(), graphed=True)
 
 
 class Step:
@@ -76,14 +52,15 @@ class Step:
         self.loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
         if means.kernels:
             compile_kernels = compile_for(films.images.device)
-            layers, judge = halves(network)
             self.render = Pictures(compile_kernels, means.bfloat16)
-            self.loss = partial(_loss_by_kernels, Blocks(layers, compile_kernels, means.bfloat16), judge)
+            self.estimate: Estimate = by_kernels(network, compile_kernels, means.bfloat16)
+            self.loss = partial(_loss, self.estimate)
             self.optimizer = AdamW(self.parameters, Update(compile_kernels))
         else:
             made: Callable[[Function], Function] = _compiled if means.compiled else _as_it_is
             self.render = render if cells is None else partial(made(gather), cells=cells)
-            self.loss = partial(made(_loss), network, means.bfloat16)
+            self.estimate = partial(forward, network, bfloat16=means.bfloat16)
+            self.loss = partial(made(_loss), self.estimate)
             self.optimizer = AdamW(self.parameters, made(adamw))
         self.graphed = means.graphed
         self.recorded: Recording | None = None
@@ -113,6 +90,10 @@ class Step:
         if self.microscope is None:
             return views
         return self.microscope.pictures(views, cuts[:, 0] * self.films.pixel_um).to(views.dtype)
+
+    def estimates(self, cuts: torch.Tensor) -> torch.Tensor:
+        """The network's, standardised (b, t), for what it is shown of `cuts`."""
+        return self.estimate(self.pictures(cuts), cuts[:, 0] * self.films.pixel_um)
 
     def sum(self) -> None:
         """Adds up the gradients of all processes."""
@@ -164,21 +145,9 @@ class Recording:
         return self.loss
 
 
-def _loss(
-    network: nn.Module, bfloat16: bool, views: torch.Tensor, targets: torch.Tensor, scales_um: torch.Tensor
-) -> torch.Tensor:
+def _loss(estimate: Estimate, views: torch.Tensor, targets: torch.Tensor, scales_um: torch.Tensor) -> torch.Tensor:
     """The mean squared error of the estimates, in variances of the targets."""
-    return nn.functional.mse_loss(forward(network, views, scales_um, bfloat16), targets)
-
-
-def _loss_by_kernels(
-    blocks: Blocks,
-    judge: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    views: torch.Tensor,
-    targets: torch.Tensor,
-    scales_um: torch.Tensor,
-) -> torch.Tensor:
-    return nn.functional.mse_loss(judge(blocks(views), scales_um), targets)
+    return nn.functional.mse_loss(estimate(views, scales_um), targets)
 
 
 def _kept(step: Step) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -193,12 +162,3 @@ def _compiled(function: Function) -> Function:
 
 def _as_it_is(function: Function) -> Function:
     return function
-
-
-def _can_compile() -> bool:
-    """Whether torch.compile can work for a GPU here, where CuPy is missing; says in the log what else is."""
-    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
-    missing = [name for name, found in (("Triton", find_spec("triton")), ("a C compiler", compiler)) if not found]
-    if missing:
-        log.warning("CuPy, %s: not installed, so fits run at a fraction of their speed", " and ".join(missing))
-    return not missing

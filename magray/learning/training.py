@@ -13,11 +13,12 @@ from torch import nn
 
 from magray.errors import UserError
 from magray.learning.batches import TrainingFilms, epoch_cuts, possible_sides, window_views
-from magray.learning.network import NETWORKS, forward, has_bfloat16
+from magray.learning.means import Means
+from magray.learning.network import NETWORKS
 from magray.learning.optimizer import step_numbers
 from magray.learning.recipe import Recipe
 from magray.learning.rendering import most_cells
-from magray.learning.step import Means, Step
+from magray.learning.step import Step
 
 State = dict[str, Any]
 SETTLING_BATCHES = 64
@@ -91,12 +92,12 @@ class Training:
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # a mean over all that follows
         self.network.train()
         with torch.no_grad():
-            for cuts in islice(self.shown(self.epoch), SETTLING_BATCHES):
-                scales = cuts[:, 0] * self.films.pixel_um
-                forward(self.network, self.step.pictures(cuts), scales, has_bfloat16(self.device))
+            for batch, cuts in enumerate(islice(self.shown(self.epoch), SETTLING_BATCHES)):
+                for norm in norms:
+                    norm.momentum = 1 / (batch + 1)  # a mean over all of them
+                self.step.estimates(cuts)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 

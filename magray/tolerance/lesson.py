@@ -21,8 +21,8 @@ from magray.imaging import cells_of, check_room, scale_of
 from magray.learning.batches import TrainingFilms, scales_shown
 from magray.learning.estimator import Calibration, Description, Estimator, Target, standardised
 from magray.learning.fit import calibration_ids, target_of
+from magray.learning.means import Means
 from magray.learning.recipe import Recipe
-from magray.learning.step import Means
 from magray.learning.training import Training
 from magray.store import Store
 from magray.tolerance.trials import Candidate

@@ -11,10 +11,11 @@ import torch
 
 from magray.imaging.microscope import Microscope
 from magray.learning.batches import TrainingFilms
+from magray.learning.means import Means
 from magray.learning.network import NETWORKS, NetworkName
 from magray.learning.optimizer import step_numbers
 from magray.learning.recipe import Recipe
-from magray.learning.step import Means, Step
+from magray.learning.step import Step
 from magray.learning.training import Training
 from tests.stripes import stripes
 

@@ -61,7 +61,7 @@ def test_force_torque_and_energies_are_the_oracles(geometry: dict[str, Any], con
     with batch.stream:
         batch.field(1)
         force = batch.h[5].get()
-    m, sums, torques2 = (array.get() for array in batch.take(5, 1))
+        m, sums, torques2 = (array.get() for array in batch.take(5, 1))
     exact = OracleLandscape(film).evaluate(m.astype(np.float64))
     largest = max(np.abs(h).max() for h in field_terms(film, m).values()) / film.Ms
     assert np.abs(force - exact.force).max() <= 2e-6 * largest

@@ -17,10 +17,10 @@ from magray.learning.gpu.blocks import Block
 from magray.learning.gpu.kernels import Compile, Kernels, options, source
 from magray.learning.gpu.pictures import Pictures
 from magray.learning.gpu.update import Update
+from magray.learning.means import Means
 from magray.learning.optimizer import adamw, step_numbers
 from magray.learning.recipe import Recipe
 from magray.learning.rendering import render
-from magray.learning.step import Means
 from magray.learning.training import Training
 from tests.emulation import emulator
 from tests.stripes import stripes
@@ -126,6 +126,20 @@ def test_channels_without_a_gain_or_without_light_go_as_pytorchs(emulated: Compi
 
 
 @pytest.mark.parametrize("name", ["first", "second"])
+def test_a_block_answers_by_its_running_averages_and_leaves_them_alone(emulated: Compile, name: str) -> None:
+    bench = Bench(name, 3)
+    nn.init.normal_(bench.norm.running_mean)  # type: ignore[arg-type]
+    nn.init.uniform_(bench.norm.running_var, 0.1, 2.0)  # type: ignore[arg-type]
+    bench.layers.eval()
+    before = copy.deepcopy(bench.layers).double()
+    with torch.inference_mode():
+        found, expected = bench.block(emulated)(bench.views.detach()), before(bench.views.detach().double())
+    torch.testing.assert_close(found, expected.float(), atol=1e-5, rtol=1e-5)
+    averages = zip(bench.norm.buffers(), before[2].buffers(), strict=True)
+    assert all(torch.equal(one, other.to(one)) for one, other in averages)
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
 def test_in_bfloat16_only_what_is_stored_is_rounded(emulated: Compile, name: str) -> None:
     """Against the exact layers on the same rounded inputs: 2^-9 an output, and as much of all gradients' size.
 
@@ -162,9 +176,7 @@ def test_a_step_by_kernels_does_what_layers_do(emulated: Compile, monkeypatch: p
     The first update moves every parameter by the sign of its gradient, also where that is a rounding: 5e-2.
     """
     monkeypatch.setattr("magray.learning.step.compile_for", lambda _: emulated)
-    mz = np.stack([stripes(periods, 0.4, seed=periods, side=128) for periods in (2, 5)])
-    images = torch.from_numpy(np.rint((mz + 1) * 127.5).astype(np.uint8))
-    films = TrainingFilms(images, torch.tensor([[-1.0], [1.0]]), (64, 128), pixel_um=4 / 1024)
+    films = striped_films((2, 5))
     recipe = Recipe(epochs=1, learning_rate=1e-3, views_per_epoch=2, batch=2, network="scale-aware")
     trainings = [Training(films, recipe, means=Means(False, kernels=kernels)) for kernels in (True, False)]
     before = trainings[0].step.parameters.values.clone()
@@ -176,6 +188,33 @@ def test_a_step_by_kernels_does_what_layers_do(emulated: Compile, monkeypatch: p
     assert (found.values - expected.values).norm() < 5e-2 * moved.norm()
     for one, other in zip(trainings[0].network.buffers(), trainings[1].network.buffers(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_a_network_settles_on_the_means_over_batches(emulated: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PyTorch's layers in float64 have them, whatever was gathered before."""
+    monkeypatch.setattr("magray.learning.step.compile_for", lambda _: emulated)
+    recipe = Recipe(epochs=2, learning_rate=1e-3, views_per_epoch=3, batch=1)
+    training = Training(striped_films((2, 5, 3)), recipe, means=Means(False, kernels=True))
+    layers = copy.deepcopy(training.network).double()
+    for norm in _norms(layers):
+        norm.momentum = None
+    for cuts in training.shown(0):
+        layers(training.step.pictures(cuts)[:, None].double())
+    training.step.estimates(next(training.shown(0)))
+    training.settle()
+    for found, expected in zip(training.network.buffers(), layers.buffers(), strict=True):
+        torch.testing.assert_close(found, expected.to(found), atol=1e-5, rtol=1e-5)
+    assert {norm.momentum for norm in _norms(training.network)} == {nn.BatchNorm2d(1).momentum}
+
+
+def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
+def striped_films(periods: tuple[int, ...]) -> TrainingFilms:
+    mz = np.stack([stripes(count, 0.4, seed=count, side=128) for count in periods])
+    images = torch.from_numpy(np.rint((mz + 1) * 127.5).astype(np.uint8))
+    return TrainingFilms(images, torch.linspace(-1, 1, len(images))[:, None], (64, 128), pixel_um=4 / 1024)
 
 
 @pytest.mark.parametrize("sides", [(64, 128), (192, 256), (77, 205, 300)])

@@ -11,8 +11,8 @@ import torch
 from magray.errors import UserError
 from magray.imaging.microscope import Microscope
 from magray.learning.batches import TrainingFilms
+from magray.learning.means import Means
 from magray.learning.recipe import Recipe
-from magray.learning.step import Means
 from magray.learning.stream import FilmStream, Part
 from magray.learning.training import Training
 from tests.stripes import stripes

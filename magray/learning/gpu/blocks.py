@@ -1,4 +1,4 @@
-"""The network's blocks in training, by kernels: what its layers compute, with fewer passes over memory.
+"""The network's blocks by kernels: what its layers compute, with fewer passes over memory.
 
 In the first block (128², 1 → 16 channels) the outputs of the convolution are never stored: they are 16 times a view,
 and computing them again costs 9 multiplications each. For one view, in bfloat16:
@@ -31,7 +31,7 @@ LAST = torch.channels_last
 
 
 class Block:
-    """A convolution, ReLU, batch norm and 2 × 2 pool, in training, of layers that keep their parameters and buffers.
+    """A convolution, ReLU, batch norm and 2 × 2 pool, of layers that keep their parameters, buffers and mode.
 
     side: of its inputs. bfloat16: what inputs and outputs are, otherwise float32.
     """
@@ -54,15 +54,38 @@ class Block:
         self.kernels = compile(names, {**sizes, "BFLOAT16": int(bfloat16)})
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, channels, side / 2, side / 2) from views (n, 1, side, side) or the outputs of the block before."""
+        """(n, channels, side / 2, side / 2) from views (n, 1, side, side) or the outputs of the block before.
+
+        In the mode for answers without gradients.
+        """
         weight, bias, norm = self.convolution.weight, self.convolution.bias, self.norm
         assert bias is not None
         if self.sees_views:
             parameters = torch.cat([weight.flatten(1), bias[:, None]], 1)
         else:
             x, parameters = nn.functional.conv2d(x, weight.to(x.dtype), padding=1), bias
+        if not norm.training:
+            x = x.contiguous(memory_format=LAST)
+            return self.pooled(x, parameters, norm.weight, norm.bias, self._running_moments())
         out: torch.Tensor = _Pooled.apply(x, parameters, norm.weight, norm.bias, self)  # type: ignore[no-untyped-call]
         return out
+
+    def pooled(self, x: torch.Tensor, *numbers: torch.Tensor) -> torch.Tensor:
+        """The outputs from `x` as the kernels know it, and the numbers that they take.
+
+        Parameters, the norm's gain and offset, and the moments (2, channels) of its inputs: means and 1 / spreads.
+        """
+        parameters, gain, offset, moments = numbers
+        n, size = len(x), (len(x), self.channels, self.side // 2, self.side // 2)
+        out = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=LAST)
+        self.kernels("pool", (self.blocks_of_threads(n),), x, parameters, n, gain, offset, moments, out)
+        return out
+
+    def _running_moments(self) -> torch.Tensor:
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None
+        assert variance is not None
+        return torch.stack([mean, (variance + self.norm.eps).rsqrt()])
 
     def blocks_of_threads(self, pictures: int) -> int:
         """In each pass over that many pictures."""
@@ -103,9 +126,7 @@ class _Pooled(torch.autograd.Function):
         running = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
         numbers = (n, norm.eps, norm.momentum)
         block.kernels("finish_statistics", (channels,), partial, blocks, *numbers, moments, *running)  # type: ignore[arg-type]
-        pooled = (n, channels, block.side // 2, block.side // 2)
-        out = torch.empty(pooled, dtype=x.dtype, device=x.device, memory_format=LAST)
-        block.kernels("pool", (blocks,), x, parameters, n, gain, offset, moments, out)
+        out = block.pooled(x, parameters, gain, offset, moments)
         ctx.save_for_backward(x, parameters, gain, moments)
         ctx.block = block
         return out

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,20 +53,26 @@ def compile_for(device: torch.device) -> Compile:
 
     What it returns raises UserError where CuPy has no compiler.
     """
-    import cupy as cp
 
     def make(sources: tuple[str, ...], definitions: dict[str, int]) -> Kernels:
-        module = cp.RawModule(code=source(sources), options=options(definitions))
-        try:
-            with cp.cuda.Device(device.index):
-                module.compile()
-        except (ImportError, OSError, RuntimeError) as error:  # all that CuPy raises where NVRTC is missing or too old
-            problem = str(error).strip().splitlines()[0]
-            help_line = "install CuPy with its own compiler, for example cupy-cuda13x[ctk]"
-            raise UserError(f"the CUDA kernels cannot be compiled: {problem}; {help_line}") from error
-        return Kernels(module, partial(_in_stream, device))
+        return _compiled(device, sources, tuple(definitions.items()))
 
     return make
+
+
+@cache  # a search has one network after the other in a process
+def _compiled(device: torch.device, sources: tuple[str, ...], definitions: tuple[tuple[str, int], ...]) -> Kernels:
+    import cupy as cp
+
+    module = cp.RawModule(code=source(sources), options=options(dict(definitions)))
+    try:
+        with cp.cuda.Device(device.index):
+            module.compile()
+    except (ImportError, OSError, RuntimeError) as error:  # all that CuPy raises where NVRTC is missing or too old
+        problem = str(error).strip().splitlines()[0]
+        help_line = "install CuPy with its own compiler, for example cupy-cuda13x[ctk]"
+        raise UserError(f"the CUDA kernels cannot be compiled: {problem}; {help_line}") from error
+    return Kernels(module, partial(_in_stream, device))
 
 
 @contextmanager

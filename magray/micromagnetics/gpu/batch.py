@@ -264,7 +264,7 @@ class Batch:
             return np.frombuffer(self.reports.get().tobytes(), REPORT)
 
     def take(self, slot: int, buffer: int) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray]:
-        """Copies of a slot's m, (3, ny, nx), on the device.
+        """Copies of a slot's m, (3, ny, nx), on the device: there once the batch's stream has come to them.
 
         With it the sums of its energies over cells, (blocks, terms), and its largest |m × h|², (blocks).
         """
