@@ -28,8 +28,8 @@ from magray.learning.batches import TrainingFilms, epoch_cuts
 from magray.learning.gpu.blocks import LAYERS, Block, Blocks
 from magray.learning.gpu.kernels import compile_for
 from magray.learning.gpu.pictures import Pictures
-from magray.learning.means import Means
-from magray.learning.network import FILTERS, halves, paper_cnn
+from magray.learning.means import Estimate, Means, estimate_of
+from magray.learning.network import FILTERS, forward, halves, paper_cnn
 from magray.learning.optimizer import step_numbers
 from magray.learning.recipe import Recipe
 from magray.learning.rendering import most_cells, render
@@ -291,6 +291,32 @@ def epochs(resident: TrainingFilms, batches: list[int]) -> None:
         row("epochs", training.views * 2, seconds * 1e6, f"batch {batch}, loss {losses[-1]:.4f}")
 
 
+def answers(resident: TrainingFilms) -> None:
+    """A network's estimates, by layers and as estimators make them; and of whole films, four turns of each view."""
+    from magray.imaging import scale_of
+    from magray.learning.estimator import CHUNK, CHUNK_ON_GPU, Calibration, Description, Estimator, Target
+
+    some, batch = (512, CHUNK_ON_GPU) if GPU else (16, CHUNK)
+    training = Training(resident, replace(RECIPE, batch=some, views_per_epoch=4 * some, epochs=1))
+    training.run_epoch()
+    network, shown = training.network.eval(), training.step.render(resident.images, some_cuts(resident, batch))
+    scales = torch.full((batch,), 1.0, device=DEVICE)
+    layers: Estimate = partial(forward, network, bfloat16=GPU)
+    with torch.inference_mode():
+        exact = forward(network, shown.float(), scales, bfloat16=False)
+        for name, way in (("layers", layers), ("estimator", estimate_of(network, DEVICE))):
+            error = float((way(shown, scales) - exact).square().mean().sqrt() / exact.std())
+            assert error < 0.1, f"{name}: estimates are off by {error:.2g} of their spread"
+            row(f"estimates, {name}", batch, microseconds(partial(way, shown, scales), 5, 5), f"off by {error:.1e}")
+    target = Target("Ms", "A/m", MS_MEAN, MS_SPREAD, 0.0, 2 * MS_MEAN)
+    estimator = Estimator(network, Description((target,), (1.0,), 0, Calibration((), {}, 0), {}))
+    films = resident.images[:256]
+    for side in SIDES:
+        tiles = len(films) * (CELLS // side) ** 2
+        time_us = microseconds(partial(estimator.predict_films, films, scale_of(side, 4.0), 4.0), 1, 5)
+        row(f"answers, {side} cells a view", tiles, time_us, f"{4 * tiles / time_us * 1e6:,.0f} pictures/s")
+
+
 def stream(resident: TrainingFilms, batches: list[int]) -> None:
     """Epochs on a store's films, all on the device, and a quarter of them by turns; rounds in which they take turns."""
     from magray.campaign import connect
@@ -368,7 +394,7 @@ def print_kernels(run: Callable[[], object], most: int, repeat: int = 5) -> None
         print(f"  {mean:>7.1f}  {count:>4.0f} x  {kernel.key[:90]}", flush=True)
 
 
-PARTS = ("pictures", "block", "steps", "epochs", "profile", "network", "stream")
+PARTS = ("pictures", "block", "steps", "epochs", "answers", "profile", "network", "stream")
 
 
 def main() -> None:
@@ -400,6 +426,8 @@ def _run(part: str, resident: TrainingFilms, batches: list[int], with_compiled: 
             steps(resident, batches, with_compiled)
         case "epochs":
             epochs(resident, batches)
+        case "answers":
+            answers(resident)
         case "stream":
             stream(resident, batches)
         case "profile":
