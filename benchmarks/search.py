@@ -1,9 +1,10 @@
 """What does a search cost beside trying every set, and does it find as good a one?
 
     magray search configs/searches/dmi.yaml && magray search configs/searches/dmi.yaml --exhaustive
-    python -m benchmarks.search runs/paper/dmi/search.parquet
+    python -m benchmarks.search runs/searches/dmi/search.parquet
 
-Both ways lie in one table. Costs are views learned. "As good": the set that the search ends with, trained as the
+Both ways lie in one table. Compared is what they make of sets with the fewest views: to those the exhaustive way keeps,
+and a range of scales is no set. Costs are views learned. "As good": the set that the search finds best, trained as the
 exhaustive way trains all sets, errs by no more than the best of them, give or take what another seed does to it.
 """
 
@@ -18,8 +19,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from magray.config import is_range
 from magray.errors import UserError
-from magray.tolerance.trials import Option, Row, least_wrong, options, read_trials
+from magray.tolerance.trials import How, Option, Row, least_wrong, options, read_trials
 
 QUARTER = 0.25  # of the exhaustive way's cost: what a search is to stay below
 
@@ -30,6 +32,12 @@ class Way:
 
     name: str
     trials: list[Row]
+
+    @classmethod
+    def of(cls, name: How, rows: Iterable[Row], budget: int) -> "Way":
+        """Of a whole table: its trials of sets with a budget of views."""
+        mine = (row for row in rows if row["how"] == name and row["budget"] == budget)
+        return cls(name, [row for row in mine if not is_range(row["train_set"])])
 
     @property
     def exploring(self) -> list[Row]:
@@ -83,9 +91,11 @@ def table_of(ways: Iterable[Way]) -> Table:
     return table
 
 
-def verdict(search: Way, every: Way) -> str:
-    """Is the search's set as good, and at what part of the cost? Raises UserError if no option has several seeds."""
-    spread = seed_spread([*search.trials, *every.trials])
+def verdict(search: Way, every: Way, spread: float) -> str:
+    """Is the search's set as good, and at what part of the cost? spread: between seeds.
+
+    Raises UserError if that is NaN, since no option has several seeds.
+    """
     mine, least = error_of(search.best.candidate.train_set, every), every.best.worst
     if math.isnan(spread):
         raise UserError("no option was trained with several seeds, so that luck cannot be told from merit; set seeds")
@@ -104,11 +114,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="search.parquet, after both ways")
     rows = read_trials(parser.parse_args().table).to_pylist()
-    ways = [Way(name, [row for row in rows if row["how"] == name]) for name in ("search", "exhaustive")]
+    fewest = min((row["budget"] for row in rows), default=0)
+    search, every = (Way.of(name, rows, fewest) for name in ("search", "exhaustive"))
     console = Console(width=140)
     try:
-        console.print(table_of(ways))
-        console.print(verdict(*ways), highlight=False)
+        console.print(table_of([search, every]))
+        console.print(verdict(search, every, seed_spread(rows)), highlight=False)
     except UserError as error:
         parser.exit(2, f"{error}\n")
 

@@ -32,6 +32,7 @@ class SearchConfig(Section):
     """Which training scales are enough: what a search over sets of them may try, and what it asks of an answer."""
 
     project: Path  # of the config, from this file's folder: its films, targets and network
+    output: Path | None = None  # folder of what comes out; the project's if there is none
     tolerance: float = Field(gt=0, lt=1)  # of the parameter's range: the mean absolute error at the worst test scale
     views: list[PositiveInt] = Field(min_length=1)  # that a trial learns from, all scales together: ever more of them
     trials: PositiveInt  # with each number of views

@@ -108,7 +108,7 @@ class Bench:
             raise UserError(f"views: {config.views[0]} are too few for {PARTS} epochs of {config.most_scales} scales")
         reference = ray.put(prepare(open_store(project.store_uri), project.fit, config))
         course = ray.get(reference)  # the pictures lie in memory once, for this process and the trials
-        folder = project.output.absolute()
+        folder = (config.output or project.output).absolute()
         return cls(
             config=config,
             how=how,

@@ -28,7 +28,7 @@ def test_the_spread_is_that_of_seeds_and_not_of_sets() -> None:
 def test_a_search_is_as_good_if_its_set_is_when_trained_as_all_sets_were() -> None:
     """What more views made of it is no merit of the set: 0.115 is the best of all here, and the set has 0.12."""
     found = Way("search", [trial("search", "0.2", 0.02), trial("search", "0.5", 0.3, views=100, status="stopped")])
-    said = verdict(found, EVERY)
+    said = verdict(found, EVERY, seed_spread(EVERY.trials))
     assert "0.2 µm, trained as all sets were, errs by 12.00%, and the best of all by 11.50%" in said
     assert "within two standard deviations between seeds (0.71% each)" in said
     assert "took 14% of the exhaustive cost: a quarter or less" in said
@@ -36,6 +36,11 @@ def test_a_search_is_as_good_if_its_set_is_when_trained_as_all_sets_were() -> No
 
 def test_a_search_that_misses_the_good_sets_is_told_so() -> None:
     found = Way("search", [trial("search", f"{i / 10:g}", 0.2) for i in (8, 7, 6)])
-    said = verdict(found, EVERY)
+    said = verdict(found, EVERY, seed_spread(EVERY.trials))
     assert "beyond two standard deviations" in said
     assert "38% of the exhaustive cost: more than a quarter" in said
+
+
+def test_ways_are_compared_by_sets_with_the_same_views() -> None:
+    rows = [trial("search", "0.2", 0.1), trial("search", "0.2", 0.05, budget=3600), trial("search", "0.1..0.4", 0.01)]
+    assert Way.of("search", [*rows, *EVERY.trials], 900).trials == rows[:1]
