@@ -177,7 +177,12 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
 @app.command()
 def estimate(
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="PNG, TIFF or JPEG of the film's domains.")],
-    estimator: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the estimator.")],
+    estimator: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Folder of the estimator; or co-like or co-like-microscope, which come with magray."
+        ),
+    ],
     scale_um: Annotated[
         float | None, typer.Option(metavar="X", help="Length of the picture's shorter side, µm.")
     ] = None,
@@ -190,6 +195,7 @@ def estimate(
 
     answer = estimate_picture(picture, estimator, scale_um=scale_um, pixel_nm=pixel_nm)
     typer.echo(str(answer))
+    typer.echo(f"learned from {answer.films}")
     for warning in answer.warnings:
         typer.echo(f"warning: {warning}", err=True)
 

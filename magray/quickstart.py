@@ -4,14 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from magray.config import Config
+from magray.imaging import read_picture
+from magray.learning.estimator import Estimator, shipped
+from magray.learning.recipe import Recipe
 from magray.project import Outcome, Project
 from magray.report.quantities import quantity
+from magray.store import open_store
 
 
 def run(config: Config, console: Console) -> None:
@@ -82,8 +87,23 @@ def _tell_answer(project: Project, console: Console) -> None:
         f"\nA film that no estimator has seen:\n$ {command} --scale-um {answer['scale_um']:g}", soft_wrap=True
     )
     console.print(f"[bold]{answer['text']}[/bold]  (true: {true_values(answer)})", highlight=False)
+    _tell_of_shipped(project, folder / "report" / answer["picture"], answer, console)
     seconds = sum(project.summary["seconds"].values())
     console.print(f"\n{seconds / 60:.1f} minutes in all. Open {folder / 'report' / 'index.html'}", soft_wrap=True)
+
+
+def _tell_of_shipped(project: Project, picture: Path, answer: dict[str, Any], console: Console) -> None:
+    """The answers of estimators that come with magray, know such films and see them in the same way."""
+    store = open_store(project.config.store_uri)
+    (film,) = store.table(filter=pc.field("film_id") == answer["film_id"]).to_pylist()
+    microscope = Recipe.of(project.config.fit.model_dump()).microscope
+    for name in shipped():
+        estimator, scale_um = Estimator.load(name), answer["scale_um"]
+        about = estimator.description
+        if about.knows(film) and about.microscope == microscope and about.trained_at(scale_um):
+            console.print(f"\nAn estimator that comes with magray, of {about.training_films:,} films:", soft_wrap=True)
+            console.print(f"$ magray estimate {picture} --estimator {name} --scale-um {scale_um:g}", soft_wrap=True)
+            console.print(f"[bold]{estimator.predict(read_picture(picture), scale_um)}[/bold]", highlight=False)
 
 
 def true_values(answer: dict[str, Any]) -> str:

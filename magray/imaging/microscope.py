@@ -32,6 +32,9 @@ class Microscope:
     blur_nm: tuple[float, float]
     noise: tuple[float, float]
 
+    def __str__(self) -> str:
+        return "a point spread of {:g} to {:g} nm and noise of {:g} to {:g}".format(*self.blur_nm, *self.noise)
+
     def pictures(
         self, views: torch.Tensor, scales_um: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:

@@ -27,11 +27,19 @@ from magray.learning.means import Estimate, estimate_of
 from magray.learning.network import NETWORKS, NetworkName, ScaleAwareCnn
 from magray.whole import whole_file
 
-FORMAT = 4
+FORMAT = 5
+SHIPPED = Path(__file__).parents[1] / "estimators"  # a folder each, with the name by which it is asked for
 WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
+ROUNDING = 1e-9  # relative: constants that were written as text are the same
 SAME_SCALE = 0.024  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
 CHUNK, CHUNK_ON_GPU = 256, 2048  # pictures through the network at once: turned ones, too
-PRACTICAL = {"A/m": (1e-3, "kA/m"), "J/m3": (1e-6, "MJ/m³"), "J/m": (1e12, "pJ/m"), "J/m2": (1e3, "mJ/m²")}
+PRACTICAL = {
+    "A/m": (1e-3, "kA/m"),
+    "J/m3": (1e-6, "MJ/m³"),
+    "J/m": (1e12, "pJ/m"),
+    "J/m2": (1e3, "mJ/m²"),
+    "m": (1e9, "nm"),
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,20 @@ class Target:
     spread: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Constant:
+    """What the training films were made with: a column of the store, from low to high, SI."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        low, high = (_practical(value, None, self.unit) for value in (self.low, self.high))
+        return f"{self.name} {low}" if low == high else f"{self.name} {low.split()[0]} to {high}"
 
 
 def standardised(values: NDArray[np.float64], targets: Sequence[Target]) -> torch.Tensor:
@@ -81,7 +103,8 @@ class Description:
 
     provenance: where it comes from; read by people, not by the code. network: its kind. width: its filters, of the
     paper's numbers. between: whether it was trained at any scale between the outermost of `train_scales_um`, and not at
-    these alone. microscope: that films were seen through; None if they were seen as they are.
+    these alone. microscope: that films were seen through; None if they were seen as they are. constants: of the
+    training films; older formats do not tell.
     """
 
     targets: tuple[Target, ...]
@@ -93,6 +116,21 @@ class Description:
     width: float = 1.0
     between: bool = False
     microscope: Microscope | None = None
+    constants: tuple[Constant, ...] = ()
+
+    @property
+    def films(self) -> str:
+        """What films it knows: answers for others mean nothing."""
+        seen = "as they are" if self.microscope is None else f"through {self.microscope}"
+        made = ", ".join(map(str, self.constants)) or "constants that it does not tell"
+        return f"{self.training_films:,} films, seen {seen}: {made}"
+
+    def knows(self, film: Mapping[str, float]) -> bool:
+        """Whether a film with these constants, SI, lies among those that it has learned from."""
+        return bool(self.constants) and all(
+            constant.low * (1 - ROUNDING) <= film[constant.name] <= constant.high * (1 + ROUNDING)
+            for constant in self.constants
+        )
 
     def trained_at(self, scale_um: float) -> bool:
         """Whether pictures of this scale were among the training's."""
@@ -106,6 +144,8 @@ class Description:
 class Answer:
     """What an estimator says of a picture: SI values with 68 % error bars and SI units, by parameter; and warnings.
 
+    films: those that the estimator has learned from; of others it knows nothing.
+
     With one parameter, `value`, `error` and `unit` are its own. `str` of an answer is for people, in practical units.
     """
 
@@ -113,6 +153,7 @@ class Answer:
     errors: Mapping[str, float]
     units: Mapping[str, str]
     warnings: tuple[str, ...]
+    films: str
 
     @property
     def value(self) -> float:
@@ -149,8 +190,13 @@ class Estimator:
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "Estimator":
-        """The estimator that `save` wrote to `folder`. Raises UserError where there is none, or a newer one."""
+        """The estimator that `save` wrote to `folder`, or one of SHIPPED by its name.
+
+        Raises UserError where there is none, or a newer one.
+        """
         folder = Path(folder)
+        if not folder.exists() and str(folder) in shipped():
+            folder = SHIPPED / folder
         description = _read_description(folder)
         network = NETWORKS[description.network](len(description.targets), description.width)
         try:
@@ -256,6 +302,7 @@ class Estimator:
             errors={name: calibration.error(name, scale_um) for name in named},
             units={target.name: target.unit for target in self.targets},
             warnings=(*self._scale_warnings(scale_um), *self._range_warnings(named)),
+            films=self.description.films,
         )
 
     def _scale_warnings(self, scale_um: float | None) -> list[str]:
@@ -286,13 +333,26 @@ def _means_and_spreads(targets: Sequence[Target]) -> tuple[NDArray[np.float64], 
 def _practical(value: float, error: float | None, unit: str) -> str:
     """A value for people: "0.52 ± 0.04 mJ/m²"."""
     factor, practical = PRACTICAL.get(unit, (1.0, unit.replace("1", "")))
-    bar = "" if error is None else f" ± {error * factor:.2g}"
-    return f"{value * factor:.3g}{bar} {practical}".rstrip()
+    bar = "" if error is None else f" ± {_digits(error * factor, 2)}"
+    return f"{_digits(value * factor, 3)}{bar} {practical}".rstrip()
+
+
+def _digits(value: float, count: int) -> str:
+    """At least so many, and never a power of ten for what people count in thousands."""
+    return f"{value:.{count}g}" if abs(value) < 10**count - 0.5 or abs(value) > 1e6 else f"{value:.0f}"
+
+
+def shipped() -> list[str]:
+    """Names of the estimators that come with magray."""
+    return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
 
 
 def _existing(folder: Path, name: str) -> Path:
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such estimator folder; make one with magray fit")
+        raise UserError(
+            f"{folder}: there is no such estimator folder; make one with magray fit, or name one that comes with "
+            f"magray: {', '.join(shipped())}"
+        )
     if not (folder / name).is_file():
         raise UserError(f"{folder}: {name} is missing, so this is no complete estimator; fit it again")
     return folder / name
@@ -320,6 +380,7 @@ def _read_description(folder: Path) -> Description:
             width=data.get("width", 1.0),
             between=data.get("between", False),
             microscope=_microscope(data.get("microscope")),
+            constants=tuple(Constant(**constant) for constant in data.get("constants", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe an estimator") from error

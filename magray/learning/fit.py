@@ -19,11 +19,13 @@ from magray.config import FitConfig, parse_scales
 from magray.doctor import versions
 from magray.errors import UserError
 from magray.imaging import check_room
-from magray.learning.estimator import Calibration, Target
+from magray.learning.estimator import Calibration, Constant, Target
 from magray.learning.lesson import Lesson
 from magray.learning.recipe import Recipe
 from magray.learning.workers import learn
 from magray.store import Store, open_store
+
+CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma", "dz")  # columns that tell what films an estimator knows
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def _lesson(store: Store, config: FitConfig, train_set: str) -> Lesson:
         film_ids=tuple(training["film_id"].to_pylist()),
         calibration_ids=tuple(calibration["film_id"].to_pylist()),
         targets=tuple(target_of(store, name, training[name].to_numpy()) for name in config.targets),
+        constants=tuple(constant_of(store, name, training[name]) for name in CONSTANTS),
         scales_um=scales,
         pixel_nm=pixel_nm,
         shape=shape,
@@ -106,9 +109,10 @@ def calibration_ids(film_ids: list[str], fraction: float) -> set[str]:
 
 
 def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
-    """The films to train on, and those to calibrate with: film_id, sizes and the targets, by id."""
+    """The films to train on, and those to calibrate with: film_id, sizes, targets and CONSTANTS, by id."""
     wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
-    table = store.table(["film_id", "pixel_nm", "height", "width", *config.targets], wanted).sort_by("film_id")
+    columns = dict.fromkeys(["film_id", "pixel_nm", "height", "width", *config.targets, *CONSTANTS])
+    table = store.table(list(columns), wanted).sort_by("film_id")
     if table.num_rows < 2:
         raise UserError(
             f"store {store.uri} has {table.num_rows} training films, and a fit needs 2 or more; simulate more"
@@ -124,8 +128,18 @@ def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
 
 def target_of(store: Store, name: str, values: NDArray[np.float64]) -> Target:
     """The parameter `name`, whose values in the training films are these, SI. Raises UserError if all are alike."""
-    unit = store.schema.field(name).metadata[b"unit"].decode()
+    unit = _unit(store, name)
     spread = float(values.std())
     if spread <= 1e-9 * np.abs(values).max():
         raise UserError(f"all training films have the same {name}, so nothing can be learned of it; give it a range")
     return Target(name, unit, float(values.mean()), spread, float(values.min()), float(values.max()))
+
+
+def constant_of(store: Store, name: str, values: pa.ChunkedArray) -> Constant:
+    """What the training films have of a constant."""
+    low, high = (extreme.as_py() for extreme in (pc.min(values), pc.max(values)))
+    return Constant(name, _unit(store, name), low, high)
+
+
+def _unit(store: Store, name: str) -> str:
+    return str(store.schema.field(name).metadata[b"unit"].decode())

@@ -16,7 +16,7 @@ from torch import nn
 from magray.imaging import cells_of, scale_of
 from magray.learning.batches import TrainingFilms
 from magray.learning.calibration import calibrate
-from magray.learning.estimator import Calibration, Description, Estimator, Target, standardised
+from magray.learning.estimator import Calibration, Constant, Description, Estimator, Target, standardised
 from magray.learning.network import NETWORKS
 from magray.learning.recipe import Recipe
 from magray.learning.stream import FilmStream, Part
@@ -43,6 +43,7 @@ class Lesson:
     shape: tuple[int, int]
     recipe: Recipe
     films_at_once: int | None = None
+    constants: tuple[Constant, ...] = ()
 
     @property
     def name(self) -> str:
@@ -98,6 +99,7 @@ class Lesson:
             width=self.recipe.width,
             between=between,
             microscope=self.recipe.microscope,
+            constants=self.constants,
         )
         return Estimator(network, description)
 

@@ -87,6 +87,14 @@ def test_the_value_it_prints_is_the_value_for_the_picture_it_saved(finished: tup
     assert f"(true: {film['D'] * 1e3:.3g} mJ/m²)" in said
 
 
+def test_an_estimator_that_comes_with_magray_answers_beside_its_own(finished: tuple[Config, str]) -> None:
+    config, said = finished
+    picture = config.output / "report" / "held_out_film.png"
+    answer = estimate_picture(picture, "co-like", scale_um=0.5)
+    assert f"--estimator co-like --scale-um 0.5\n{answer}\n" in said
+    assert "co-like-microscope" not in said, "these pictures are of films as they are"
+
+
 def test_run_again_it_redoes_nothing(finished: tuple[Config, str]) -> None:
     config = finished[0]
     before = {path: path.stat().st_mtime_ns for path in config.output.rglob("*.p*") if path.is_file()}

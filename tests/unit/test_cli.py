@@ -237,8 +237,14 @@ def test_stages_before_which_others_must_run_say_so(magray: Magray, small: list[
 def test_estimate_answers_for_a_picture(magray: Magray, estimator: Path, picture: Path) -> None:
     said = magray("estimate", picture, "--estimator", estimator, "--scale-um", "1.0")
     assert said.code == 0
-    assert re.match(r"D = -?[\d.e-]+ ± [\d.]+ mJ/m²\n$", said.out)
+    assert re.match(r"D = -?[\d.e-]+ ± [\d.]+ mJ/m²\nlearned from 50 films, .*\n$", said.out)
     assert magray("estimate", picture, "--estimator", estimator, "--pixel-nm", "4").out == said.out
+
+
+def test_estimate_knows_estimators_that_come_with_magray(magray: Magray, picture: Path) -> None:
+    said = magray("estimate", picture, "--estimator", "co-like", "--scale-um", "1.0")
+    assert said.code == 0
+    assert "learned from 7,604 films, seen as they are: Ms 1500 kA/m" in said.out
 
 
 def test_estimate_warns_beyond_the_scales_it_was_tested_at(magray: Magray, estimator: Path, picture: Path) -> None:
@@ -264,7 +270,7 @@ def test_estimate_refuses_what_is_no_picture(magray: Magray, estimator: Path, tm
 
 def test_estimate_refuses_what_is_no_estimator(magray: Magray, estimator: Path, picture: Path, tmp_path: Path) -> None:
     command = ("estimate", picture, "--scale-um", "1", "--estimator")
-    refuses(magray(*command, tmp_path / "nowhere"), "nowhere")
+    refuses(magray(*command, tmp_path / "nowhere"), "nowhere", "co-like, co-like-microscope")
     folder = tmp_path / "half"
     folder.mkdir()
     description = (estimator / "estimator.json").read_text()

@@ -15,7 +15,7 @@ from magray.errors import UserError
 from magray.imaging import read_picture, write_picture
 from magray.imaging.microscope import Microscope
 from magray.learning.calibration import calibrate, calibration_scales, conformal_quantile
-from magray.learning.estimator import Calibration, Description, Estimator, Target
+from magray.learning.estimator import Calibration, Constant, Description, Estimator, Target
 from magray.learning.network import ScaleAwareCnn, paper_cnn
 from tests.stripes import stripes
 
@@ -92,6 +92,19 @@ def test_who_learned_through_a_microscope_looks_past_uneven_light() -> None:
     }
     moved = {name: abs(even - sloping) for name, (even, sloping) in answers.items()}
     assert moved["learned"] < 0.1 * moved["not"]
+
+
+def test_it_knows_films_like_those_that_it_learned_from(tmp_path: Path) -> None:
+    constants = (Constant("Ms", "A/m", 1.5e6, 1.5e6), Constant("D", "J/m2", 0.1e-3, 1e-3))
+    estimator = estimator_of(D)
+    assert not estimator.description.knows({"Ms": 1.5e6, "D": 0.5e-3}), "nothing is known of older ones"
+    estimator.description = replace(estimator.description, constants=constants)
+    estimator.save(tmp_path)
+    known = Estimator.load(tmp_path).description
+    assert known == estimator.description
+    assert known.films == "80 films, seen as they are: Ms 1500 kA/m, D 0.1 to 1 mJ/m²"
+    films = [{"Ms": 1.5e6, "D": 1e-3}, {"Ms": 1.4e6, "D": 0.5e-3}, {"Ms": 1.5e6, "D": 0.0}]
+    assert [known.knows(film) for film in films] == [True, False, False]
 
 
 def test_folders_of_the_first_format_hold_the_papers_network(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""The estimators that come with magray answer for films that this machine makes, within their own error bars."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from magray import Estimator, Minimize, Protocol, relax
+from magray.imaging.microscope import photograph
+from magray.learning.estimator import SHIPPED, shipped
+from magray.store.rows import pixels
+from tests.specimens import co_like
+
+SET = np.linspace(0.15e-3, 0.95e-3, 8)  # D of the films
+COARSE = Protocol(stages=(Minimize(torque=1e-3),))
+CUTS = {1.0: 256, 0.5: 128}  # µm: cells
+
+
+@pytest.fixture(scope="module")
+def films() -> NDArray[np.uint8]:
+    """Pictures (8, 256, 256) of films with the D of SET."""
+    made = relax([co_like((256, 256), D=D, seed=seed, protocol=COARSE) for seed, D in enumerate(SET)])
+    return np.stack([pixels(done.m[2]) for done in made if done.m is not None])
+
+
+@pytest.mark.parametrize("scale_um", CUTS)
+@pytest.mark.parametrize("name", ["co-like", "co-like-microscope"])
+def test_errors_are_as_large_as_they_say(films: NDArray[np.uint8], name: str, scale_um: float) -> None:
+    """The root mean square of errors that are 68 % of the time below 1 bar is 1 bar, of eight films not over 1.5."""
+    estimator, side = Estimator.load(name), CUTS[scale_um]
+    pictures = [film[:side, :side] for film in films]
+    if (microscope := estimator.description.microscope) is not None:
+        pictures = [photograph(film, scale_um, microscope) for film in pictures]
+    answers = [estimator.predict(picture, scale_um=scale_um) for picture in pictures]
+    bars = [(answer.value - D) / answer.error for answer, D in zip(answers, SET, strict=True)]
+    assert np.sqrt(np.mean(np.square(bars))) < 1.5
+    assert np.corrcoef([answer.value for answer in answers], SET)[0, 1] > 0.7
+
+
+def test_they_tell_what_films_they_know() -> None:
+    assert shipped() == ["co-like", "co-like-microscope"]
+    told = Estimator.load("co-like").description.films
+    assert told == (
+        "7,604 films, seen as they are: Ms 1500 kA/m, Ku1 1.6 MJ/m³, Aex 31 pJ/m, D 0.1 to 1 mJ/m², sigma 0.05 to 0.2, "
+        "dz 4 nm"
+    )
+    through = Estimator.load("co-like-microscope").description.films
+    assert "seen through a point spread of 4 to 20 nm and noise of 0.05 to 0.3" in through
+
+
+def test_they_are_small() -> None:
+    assert sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) < 4e6
