@@ -294,7 +294,8 @@ def epochs(resident: TrainingFilms, batches: list[int]) -> None:
 def answers(resident: TrainingFilms) -> None:
     """A network's estimates, by layers and as estimators make them; and of whole films, four turns of each view."""
     from magray.imaging import scale_of
-    from magray.learning.estimator import CHUNK, CHUNK_ON_GPU, Calibration, Description, Estimator, Target
+    from magray.learning.description import Calibration, Description, Target
+    from magray.learning.estimator import CHUNK, CHUNK_ON_GPU, Estimator
 
     some, batch = (512, CHUNK_ON_GPU) if GPU else (16, CHUNK)
     training = Training(resident, replace(RECIPE, batch=some, views_per_epoch=4 * some, epochs=1))
@@ -321,7 +322,7 @@ def stream(resident: TrainingFilms, batches: list[int]) -> None:
     """Epochs on a store's films, all on the device, and a quarter of them by turns; rounds in which they take turns."""
     from magray.campaign import connect
     from magray.imaging import scale_of
-    from magray.learning.estimator import Target
+    from magray.learning.description import Target
     from magray.learning.lesson import Lesson
 
     connect()

@@ -176,7 +176,10 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
 
 @app.command()
 def estimate(
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="PNG, TIFF or JPEG of the film's domains.")],
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(metavar="PICTURE...", help="PNG, TIFF or JPEG of a film's domains; or several, of its places."),
+    ],
     estimator: Annotated[
         Path,
         typer.Option(
@@ -188,12 +191,12 @@ def estimate(
     ] = None,
     pixel_nm: Annotated[float | None, typer.Option(metavar="Y", help="Size of a pixel, nm.")] = None,
 ) -> None:
-    """Estimate parameters from one picture."""
+    """Estimate a film's parameters from its picture, or several."""
     if (scale_um is None) == (pixel_nm is None):
         raise UserError("say how large the picture is: give either --scale-um or --pixel-nm")
-    from magray.project import estimate_picture
+    from magray.project import estimate_pictures
 
-    answer = estimate_picture(picture, estimator, scale_um=scale_um, pixel_nm=pixel_nm)
+    answer = estimate_pictures(*pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm)
     typer.echo(str(answer))
     typer.echo(f"learned from {answer.films}")
     for warning in answer.warnings:

@@ -242,7 +242,7 @@ class Project:
 
         def work() -> None:
             self._write_view(film["film_id"], scale_um, picture)
-            answer = estimate_picture(picture, folder, scale_um=scale_um)
+            answer = estimate_pictures(picture, estimator=folder, scale_um=scale_um)
             constants = {
                 name: {"value": value, "error": answer.errors[name], "true": film[name], "unit": answer.units[name]}
                 for name, value in answer.values.items()
@@ -355,13 +355,14 @@ class Project:
         return film
 
 
-def estimate_picture(
-    picture: str | Path, estimator: str | Path, scale_um: float | None = None, pixel_nm: float | None = None
+def estimate_pictures(
+    *pictures: str | Path, estimator: str | Path, scale_um: float | None = None, pixel_nm: float | None = None
 ) -> "Answer":
-    """The answer of the estimator in a folder for a picture in a file, at a scale or with a size of a pixel."""
+    """The answer of an estimator for a film's pictures in files, at a scale or with a size of a pixel."""
     from magray.learning.estimator import Estimator
 
-    return Estimator.load(estimator).predict(read_picture(picture), scale_um=scale_um, pixel_nm=pixel_nm)
+    shown = [read_picture(picture) for picture in pictures]
+    return Estimator.load(estimator).predict(shown, scale_um=scale_um, pixel_nm=pixel_nm)
 
 
 def _stage_of(trial: "Trial") -> str:

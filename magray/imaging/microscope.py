@@ -36,10 +36,14 @@ class Microscope:
         return "a point spread of {:g} to {:g} nm and noise of {:g} to {:g}".format(*self.blur_nm, *self.noise)
 
     def pictures(
-        self, views: torch.Tensor, scales_um: torch.Tensor, generator: torch.Generator | None = None
+        self, views: torch.Tensor, scales_um: torch.Tensor, generator: torch.Generator | None = None, of_film: int = 1
     ) -> torch.Tensor:
-        """Float32 pictures (n, h, h), levelled, of `views` (n, h, h) in units of mz at `scales_um` (n,)."""
-        drawn = torch.rand(2, len(views), generator=generator, device=views.device)
+        """Float32 pictures (n, h, h), levelled, of `views` (n, h, h) in units of mz at `scales_um` (n,).
+
+        of_film: so many in a row are of one film, and seen through the same instrument.
+        """
+        drawn = torch.rand(2, len(views) // of_film, generator=generator, device=views.device)
+        drawn = drawn.repeat_interleave(of_film, dim=1)
         blur_nm, noise = (
             low + (high - low) * part for (low, high), part in zip((self.blur_nm, self.noise), drawn, strict=True)
         )
@@ -48,11 +52,13 @@ class Microscope:
         return levelled(shown + noise[:, None, None] * white)
 
 
-def as_seen(views: torch.Tensor, scale_um: float | None, microscope: Microscope | None) -> torch.Tensor:
+def as_seen(
+    views: torch.Tensor, scale_um: float | None, microscope: Microscope | None, of_film: int = 1
+) -> torch.Tensor:
     """Pictures (n, h, h) of films' `views` (n, h, h), grey values 0…255, at a scale.
 
-    As they are, or through a microscope: always with the same noise. Raises UserError without a scale where the
-    microscope needs it.
+    As they are, or through a microscope: always with the same noise. of_film: so many in a row are of one film. Raises
+    UserError without a scale where the microscope needs it.
     """
     pictures = normalised(views.float())
     if microscope is None:
@@ -60,7 +66,7 @@ def as_seen(views: torch.Tensor, scale_um: float | None, microscope: Microscope 
     if scale_um is None:
         raise UserError(NEEDS_SCALE)
     scales_um = torch.full((len(views),), scale_um, device=views.device)
-    return microscope.pictures(pictures, scales_um, torch.Generator(views.device).manual_seed(0))
+    return microscope.pictures(pictures, scales_um, torch.Generator(views.device).manual_seed(0), of_film)
 
 
 def photograph(image: NDArray[np.uint8], scale_um: float, microscope: Microscope) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from magray.config import FitConfig, parse_scales
 from magray.doctor import versions
 from magray.errors import UserError
 from magray.imaging import check_room
-from magray.learning.estimator import Calibration, Constant, Target
+from magray.learning.description import Calibration, Constant, Target
 from magray.learning.lesson import Lesson
 from magray.learning.recipe import Recipe
 from magray.learning.workers import learn

@@ -16,7 +16,8 @@ from torch import nn
 from magray.imaging import cells_of, scale_of
 from magray.learning.batches import TrainingFilms
 from magray.learning.calibration import calibrate
-from magray.learning.estimator import Calibration, Constant, Description, Estimator, Target, standardised
+from magray.learning.description import Calibration, Constant, Description, Target, standardised
+from magray.learning.estimator import Estimator
 from magray.learning.network import NETWORKS
 from magray.learning.recipe import Recipe
 from magray.learning.stream import FilmStream, Part

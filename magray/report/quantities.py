@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from magray.learning.estimator import PRACTICAL
+from magray.learning.description import PRACTICAL
 from magray.store.schema import STORE_SCHEMA
 
 

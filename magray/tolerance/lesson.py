@@ -19,7 +19,8 @@ from magray.config import FitConfig, SearchConfig, parse_scales
 from magray.errors import UserError
 from magray.imaging import cells_of, check_room, scale_of
 from magray.learning.batches import TrainingFilms, scales_shown
-from magray.learning.estimator import Calibration, Description, Estimator, Target, standardised
+from magray.learning.description import Calibration, Description, Target, standardised
+from magray.learning.estimator import Estimator
 from magray.learning.fit import calibration_ids, target_of
 from magray.learning.means import Means
 from magray.learning.recipe import Recipe

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from magray.config import Config, load_config
-from magray.project import CONFIG_KEY, Project, estimate_picture
+from magray.project import CONFIG_KEY, Project, estimate_pictures
 from magray.quickstart import run
 from magray.store import open_store, verify
 
@@ -78,7 +78,8 @@ def test_the_summary_holds_counts_seconds_and_scores(finished: tuple[Config, str
 
 def test_the_value_it_prints_is_the_value_for_the_picture_it_saved(finished: tuple[Config, str]) -> None:
     config, said = finished
-    answer = estimate_picture(config.output / "report" / "held_out_film.png", config.output / "estimator", scale_um=0.5)
+    picture = config.output / "report" / "held_out_film.png"
+    answer = estimate_pictures(picture, estimator=config.output / "estimator", scale_um=0.5)
     assert f"{answer}  (true: " in said
     film_id = json.loads((config.output / "summary.json").read_text())["answer"]["film_id"]
     films = open_store(config.store_uri).table(["film_id", "split", "D"]).to_pylist()
@@ -90,7 +91,7 @@ def test_the_value_it_prints_is_the_value_for_the_picture_it_saved(finished: tup
 def test_an_estimator_that_comes_with_magray_answers_beside_its_own(finished: tuple[Config, str]) -> None:
     config, said = finished
     picture = config.output / "report" / "held_out_film.png"
-    answer = estimate_picture(picture, "co-like", scale_um=0.5)
+    answer = estimate_pictures(picture, estimator="co-like", scale_um=0.5)
     assert f"--estimator co-like --scale-um 0.5\n{answer}\n" in said
     assert "co-like-microscope" not in said, "these pictures are of films as they are"
 

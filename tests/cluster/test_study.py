@@ -9,7 +9,8 @@ import torch
 
 from magray.errors import UserError
 from magray.imaging import views
-from magray.learning.estimator import Calibration, Description, Estimator, Target
+from magray.learning.description import Calibration, Description, Target
+from magray.learning.estimator import Estimator
 from magray.learning.network import paper_cnn
 from magray.store import Store
 from magray.tolerance.study import PREDICTIONS, STUDY, Trial, run_study

@@ -12,7 +12,8 @@ import torch
 
 from magray.imaging.microscope import Microscope
 from magray.learning.batches import TrainingFilms
-from magray.learning.estimator import Calibration, Description, Estimator, Target
+from magray.learning.description import Calibration, Description, Target
+from magray.learning.estimator import Estimator
 from magray.learning.means import Means
 from magray.learning.network import NETWORKS, NetworkName
 from magray.learning.optimizer import step_numbers

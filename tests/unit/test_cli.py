@@ -16,8 +16,9 @@ import pytest
 from magray import cli
 from magray.config import load_config
 from magray.films import plan_table, sample
-from magray.imaging import write_picture
-from magray.learning.estimator import Calibration, Description, Estimator, Target
+from magray.imaging import read_picture, write_picture
+from magray.learning.description import Calibration, Description, Target
+from magray.learning.estimator import Estimator
 from magray.learning.network import paper_cnn
 from magray.micromagnetics import relax
 from magray.store import create_store, rows_of
@@ -239,6 +240,15 @@ def test_estimate_answers_for_a_picture(magray: Magray, estimator: Path, picture
     assert said.code == 0
     assert re.match(r"D = -?[\d.e-]+ ± [\d.]+ mJ/m²\nlearned from 50 films, .*\n$", said.out)
     assert magray("estimate", picture, "--estimator", estimator, "--pixel-nm", "4").out == said.out
+
+
+def test_estimate_takes_several_pictures_of_a_film(magray: Magray, picture: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.png"
+    write_picture(other, np.rot90(read_picture(picture) * 255).astype(np.uint8)[:200, :200])
+    command = ("estimate", picture, other, "--estimator", "co-like")
+    assert magray(*command, "--scale-um", "0.5").code == 0
+    refuses(magray(*command, "--pixel-nm", "4"), "squares of different sizes")
+    refuses(magray(*command, tmp_path / "third.png", "--scale-um", "0.5"), "third.png")
 
 
 def test_estimate_knows_estimators_that_come_with_magray(magray: Magray, picture: Path) -> None:

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from magray.errors import UserError
-from magray.imaging import read_picture, write_picture
+from magray.imaging import cells_of, read_picture, write_picture
 from magray.imaging.microscope import Microscope
-from magray.learning.calibration import calibrate, calibration_scales, conformal_quantile
-from magray.learning.estimator import Calibration, Constant, Description, Estimator, Target
+from magray.learning.calibration import calibrate, calibration_scales, conformal_quantile, gain_of
+from magray.learning.description import Calibration, Constant, Description, Target
+from magray.learning.estimator import Estimator
 from magray.learning.network import ScaleAwareCnn, paper_cnn
 from tests.stripes import stripes
 
@@ -124,6 +125,37 @@ def test_one_parameter_is_read_by_itself_and_two_by_name() -> None:
     assert both.errors == {"D": 1e-5, "Ms": 1e4}
     with pytest.raises(UserError, match="D, Ms"):
         _ = both.value
+
+
+def test_several_pictures_of_a_film_say_more_than_each(tmp_path: Path) -> None:
+    """Two pictures were measured together at 1 µm, four at 0.5 µm; a wide picture is as many as it has squares."""
+    estimator = estimator_of(D)
+    several = {"D": (((1.4, 2e-5), (1.8, 1e-5)), ((1.2, 1e-5), (1.5, 5e-6)), ((1.1, 6e-6),))}
+    description = replace(
+        estimator.description, calibration=replace(estimator.description.calibration, several=several)
+    )
+    estimator = Estimator(estimator.network, description)
+    estimator.save(tmp_path)
+    assert Estimator.load(tmp_path).description == description
+    shown = [stripes(periods, 0.5, seed=periods, side=256) for periods in (2, 6, 3, 5, 4)]
+    alone = [estimator.predict(one, scale_um=1.0).value for one in shown]
+    both = estimator.predict(shown[:2], scale_um=1.0)
+    assert both.value == pytest.approx(D.mean + 1.1 * (np.mean(alone[:2]) - D.mean))
+    assert (both.error, both.warnings) == (6e-6, ())
+    assert estimator.predict(np.hstack(shown[:2]), scale_um=1.0).error == both.error
+    assert estimator.predict(shown[:3], scale_um=0.5).error == pytest.approx(
+        np.interp(np.log2(3), [1, 2], [1e-5, 5e-6])
+    )
+    (warning,) = estimator.predict(shown, scale_um=1.0).warnings
+    assert "that of 2, not 5 pictures" in warning
+    assert estimator.predict(shown, scale_um=1.0).error == both.error
+
+
+def test_pictures_of_one_film_have_one_scale() -> None:
+    with pytest.raises(UserError, match="squares of different sizes"):
+        estimator_of(D).predict([picture(256), picture(200)], pixel_nm=4.0)
+    with pytest.raises(UserError, match="at least one picture"):
+        estimator_of(D).predict([], pixel_nm=4.0)
 
 
 def test_grey_values_of_any_kind_give_the_same_answer(tmp_path: Path) -> None:
@@ -237,3 +269,38 @@ def test_calibration_measures_errors_at_trained_and_untrained_scales() -> None:
     assert calibration.scales_um == calibration_scales(64, 4.0, (0.25,))
     assert (calibration.scales_um[0], calibration.scales_um[-1], calibration.films) == (0.0625, 0.25, 3)
     assert calibration.errors["D"] == pytest.approx([1e-3] * 7, rel=0.2)
+
+
+class Cautious(Estimator):
+    """One whose estimates are the best of each view by itself, where a view tells half of what a film is."""
+
+    true: NDArray[np.float64]
+
+    def predict_films(self, films: torch.Tensor, scale_um: float, pixel_nm: float) -> NDArray[np.float64]:
+        """Half of what the film is, and noise of the same spread."""
+        views = (films.shape[1] // cells_of(scale_um, pixel_nm)) ** 2
+        seen = self.true[:, None] + np.random.default_rng(views).normal(size=(len(films), views)) * D.spread
+        return (D.mean + 0.5 * (seen - D.mean))[:, :, None]
+
+
+def test_the_mean_over_pictures_is_stretched_by_what_each_did_not_dare_to_say() -> None:
+    """Of m views, gain 2 / (1 + 1/m), and an error of 1 / sqrt(m + 1) spreads, as for normal numbers; 68 % is 0.994."""
+    estimator = Cautious(paper_cnn(1), estimator_of(D, scales=(0.25,)).description)
+    estimator.true = D.mean + np.random.default_rng(0).normal(size=4000) * D.spread
+    films = np.zeros((4000, 64, 64), np.uint8)
+    calibration = calibrate(estimator, films, estimator.true[:, None], pixel_nm=4.0)
+    scale = calibration.scales_um[0]
+    assert calibration.most(scale) == 16
+    for pictures in (1, 2, 4, 8, 16):
+        gain = 1.0 if pictures == 1 else 2 / (1 + 1 / pictures)
+        assert calibration.gain("D", scale, pictures) == pytest.approx(gain, rel=0.05)
+        assert calibration.error("D", scale, pictures) == pytest.approx(
+            0.994 * D.spread / (pictures + 1) ** 0.5, rel=0.05
+        )
+    assert calibration.most(calibration.scales_um[-1]) == 1
+
+
+def test_a_few_films_tell_no_gain() -> None:
+    assert gain_of(np.full((5, 2), 0.5), np.ones((5, 1))) == 1.0
+    assert gain_of(np.full((50, 2), 0.5), np.ones((50, 1))) == 2.0
+    assert gain_of(np.zeros((50, 2)), np.ones((50, 1))) == 1.0

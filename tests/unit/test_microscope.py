@@ -83,3 +83,14 @@ def test_films_are_seen_as_they_are_without_a_microscope() -> None:
     torch.testing.assert_close(as_seen(views, None, None), torch.tensor([[[-1.0, 1.0]]]))
     with pytest.raises(UserError, match="needs the picture's scale"):
         as_seen(views, None, SHARP)
+
+
+def test_views_of_one_film_are_seen_through_the_same_instrument() -> None:
+    """Two films of two views: the blur is the film's own, and noise is new in every view."""
+    views = ripples(16).expand(4, VIEW_SIZE, VIEW_SIZE)
+    draws = torch.Generator().manual_seed(0)
+    one, same, other, _ = Microscope((0.0, 40.0), (0.0, 0.0)).pictures(views, torch.ones(4), draws, of_film=2)
+    torch.testing.assert_close(one, same)
+    assert (one - other).abs().max() > 0.1
+    one, same, *_ = Microscope((0.0, 0.0), (0.1, 0.1)).pictures(views, torch.ones(4), draws, of_film=2)
+    assert (one - same).std() > 0.05

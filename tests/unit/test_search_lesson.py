@@ -9,7 +9,8 @@ import torch
 
 from magray.config import FitConfig, SearchConfig
 from magray.errors import UserError
-from magray.learning.estimator import Calibration, Description, Estimator
+from magray.learning.description import Calibration, Description
+from magray.learning.estimator import Estimator
 from magray.learning.network import paper_cnn
 from magray.store import Store
 from magray.tolerance.lesson import Course, errors_of, learn, prepare

@@ -1,0 +1,197 @@
+"""What there is to say of an estimator, besides its weights: what it estimates, what it learned from, how it errs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from magray.imaging.microscope import Microscope
+from magray.learning.network import NETWORKS, NetworkName
+
+ROUNDING = 1e-9  # relative: constants that were written as text are the same
+SAME_SCALE = 0.024  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
+PRACTICAL = {
+    "A/m": (1e-3, "kA/m"),
+    "J/m3": (1e-6, "MJ/m³"),
+    "J/m": (1e12, "pJ/m"),
+    "J/m2": (1e3, "mJ/m²"),
+    "m": (1e9, "nm"),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One parameter that the network estimates. SI: it learned from values in low…high, as (value − mean) / spread."""
+
+    name: str
+    unit: str
+    mean: float
+    spread: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Constant:
+    """What the training films were made with: a column of the store, from low to high, SI."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        low, high = (practical(value, None, self.unit) for value in (self.low, self.high))
+        return f"{self.name} {low}" if low == high else f"{self.name} {low.split()[0]} to {high}"
+
+
+def standardised(values: NDArray[np.float64], targets: Sequence[Target]) -> torch.Tensor:
+    """What a network learns (n, targets), float32, of `values` (n, targets), SI."""
+    means, spreads = means_and_spreads(targets)
+    return torch.from_numpy((values - means) / spreads).float()
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the errors were on films that the fit never saw: at each of `scales_um` (ascending), by target.
+
+    errors: target name -> 68 % of the views had an error of at most this, SI, for each scale. films: how many. several:
+    target name -> for each scale, of the mean over 2, 4, 8, … views of a film, up to those that it has: (gain, error).
+
+    Gain: the less a picture shows, the closer to the middle of all films a network answers. Several pictures tell more
+    than each by itself dares to say: their mean lies so many times farther from the middle.
+    """
+
+    scales_um: tuple[float, ...]
+    errors: Mapping[str, tuple[float, ...]]
+    films: int
+    several: Mapping[str, tuple[tuple[tuple[float, float], ...], ...]] = field(default_factory=dict)
+
+    def error(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
+        """The error bar at `scale_um`, between its neighbours; the largest for a scale that is unknown or beyond."""
+        return self._gain_and_error(target, scale_um, pictures)[1]
+
+    def gain(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
+        """Of the mean over so many pictures of a film; 1 for a scale that is unknown or beyond."""
+        return self._gain_and_error(target, scale_um, pictures)[0]
+
+    def most(self, scale_um: float | None) -> int:
+        """How many pictures of a film were measured together, at most."""
+        if scale_um is None or not self.covers(scale_um) or not self.several:
+            return 1
+        at_scales = next(iter(self.several.values()))
+        return int(2 ** int(np.interp(scale_um, self.scales_um, [len(levels) for levels in at_scales])))
+
+    def covers(self, scale_um: float) -> bool:
+        """Whether `scale_um` lies among the calibrated scales."""
+        return self.scales_um[0] * (1 - SAME_SCALE) <= scale_um <= self.scales_um[-1] * (1 + SAME_SCALE)
+
+    def _gain_and_error(self, target: str, scale_um: float | None, pictures: int) -> tuple[float, float]:
+        errors = self.errors[target]
+        if scale_um is None or not self.covers(scale_um):
+            return 1.0, max(errors)
+        doubled, at_scales = math.log2(pictures), []
+        for error, levels in zip(errors, self.several.get(target, ((),) * len(errors)), strict=True):
+            both = zip((1.0, error), *levels, strict=True)  # gains, errors; beyond the last as at the last
+            at_scales.append([np.interp(doubled, range(1 + len(levels)), numbers) for numbers in both])
+        gain, bar = (float(np.interp(scale_um, self.scales_um, numbers)) for numbers in zip(*at_scales, strict=True))
+        return gain, bar
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of an estimator but its weights.
+
+    provenance: where it comes from; read by people, not by the code. network: its kind. width: its filters, of the
+    paper's numbers. between: whether it was trained at any scale between the outermost of `train_scales_um`, and not at
+    these alone. microscope: that films were seen through; None if they were seen as they are. constants: of the
+    training films; older formats do not tell.
+    """
+
+    targets: tuple[Target, ...]
+    train_scales_um: tuple[float, ...]
+    training_films: int
+    calibration: Calibration
+    provenance: Mapping[str, Any]
+    network: NetworkName = "paper"
+    width: float = 1.0
+    between: bool = False
+    microscope: Microscope | None = None
+    constants: tuple[Constant, ...] = ()
+
+    @property
+    def films(self) -> str:
+        """What films it knows: answers for others mean nothing."""
+        seen = "as they are" if self.microscope is None else f"through {self.microscope}"
+        made = ", ".join(map(str, self.constants)) or "constants that it does not tell"
+        return f"{self.training_films:,} films, seen {seen}: {made}"
+
+    def knows(self, film: Mapping[str, float]) -> bool:
+        """Whether a film with these constants, SI, lies among those that it has learned from."""
+        return bool(self.constants) and all(
+            constant.low * (1 - ROUNDING) <= film[constant.name] <= constant.high * (1 + ROUNDING)
+            for constant in self.constants
+        )
+
+    def trained_at(self, scale_um: float) -> bool:
+        """Whether pictures of this scale were among the training's."""
+        scales = self.train_scales_um
+        if self.between and scales[0] <= scale_um <= scales[-1]:
+            return True
+        return any(abs(scale_um / scale - 1) <= SAME_SCALE for scale in scales)
+
+
+def read_description(data: Mapping[str, Any]) -> Description:
+    """What `dataclasses.asdict` made of one, after JSON. Raises ValueError, KeyError, TypeError or AttributeError."""
+    calibration = data["calibration"]
+    several = {
+        name: tuple(tuple((gain, error) for gain, error in levels) for levels in at_scales)
+        for name, at_scales in calibration.get("several", {}).items()
+    }
+    return Description(
+        targets=tuple(Target(**target) for target in data["targets"]),
+        train_scales_um=tuple(data["train_scales_um"]),
+        training_films=data["training_films"],
+        calibration=Calibration(
+            tuple(calibration["scales_um"]),
+            {name: tuple(errors) for name, errors in calibration["errors"].items()},
+            calibration["films"],
+            several,
+        ),
+        provenance=data["provenance"],
+        network=_known(data.get("network", "paper")),  # what older formats do not tell was the same for all
+        width=data.get("width", 1.0),
+        between=data.get("between", False),
+        microscope=_microscope(data.get("microscope")),
+        constants=tuple(Constant(**constant) for constant in data.get("constants", ())),
+    )
+
+
+def _microscope(data: Mapping[str, Any] | None) -> Microscope | None:
+    return None if data is None else Microscope(tuple(data["blur_nm"]), tuple(data["noise"]))
+
+
+def _known(network: NetworkName) -> NetworkName:
+    if network not in NETWORKS:
+        raise ValueError(f"no network is called {network}")
+    return network
+
+
+def means_and_spreads(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.array([target.mean for target in targets]), np.array([target.spread for target in targets])
+
+
+def practical(value: float, error: float | None, unit: str) -> str:
+    """A value for people: "0.52 ± 0.04 mJ/m²"."""
+    factor, practical = PRACTICAL.get(unit, (1.0, unit.replace("1", "")))
+    bar = "" if error is None else f" ± {_digits(error * factor, 2)}"
+    return f"{_digits(value * factor, 3)}{bar} {practical}".rstrip()
+
+
+def _digits(value: float, count: int) -> str:
+    """At least so many, and never a power of ten for what people count in thousands."""
+    return f"{value:.{count}g}" if abs(value) < 10**count - 0.5 or abs(value) > 1e6 else f"{value:.0f}"
