@@ -43,7 +43,8 @@ class Microscope:
         of_film: so many in a row are of one film, and seen through the same instrument.
         """
         drawn = torch.rand(2, len(views) // of_film, generator=generator, device=views.device)
-        drawn = drawn.repeat_interleave(of_film, dim=1)
+        if of_film > 1:
+            drawn = drawn.repeat_interleave(of_film, dim=1)
         blur_nm, noise = (
             low + (high - low) * part for (low, high), part in zip((self.blur_nm, self.noise), drawn, strict=True)
         )

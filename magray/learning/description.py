@@ -182,14 +182,15 @@ def _known(network: NetworkName) -> NetworkName:
 
 
 def means_and_spreads(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of what the network learned from (targets,), SI."""
     return np.array([target.mean for target in targets]), np.array([target.spread for target in targets])
 
 
 def practical(value: float, error: float | None, unit: str) -> str:
     """A value for people: "0.52 ± 0.04 mJ/m²"."""
-    factor, practical = PRACTICAL.get(unit, (1.0, unit.replace("1", "")))
+    factor, written = PRACTICAL.get(unit, (1.0, unit.replace("1", "")))
     bar = "" if error is None else f" ± {_digits(error * factor, 2)}"
-    return f"{_digits(value * factor, 3)}{bar} {practical}".rstrip()
+    return f"{_digits(value * factor, 3)}{bar} {written}".rstrip()
 
 
 def _digits(value: float, count: int) -> str:

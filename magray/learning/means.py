@@ -35,16 +35,16 @@ class Means:
         """The best that `device` has."""
         if device.type != "cuda":
             return cls(has_bfloat16(device))
-        kernels = find_spec("cupy") is not None
+        kernels = _has_kernels(device)
         return cls(has_bfloat16(device), kernels=kernels, compiled=not kernels and _can_compile(), graphed=True)
 
 
 def estimate_of(network: nn.Module, device: torch.device) -> Estimate:
     """What estimates by a network, in its mode for answers, the fastest way that `device` has. Without gradients."""
-    means = Means.of(device)
-    if means.kernels:
-        return by_kernels(network, compile_for(device), means.bfloat16)
-    return partial(forward, network, bfloat16=means.bfloat16)
+    bfloat16 = has_bfloat16(device)
+    if _has_kernels(device):
+        return by_kernels(network, compile_for(device), bfloat16)
+    return partial(forward, network, bfloat16=bfloat16)
 
 
 def by_kernels(network: nn.Module, compile: Compile, bfloat16: bool) -> Estimate:  # noqa: A002
@@ -52,6 +52,11 @@ def by_kernels(network: nn.Module, compile: Compile, bfloat16: bool) -> Estimate
     layers, judge = halves(network)
     blocks, dtype = Blocks(layers, compile, bfloat16), torch.bfloat16 if bfloat16 else torch.float32
     return lambda pictures, scales_um: judge(blocks(pictures.to(dtype)), scales_um)
+
+
+def _has_kernels(device: torch.device) -> bool:
+    """Whether our own kernels can run on `device`: CuPy starts them."""
+    return device.type == "cuda" and find_spec("cupy") is not None
 
 
 def _can_compile() -> bool:
