@@ -32,6 +32,7 @@ from magray.store import open_store
 from magray.whole import whole_file, write_table
 
 if TYPE_CHECKING:
+    from magray.imaging.microscope import Microscope
     from magray.learning.estimator import Answer
     from magray.tolerance.study import Trial
 
@@ -79,6 +80,13 @@ class Project:
 
         fit = self.config.fit
         return [Trial(name, seed) for name in fit.train_scales for seed in range(fit.seed, fit.seed + fit.seeds)]
+
+    @property
+    def microscope(self) -> "Microscope | None":
+        """What its films are seen through; None if they are seen as they are."""
+        from magray.learning.recipe import Recipe
+
+        return Recipe.of(self.config.fit.model_dump()).microscope
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -337,9 +345,8 @@ class Project:
     def _write_view(self, film_id: str, scale_um: float, path: Path) -> None:
         """Saves the corner of a film that is seen at `scale_um`: its cells, or what the microscope shows."""
         from magray.imaging.microscope import photograph
-        from magray.learning.recipe import Recipe
 
-        store, microscope = open_store(self.config.store_uri), Recipe.of(self.config.fit.model_dump()).microscope
+        store, microscope = open_store(self.config.store_uri), self.microscope
         row = store.table(["pixel_nm"], pc.field("film_id") == film_id)
         corner = cut(store.images([film_id]), cells_of(scale_um, row["pixel_nm"][0].as_py()), 0, 0)[0]
         path.parent.mkdir(exist_ok=True)

@@ -13,7 +13,6 @@ from rich.table import Table
 from magray.config import Config
 from magray.imaging import read_picture
 from magray.learning.estimator import Estimator, shipped
-from magray.learning.recipe import Recipe
 from magray.project import Outcome, Project
 from magray.report.quantities import quantity
 from magray.store import open_store
@@ -96,11 +95,10 @@ def _tell_of_shipped(project: Project, picture: Path, answer: dict[str, Any], co
     """The answers of estimators that come with magray, know such films and see them in the same way."""
     store = open_store(project.config.store_uri)
     (film,) = store.table(filter=pc.field("film_id") == answer["film_id"]).to_pylist()
-    microscope = Recipe.of(project.config.fit.model_dump()).microscope
     for name in shipped():
         estimator, scale_um = Estimator.load(name), answer["scale_um"]
         about = estimator.description
-        if about.knows(film) and about.microscope == microscope and about.trained_at(scale_um):
+        if about.knows(film) and about.microscope == project.microscope and about.trained_at(scale_um):
             console.print(f"\nAn estimator that comes with magray, of {about.training_films:,} films:", soft_wrap=True)
             console.print(f"$ magray estimate {picture} --estimator {name} --scale-um {scale_um:g}", soft_wrap=True)
             console.print(f"[bold]{estimator.predict(read_picture(picture), scale_um)}[/bold]", highlight=False)

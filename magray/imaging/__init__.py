@@ -11,6 +11,7 @@ from magray.imaging.views import (
     over_views,
     rotate,
     scale_of,
+    squares_in,
     tiles,
     views,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "read_picture",
     "rotate",
     "scale_of",
+    "squares_in",
     "tiles",
     "views",
     "write_picture",

@@ -80,6 +80,11 @@ def tiles(images: Pictures, side: int) -> Pictures:
     return whole.swapaxes(2, 3).reshape(n, down * across, side, side)
 
 
+def squares_in(height: int, width: int, side: int) -> int:
+    """How many `tiles` a film has."""
+    return (height // side) * (width // side)
+
+
 def rotate(images: Pictures, quarter_turns: int) -> Pictures:
     """`images` (…, h, w) turned by 90° counter-clockwise `quarter_turns` times."""
     if isinstance(images, np.ndarray):
@@ -121,7 +126,7 @@ def over_views(
 
     It is given some VIEWS_AT_ONCE at a time, on the films' device. Raises UserError as `views`.
     """
-    k = (films.shape[1] // cells_of(scale_um, pixel_nm)) * (films.shape[2] // cells_of(scale_um, pixel_nm))
+    k = squares_in(films.shape[1], films.shape[2], cells_of(scale_um, pixel_nm))
     parts = films.split(max(1, VIEWS_AT_ONCE // max(1, k)))  # type: ignore[no-untyped-call]
     measured = [measure(views(part, scale_um, pixel_nm).flatten(0, 1)) for part in parts]
     return np.concatenate([part.reshape(-1, k, part.shape[1]) for part in measured])

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from magray.imaging import VIEW_SIZE
+from magray.imaging import VIEW_SIZE, squares_in
 from magray.learning.recipe import Recipe
 from magray.learning.stream import FilmStream
 
@@ -106,7 +106,7 @@ def window_views(films: TrainingFilms, recipe: Recipe) -> list[int]:
     """
     if recipe.views_per_epoch is None:
         _, height, width = films.images.shape
-        squares = sum((height // side) * (width // side) for side in films.sides)
+        squares = sum(squares_in(height, width, side) for side in films.sides)
         return [squares * ORIENTATIONS[recipe.symmetries] * count for count in films.windows]
     views = recipe.views_per_epoch * scales_shown(films.sides, recipe)
     batch, ends = min(recipe.batch, views), np.cumsum(films.windows)

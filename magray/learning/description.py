@@ -186,9 +186,14 @@ def means_and_spreads(targets: Sequence[Target]) -> tuple[NDArray[np.float64], N
     return np.array([target.mean for target in targets]), np.array([target.spread for target in targets])
 
 
+def in_practice(unit: str) -> tuple[float, str]:
+    """The factor from an SI unit to the one in which people read it, and that one."""
+    return PRACTICAL.get(unit, (1.0, "" if unit == "1" else unit))
+
+
 def practical(value: float, error: float | None, unit: str) -> str:
     """A value for people: "0.52 ± 0.04 mJ/m²"."""
-    factor, written = PRACTICAL.get(unit, (1.0, unit.replace("1", "")))
+    factor, written = in_practice(unit)
     bar = "" if error is None else f" ± {_digits(error * factor, 2)}"
     return f"{_digits(value * factor, 3)}{bar} {written}".rstrip()
 

@@ -29,6 +29,7 @@ from magray.imaging import (
     normalised,
     over_views,
     scale_of,
+    squares_in,
     tiles,
 )
 from magray.imaging.microscope import NEEDS_SCALE, as_seen, levelled
@@ -195,8 +196,7 @@ class Estimator:
 
         Fastest with films on the estimator's own device.
         """
-        side = cells_of(scale_um, pixel_nm)
-        of_film = (films.shape[1] // side) * (films.shape[2] // side)
+        of_film = squares_in(films.shape[1], films.shape[2], cells_of(scale_um, pixel_nm))
         return over_views(lambda shown: self.predict_views(shown, scale_um, of_film), films, scale_um, pixel_nm)
 
     @property

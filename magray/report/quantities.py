@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from magray.learning.description import PRACTICAL
+from magray.learning.description import in_practice
 from magray.store.schema import STORE_SCHEMA
 
 
@@ -23,5 +23,4 @@ class Quantity:
 def quantity(name: str) -> Quantity:
     """A column of the store in practical units."""
     unit = STORE_SCHEMA.field(name).metadata[b"unit"].decode()
-    factor, practical = PRACTICAL.get(unit, (1.0, "" if unit == "1" else unit))
-    return Quantity(name, factor, practical)
+    return Quantity(name, *in_practice(unit))
