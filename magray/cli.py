@@ -121,17 +121,21 @@ def search(
     from rich.console import Console
 
     from magray.config import load_config, load_search
+    from magray.report.searches import write_search
     from magray.tolerance.answer import front_table, words
     from magray.tolerance.search import search
 
     if address:
         os.environ["RAY_ADDRESS"] = address
     settings = load_search(config, overrides or ())
+    project = load_config(config.parent / settings.project)
     with _resumable():
-        found = search(load_config(config.parent / settings.project), settings, exhaustive, typer.echo)
+        found = search(project, settings, exhaustive, typer.echo)
+        page = write_search(settings.folder(project), settings, project.name)
     Console().print(front_table(found.options))
     for line in words(found, settings):
         typer.echo(line)
+    typer.echo(f"all options: {page}")
 
 
 @app.command()
@@ -143,11 +147,15 @@ def protocols(
     from rich.console import Console
 
     from magray.config import load_protocols
-    from magray.tolerance.protocols import compare_protocols, protocol_tables
+    from magray.report.protocols import error_tables, write_protocols
+    from magray.tolerance.protocols import compare_protocols
 
+    settings = load_protocols(config, overrides or ())
     with _resumable():
-        table = compare_protocols(load_protocols(config, overrides or ()), config.parent)
-    Console().print(*protocol_tables(table))
+        table = compare_protocols(settings, config.parent)
+        page = write_protocols(settings.output, table)
+    Console().print(*error_tables(table))
+    typer.echo(f"all scores: {page}")
 
 
 @app.command()

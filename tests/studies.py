@@ -1,12 +1,19 @@
-"""Studies as projects leave them, of networks that were never trained: their errors grow away from trained scales."""
+"""Studies and searches as projects leave them, of networks that were never trained.
+
+Errors of studies grow away from trained scales.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from magray.config import is_range, parse_scales
+from magray.tolerance.protocols import PROTOCOLS
 from magray.tolerance.study import PREDICTIONS, STUDY, TWO_NUMBERS
+from magray.tolerance.trials import Candidate
 
 SCALES = tuple(float(round(0.4 + 0.05 * place, 2)) for place in range(33))  # of the paper's studies, µm
 RANGES = {"D": (0.1e-3, 1.0e-3, "J/m2"), "Ms": (200e3, 700e3, "A/m")}  # SI
@@ -42,6 +49,38 @@ def predictions_of(study: pa.Table, films: Sequence[str], scales: Sequence[float
             same = {name: pa.repeat(row[name], len(films)) for name in ("train_set", "seed", "test_scale", "parameter")}
             own = {"film_id": list(films), "view": np.zeros(len(films)), "set_value": true, "estimated": estimated}
             parts.append(pa.table({name: (same | own)[name] for name in PREDICTIONS.names}).cast(PREDICTIONS))
+    return pa.concat_tables(parts)
+
+
+def trial(errors: list[float], train_set: str = "0.5+1", status: str = "finished", **changes: Any) -> dict[str, Any]:
+    """A row of SEARCH: a trial that errs so at 0.5, 1.0, 1.5 µm and so on."""
+    candidate = {
+        "train_set": train_set,
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "budget": 900,
+        "films": 80,
+        "width": 1.0,
+        "seed": 0,
+    }
+    scales = [0.5 + 0.5 * i for i in range(len(errors))]
+    result = {"how": "search", "step": "explore", "status": status, "views": 900, "seconds": 1.0}
+    about = {"worst": max(errors), "worst_scale": scales[errors.index(max(errors))], "curve": [0.3, max(errors)]}
+    one: dict[str, Any] = candidate | result | about | {"test_scales": scales, "errors": errors} | changes
+    return one | {"trial": Candidate.of(one).key(one["how"])}
+
+
+def protocols_of(projects: Sequence[str], train_set: str, scales: Sequence[float]) -> pa.Table:
+    """PROTOCOLS of Ms: estimators err five times as much on the films of others."""
+    parts = []
+    for tested in projects:
+        for trained in projects:
+            study = study_of("Ms", [train_set], scales, seeds=2)
+            own = study.filter(pc.not_equal(study["train_set"], TWO_NUMBERS))
+            errors = pc.multiply(own["mae"], 1.0 if trained == tested else 5.0)
+            columns = {name: own[name] for name in STUDY.names} | {"mae": errors}
+            columns |= {"train_project": pa.repeat(trained, len(own)), "test_project": pa.repeat(tested, len(own))}
+            parts.append(pa.table({name: columns[name] for name in PROTOCOLS.names}).cast(PROTOCOLS))
     return pa.concat_tables(parts)
 
 

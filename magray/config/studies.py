@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from magray.config.project import Width
+from magray.config.project import Config, Width
 from magray.config.scales import is_range, parse_scales
 from magray.config.section import Section
 from magray.errors import UserError
@@ -46,6 +46,10 @@ class SearchConfig(Section):
     seeds: PositiveInt = 3  # that an answer is trained with: the mean over them must be within the tolerance
     seed: int = Field(default=0, ge=0, lt=2**63)
     gpu_share: float = Field(default=0.25, gt=0.0, le=1.0)  # of a GPU that a trial takes
+
+    def folder(self, project: Config) -> Path:
+        """Where its trials and its page are."""
+        return self.output or project.output
 
     @model_validator(mode="after")
     def _can_be_searched(self) -> Self:

@@ -58,12 +58,8 @@ def draw_curves(study: pa.Table, path: Path) -> None:
     for place, name in enumerate(sets):
         _draw_curve(curves, study, name, look(name, place), shown)
         _draw_band(bands, study, name, look(name, place), place)
-    curves.set_yscale("log")
-    curves.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    curves.yaxis.set_major_formatter("{x:g}")
-    curves.yaxis.set_minor_formatter(NullFormatter())
+    log_errors(curves)
     curves.set_ylabel(f"MAE of {shown.label}", **STYLE)
-    curves.grid(which="both", color=FAINT, alpha=0.22, linewidth=0.6)
     bands.set_ylim(len(sets) - 0.55, -0.85)
     bands.set_yticks([])
     bands.margins(x=0.06)
@@ -73,6 +69,15 @@ def draw_curves(study: pa.Table, path: Path) -> None:
     for axes in (curves, bands):
         quiet(axes)
     save(drawing, path)
+
+
+def log_errors(axes: Axes) -> None:
+    """Errors upwards, each factor of ten as high as any other."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(which="both", color=FAINT, alpha=0.22, linewidth=0.6)
 
 
 SMALL = STYLE | {"fontsize": 9}
@@ -87,7 +92,7 @@ def _draw_curve(axes: Axes, study: pa.Table, train_set: str, drawn: Look, shown:
         axes.fill_between(scales, *ends, color=drawn.colour, alpha=0.15, linewidth=0)
     for span in trained_spans(study, train_set):
         inside = (span[0] <= scales) & (scales <= span[1])
-        _draw_trained(axes, scales[inside], mean[inside], drawn)
+        draw_trained(axes, scales[inside], mean[inside], drawn)
 
 
 def _draw_band(axes: Axes, study: pa.Table, train_set: str, drawn: Look, y: int) -> None:
@@ -101,12 +106,12 @@ def _draw_band(axes: Axes, study: pa.Table, train_set: str, drawn: Look, y: int)
         else:
             axes.plot(end, y, "|", color=drawn.colour, markersize=8, markeredgewidth=1.5)
     for span in trained_spans(study, train_set):
-        _draw_trained(axes, np.array(sorted(set(span))), np.array([y] * len(set(span))), drawn)
+        draw_trained(axes, np.array(sorted(set(span))), np.array([y] * len(set(span))), drawn)
     axes.text(scales[0], y - 0.22, in_words(train_set), color=drawn.colour, fontsize=9, va="bottom")
 
 
-def _draw_trained(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], drawn: Look) -> None:
-    """One trained scale, or all between the first and the last of `x`."""
+def draw_trained(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], drawn: Look) -> None:
+    """Marks one trained scale, or all between the first and the last of `x`."""
     if len(x) > 1:
         axes.plot(x, y, color=drawn.colour, linewidth=4.5, alpha=0.7, solid_capstyle="round")
     else:

@@ -91,6 +91,32 @@ def causes_table(causes: pa.Table) -> Table:
     return Table(("trained at", "tested at", *(_with_unit(name, shown) for name in CHANGES)), tuple(rows))
 
 
+def mean_errors_table(study: pa.Table) -> Table:
+    """MAE over all test scales of each project's estimators on the films of each. study: PROTOCOLS of one parameter."""
+    shown = quantity(parameter_of(study))
+    errors: dict[tuple[str, str], dict[int, list[float]]] = {}  # by pair and seed, one for each scale
+    for row in study.to_pylist():
+        of_seeds = errors.setdefault((row["train_project"], row["test_project"]), {})
+        of_seeds.setdefault(row["seed"], []).append(row["mae"])
+    means = {pair: [float(np.mean(one)) for one in of_seeds.values()] for pair, of_seeds in errors.items()}
+    names = list(dict.fromkeys(tested for _, tested in means))
+    rows = ((Cell(trained), *(_error(means[trained, tested], shown) for tested in names)) for trained in names)
+    return Table(("trained on", *(_with_unit(f"on {name}", shown) for name in names)), tuple(rows))
+
+
+def protocols_table(study: pa.Table) -> Table:
+    """R², MAE and biases of each project's estimators on the films of each. study: PROTOCOLS of one parameter."""
+    shown = quantity(parameter_of(study))
+    found: dict[tuple[str, str, float], list[Row]] = {}
+    for row in study.to_pylist():
+        found.setdefault((row["train_project"], row["test_project"], row["test_scale"]), []).append(row)
+    rows = (
+        (Cell(trained), Cell(tested), _scale(scale), *_scores(seeds, shown))
+        for (trained, tested, scale), seeds in found.items()
+    )
+    return Table(("trained on", "tested on", "tested at", *_heads(shown)), tuple(rows), filter=1)
+
+
 def markdown(table: Table) -> Iterator[str]:
     """The lines of a table in Markdown."""
     yield _line(table.heads)

@@ -6,8 +6,7 @@ from rich import box
 from rich.table import Table
 
 from magray.config import SearchConfig
-from magray.tolerance.search import Found
-from magray.tolerance.trials import Option, farthest, front, within
+from magray.tolerance.trials import Found, Option, farthest, front, within
 
 
 def words(found: Found, config: SearchConfig) -> Iterator[str]:
@@ -47,7 +46,12 @@ def _answer(option: Option) -> Iterator[str]:
         f"{one.train_set} µm is enough for pictures of {scales[0]:g} to {scales[-1]:g} µm: at the worst scale, "
         f"{option.worst_scale:g} µm, the mean error is {option.worst:.1%} of the parameter's range{spread}"
     )
-    yield f"the pictures tested were up to {farthest(option):.2g} µm away from the nearest training scale"
+    away = farthest(option)
+    yield (
+        f"the pictures tested were up to {away:.2g} µm away from the nearest training scale"
+        if away > 0
+        else "every test scale is a trained one, or within the trained range"
+    )
     yield (
         f"cost: {one.budget:,} views of {one.films:,} films, with learning_rate {one.learning_rate:.2g} "
         f"and schedule {one.schedule}, by a network of {one.width:g} × the paper's width"

@@ -11,13 +11,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich import box
-from rich.table import Table
 
 from magray.config import CampaignConfig, Config, ProtocolsConfig, load_config
 from magray.errors import UserError
 from magray.project import Project
-from magray.report.quantities import quantity
 from magray.tolerance.study import STUDY, TWO_NUMBERS, Trial, run_study
 from magray.whole import write_table
 
@@ -51,24 +48,6 @@ def compare_protocols(config: ProtocolsConfig, folder: Path) -> pa.Table:
     table = pa.concat_tables(parts)
     write_table(table, config.output / "protocols.parquet")
     return table
-
-
-def protocol_tables(study: pa.Table) -> list[Table]:
-    """For a terminal, one table a parameter: the mean absolute error, the mean over scales and seeds."""
-    tables = []
-    for parameter in pc.unique(study["parameter"]).to_pylist():
-        shown, rows = quantity(parameter), study.filter(pc.equal(study["parameter"], parameter))
-        means = rows.group_by(["train_project", "test_project"]).aggregate([("mae", "mean")]).to_pylist()
-        errors = {(row["train_project"], row["test_project"]): row["mae_mean"] * shown.factor for row in means}
-        names = pc.unique(study["test_project"]).to_pylist()
-        table = Table(title=f"Mean error of {shown.label}", title_justify="left", pad_edge=False, box=box.SIMPLE_HEAD)
-        table.add_column("trained on", no_wrap=True)
-        for name in names:
-            table.add_column(f"tested on {name}", justify="right")
-        for train in names:
-            table.add_row(train, *(f"{errors[train, test]:.3g}" for test in names))
-        tables.append(table)
-    return tables
 
 
 def check_alike(projects: Sequence[Config]) -> None:

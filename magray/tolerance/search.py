@@ -40,7 +40,7 @@ from magray.learning.network import own_device
 from magray.store import open_store
 from magray.store.location import locate
 from magray.tolerance.lesson import LOOKS, PARTS, Course, Look, learn, prepare
-from magray.tolerance.trials import Candidate, How, Option, Row, Trials, cheapest, least_wrong, options
+from magray.tolerance.trials import Candidate, Found, How, Option, Row, Trials, cheapest, least_wrong, options
 
 REDUCTION = 3  # ASHA: about the best third goes on after each look
 CARRIED = 3  # sets of the best trials so far that are tried first with more views
@@ -56,17 +56,6 @@ QUIET = {
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a search ended with. answer: None if nothing stays within the tolerance; best: errs least, of all."""
-
-    answer: Option | None
-    best: Option
-    options: list[Option]
-    trials: list[Row]
-    table: Path
-
-
 def search(project: Config, config: SearchConfig, exhaustive: bool = False, tell: Tell = print) -> Found:
     """Looks for the cheapest training set whose worst error over the test scales stays within the tolerance.
 
@@ -79,13 +68,10 @@ def search(project: Config, config: SearchConfig, exhaustive: bool = False, tell
     bench = Bench.of(project, config, "exhaustive" if exhaustive else "search", tell)
     with lease(locate(str(bench.saved)), tell):
         bench.trials.read()
-        answer = bench.answer()
-    found = bench.options()
-    best = least_wrong(found)
-    if best is None:
-        raise UserError("no trial of the search was finished; the lines above tell what they died of")
+        bench.look()
+    found = Found.of(bench.trials.rows.values(), bench.how, config.tolerance)
     shutil.rmtree(bench.saved, ignore_errors=True)
-    return Found(answer, best, found, bench.trials.of(bench.how), bench.trials.path)
+    return found
 
 
 @dataclass(frozen=True)
@@ -108,7 +94,7 @@ class Bench:
             raise UserError(f"views: {config.views[0]} are too few for {PARTS} epochs of {config.most_scales} scales")
         reference = ray.put(prepare(open_store(project.store_uri), project.fit, config))
         course = ray.get(reference)  # the pictures lie in memory once, for this process and the trials
-        folder = (config.output or project.output).absolute()
+        folder = config.folder(project).absolute()
         return cls(
             config=config,
             how=how,
@@ -120,8 +106,8 @@ class Bench:
             tell=tell,
         )
 
-    def answer(self) -> Option | None:
-        """What the whole search comes to: the cheapest option within the tolerance, with as few films as will do."""
+    def look(self) -> None:
+        """Runs the whole search: until the cheapest option within the tolerance has as few films as will do."""
         if self.how == "search":
             answer = self.explore()
         else:
@@ -129,10 +115,13 @@ class Bench:
             answer = self.settle()
         if answer is not None:
             self.run("films", self.with_fewer_films(answer.candidate))
-            answer = self.settle()
-        elif (best := least_wrong(self.options())) is not None:
-            self.run("again", self.with_every_seed(best.candidate))  # how much of it was luck
-        return answer
+            self.settle()
+            return
+        found = self.options()
+        sets = [option for option in found if not is_range(option.candidate.train_set)]
+        for best in (least_wrong(found), least_wrong(sets)):
+            if best is not None:
+                self.run("again", self.with_every_seed(best.candidate))  # how much of it was luck
 
     def options(self) -> list[Option]:
         """What has been found so far, the cheapest first."""

@@ -151,6 +151,26 @@ def farthest(option: Option) -> float:
     return max(min(abs(test - scale) for scale in option.candidate.scales) for test in option.test_scales)
 
 
+@dataclass(frozen=True)
+class Found:
+    """What one way to search has come to. answer: None if nothing stays within the tolerance; best: errs least."""
+
+    answer: Option | None
+    best: Option
+    options: list[Option]
+    trials: list[Row]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], how: How, tolerance: float) -> "Found":
+        """What the rows of one way say, after it has ended. Raises UserError if none of them is finished."""
+        trials = [row for row in rows if row["how"] == how]
+        found = options(trials)
+        best = least_wrong(found)
+        if best is None:
+            raise UserError("no trial of the search was finished; the lines above tell what they died of")
+        return cls(cheapest(found, tolerance), best, found, trials)
+
+
 class Trials:
     """The table SEARCH in a file, a row for each trial that has ended. The file is replaced as a whole."""
 

@@ -10,8 +10,9 @@ from magray.config import SearchConfig, load_config, load_protocols, load_search
 from magray.errors import UserError
 from magray.tolerance.answer import words
 from magray.tolerance.protocols import check_alike
-from magray.tolerance.search import Found, Space, named
-from magray.tolerance.trials import Candidate, Trials, cheapest, farthest, front, options, within
+from magray.tolerance.search import Space, named
+from magray.tolerance.trials import Candidate, Found, Trials, cheapest, farthest, front, options, within
+from tests.studies import trial
 
 SEARCHES = Path(__file__).parents[2] / "configs" / "searches"
 SETTINGS = SearchConfig(
@@ -25,25 +26,8 @@ SETTINGS = SearchConfig(
 )
 
 
-def row(errors: list[float], train_set: str = "0.5+1", status: str = "finished", **changes: Any) -> dict[str, Any]:
-    """A trial that errs so at 0.5, 1.0, 1.5 µm and so on."""
-    candidate = {
-        "train_set": train_set,
-        "learning_rate": 1e-3,
-        "schedule": "cosine",
-        "budget": 900,
-        "films": 80,
-        "width": 1.0,
-    }
-    scales = [0.5 + 0.5 * i for i in range(len(errors))]
-    result = {"trial": "", "how": "search", "step": "explore", "status": status, "views": 900, "seconds": 1.0}
-    about = {"worst": max(errors), "worst_scale": scales[errors.index(max(errors))], "curve": [0.3, max(errors)]}
-    one: dict[str, Any] = candidate | {"seed": 0} | result | about | {"test_scales": scales, "errors": errors} | changes
-    return one | {"trial": Candidate.of(one).key("search")}
-
-
 def test_the_cheapest_within_the_tolerance_need_not_err_least() -> None:
-    found = options([row([0.02], budget=1800), row([0.05], budget=900), row([0.3], budget=300)])
+    found = options([trial([0.02], budget=1800), trial([0.05], budget=900), trial([0.3], budget=300)])
     best = cheapest(found, 0.05)
     assert best is not None
     assert best.candidate.budget == 900
@@ -51,7 +35,7 @@ def test_the_cheapest_within_the_tolerance_need_not_err_least() -> None:
 
 
 def test_among_equal_views_fewer_films_are_cheaper_and_then_fewer_scales() -> None:
-    found = options([row([0.01], "0.5+1"), row([0.04], "1"), row([0.03], "0.5+1", films=40)])
+    found = options([trial([0.01], "0.5+1"), trial([0.04], "1"), trial([0.03], "0.5+1", films=40)])
     assert [(one.candidate.films, one.candidate.train_set) for one in found] == [
         (40, "0.5+1"),
         (80, "1"),
@@ -60,13 +44,13 @@ def test_among_equal_views_fewer_films_are_cheaper_and_then_fewer_scales() -> No
 
 
 def test_the_front_has_what_nothing_cheaper_matches() -> None:
-    rows = [row([error], budget=budget) for budget, error in ((100, 0.4), (200, 0.5), (300, 0.2), (400, 0.2))]
+    rows = [trial([error], budget=budget) for budget, error in ((100, 0.4), (200, 0.5), (300, 0.2), (400, 0.2))]
     assert [(one.candidate.budget, one.worst) for one in front(options(rows))] == [(100, 0.4), (300, 0.2)]
 
 
 def test_an_options_error_is_the_mean_over_its_seeds() -> None:
     """Luck of one seed is no knowledge: what one finds within the tolerance must be so in the mean."""
-    (one,) = options([row([0.04, 0.02], seed=0), row([0.08, 0.02], seed=1)])
+    (one,) = options([trial([0.04, 0.02], seed=0), trial([0.08, 0.02], seed=1)])
     assert (one.seeds, one.least, one.most) == (2, 0.04, 0.08)
     assert one.worst == pytest.approx(0.06)
     assert one.errors == pytest.approx((0.06, 0.02))
@@ -74,18 +58,18 @@ def test_an_options_error_is_the_mean_over_its_seeds() -> None:
 
 
 def test_trials_that_were_stopped_or_failed_are_no_options() -> None:
-    assert options([row([0.01], status="stopped"), row([0.01], status="failed")]) == []
+    assert options([trial([0.01], status="stopped"), trial([0.01], status="failed")]) == []
 
 
 def test_the_scales_that_are_served_lie_in_one_run() -> None:
-    (one,) = options([row([0.04, 0.2, 0.03, 0.05, 0.06])])
+    (one,) = options([trial([0.04, 0.2, 0.03, 0.05, 0.06])])
     assert within(one, 0.05) == (1.5, 2.0)
     assert within(one, 0.01) is None
     assert farthest(one) == 1.5
 
 
 def test_every_scale_in_a_range_is_a_trained_one() -> None:
-    (one,) = options([row([0.04, 0.2, 0.03], train_set="0.6..2")])
+    (one,) = options([trial([0.04, 0.2, 0.03], train_set="0.6..2")])
     assert farthest(one) == pytest.approx(0.1)
 
 
@@ -104,7 +88,7 @@ def test_a_point_of_optunas_means_its_candidate_and_every_set_has_one() -> None:
 def test_the_table_is_there_after_every_trial_and_is_of_one_search(tmp_path: Path) -> None:
     trials = Trials(tmp_path / "search.parquet", "these films")
     for seed in range(3):
-        trials.add(row([0.1], seed=seed))
+        trials.add(trial([0.1], seed=seed))
         assert read_again(trials.path).rows == trials.rows
     with pytest.raises(UserError, match="search over other films, test scales or settings; move it away"):
         Trials(trials.path, "other films").read()
@@ -112,8 +96,8 @@ def test_the_table_is_there_after_every_trial_and_is_of_one_search(tmp_path: Pat
 
 def test_trials_that_failed_are_tried_again_by_the_next_search(tmp_path: Path) -> None:
     trials = Trials(tmp_path / "search.parquet", "these films")
-    trials.add(row([0.1], seed=0))
-    trials.add(row([0.1], seed=1, status="failed"))
+    trials.add(trial([0.1], seed=0))
+    trials.add(trial([0.1], seed=1, status="failed"))
     assert [one["seed"] for one in read_again(trials.path).of("search")] == [0]
 
 
@@ -125,13 +109,13 @@ def read_again(path: Path) -> Trials:
 
 def found(rows: list[dict[str, Any]], tolerance: float) -> str:
     """What is said of a search's trials."""
-    some = options(rows)
-    end = Found(cheapest(some, tolerance), min(some, key=lambda one: one.worst), some, rows, Path())
-    return "\n".join(words(end, SETTINGS.model_copy(update={"tolerance": tolerance})))
+    return "\n".join(words(Found.of(rows, "search", tolerance), SETTINGS.model_copy(update={"tolerance": tolerance})))
 
 
 def test_the_answer_names_set_error_and_cost() -> None:
-    said = found([row([0.04, 0.02], seed=0), row([0.03, 0.02], seed=1), row([0.2], status="stopped", seed=2)], 0.05)
+    said = found(
+        [trial([0.04, 0.02], seed=0), trial([0.03, 0.02], seed=1), trial([0.2], status="stopped", seed=2)], 0.05
+    )
     assert "2 trials finished, 1 stopped early, 0 failed; 2,700 views in all" in said
     assert "0.5+1 µm is enough for pictures of 0.5 to 1 µm" in said
     assert "0.5 µm, the mean error is 3.5% of the parameter's range (3.0% to 4.0% over 2 seeds)" in said
@@ -139,7 +123,7 @@ def test_the_answer_names_set_error_and_cost() -> None:
 
 
 def test_where_nothing_serves_the_best_is_named_and_what_would_work() -> None:
-    said = found([row([0.2, 0.04, 0.03]), row([0.3, 0.3, 0.3], "1")], 0.05)
+    said = found([trial([0.2, 0.04, 0.03]), trial([0.3, 0.3, 0.3], "1")], 0.05)
     assert "no set stays within 5.0%: the best, 0.5+1 µm with 900 views, errs by 20.0%" in said
     assert "pictures of 1 to 1.5 µm only (test_scales), which it serves; a tolerance of 20.1%" in said
 

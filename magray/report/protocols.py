@@ -1,0 +1,86 @@
+"""The page of a comparison of protocols: what estimators that learned from films of one do on films of all."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import rich.table
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich import box
+
+from magray.report.curves import Look, draw_trained, log_errors, look
+from magray.report.figures import INK, STYLE, quiet, save
+from magray.report.html import write_page
+from magray.report.quantities import Quantity, quantity
+from magray.report.scores import error_curves, in_file_name, of_parameter, parameter_of, trained_spans
+from magray.report.tables import mean_errors_table, protocols_table
+
+
+def write_protocols(folder: Path, study: pa.Table) -> Path:
+    """Writes protocols.html and its figures into a folder, and returns the page's path. study: PROTOCOLS."""
+    parameters = []
+    for name in pc.unique(study["parameter"]).to_pylist():
+        rows, picture = of_parameter(study, name), f"protocols_{in_file_name(name)}.png"
+        draw_protocols(rows, folder / picture)
+        tables = {"means": mean_errors_table(rows), "scores": protocols_table(rows)}
+        parameters.append({"quantity": quantity(name), "picture": picture} | tables)
+    write_page("protocols.html", folder / "protocols.html", parameters=parameters)
+    return folder / "protocols.html"
+
+
+def error_tables(study: pa.Table) -> list[rich.table.Table]:
+    """For a terminal, one table a parameter: the mean absolute error over all test scales. study: PROTOCOLS."""
+    tables = []
+    for name in pc.unique(study["parameter"]).to_pylist():
+        means = mean_errors_table(of_parameter(study, name))
+        title = f"Mean error of {quantity(name).label}"
+        table = rich.table.Table(title=title, title_justify="left", pad_edge=False, box=box.SIMPLE_HEAD)
+        for place, head in enumerate(means.heads):
+            table.add_column(head, justify="right" if place else "left", no_wrap=not place)
+        for row in means.rows:
+            table.add_row(*(cell.text for cell in row))
+        tables.append(table)
+    return tables
+
+
+def draw_protocols(study: pa.Table, path: Path) -> None:
+    """MAE over test scales: a panel for the films of each project, in it a curve for each project's estimators.
+
+    study: PROTOCOLS of one parameter.
+    """
+    names = pc.unique(study["test_project"]).to_pylist()
+    drawing = Figure(figsize=(5.4, 0.8 + 2.4 * len(names)), layout="constrained")
+    panels = drawing.subplots(len(names), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
+    shown = quantity(parameter_of(study))
+    for axes, tested in zip(panels, names, strict=True):
+        for place, trained in enumerate(names):
+            wanted = (pc.field("test_project") == tested) & (pc.field("train_project") == trained)
+            _draw_curve(axes, study.filter(wanted), trained, look(trained, place), shown)
+        axes.set_title(f"on films of {tested}", loc="left", **STYLE)
+        axes.set_ylabel(f"MAE of {shown.label}", **STYLE)
+        log_errors(axes)
+        quiet(axes)
+    panels[-1].set_xlabel("test scale (µm)", **STYLE)
+    place_above: dict[str, Any] = {"loc": "outside upper left", "alignment": "left"}
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawing.legend(
+        handles, labels, **place_above, frameon=False, fontsize=9, labelcolor=INK, title="trained on", title_fontsize=9
+    )
+    save(drawing, path)
+
+
+def _draw_curve(axes: Axes, rows: pa.Table, name: str, drawn: Look, shown: Quantity) -> None:
+    """One pair of projects; the mean of its seeds, in their range."""
+    (train_set,) = pc.unique(rows["train_set"]).to_pylist()
+    scales, errors = error_curves(rows, train_set)
+    mean = errors.mean(axis=0) * shown.factor
+    axes.plot(scales, mean, color=drawn.colour, linestyle=drawn.line, linewidth=1.5, label=name)
+    if len(errors) > 1:
+        ends = (errors.min(axis=0) * shown.factor, errors.max(axis=0) * shown.factor)
+        axes.fill_between(scales, *ends, color=drawn.colour, alpha=0.15, linewidth=0)
+    for span in trained_spans(rows, train_set):
+        inside = np.flatnonzero((span[0] <= scales) & (scales <= span[1]))
+        draw_trained(axes, scales[inside], mean[inside], drawn)
