@@ -14,6 +14,7 @@ from ray._private import ray_constants
 from magray.errors import UserError
 
 KNOCK_SECONDS = 5.0
+IDLE_SECONDS = 60  # that processes wait for work: Ray ends them after 1, and a stage or an epoch would start new ones
 
 
 def connect(address: str | None = None, num_cpus: int | None = None) -> None:
@@ -102,6 +103,7 @@ def _start(num_cpus: int | None) -> None:
             include_dashboard=False,
             logging_level=logging.ERROR,
             log_to_driver=False,
+            _system_config={"idle_worker_killing_time_threshold_ms": 1000 * IDLE_SECONDS},
         )
 
 
