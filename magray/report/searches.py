@@ -1,6 +1,7 @@
 """The page of a search: which training scales are enough, what others do, and what it cost to know."""
 
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from magray.config import SearchConfig, is_range
+from magray.errors import UserError
 from magray.report.curves import Look, draw_trained, log_errors, look
 from magray.report.figures import COLOURS, INK, STYLE, quiet, save
 from magray.report.html import write_page
@@ -38,11 +40,13 @@ def write_search(folder: Path, config: SearchConfig, project: str) -> Path:
     """Writes search.html and its figure beside a folder's search.parquet, and returns the page's path.
 
     Shows both ways to search, if both have been gone. project: the name of the one that has the films. Raises UserError
-    if there are no trials.
+    if there is no finished trial.
     """
     rows = read_trials(folder / "search.parquet").to_pylist()
-    gone = [how for how in WAYS if any(row["how"] == how for row in rows)]
-    ends = {how: Found.of(rows, how, config.tolerance) for how in gone}
+    gone = {row["how"] for row in rows if row["status"] == "finished"}
+    if not gone:
+        raise UserError(f"{folder / 'search.parquet'} holds no finished trial; run magray search to its end")
+    ends = {how: Found.of(rows, how, config.tolerance) for how in WAYS if how in gone}
     options = [option for found in ends.values() for option in found.options]
     draw_search(ends, config.tolerance, folder / "search.png")
     scales = options[0].test_scales
@@ -66,7 +70,7 @@ def draw_search(ends: dict[How, Found], tolerance: float, path: Path) -> None:
     drawing = Figure(figsize=(5.4, 8.2), layout="constrained")
     above, below = drawing.subplots(2, 1)
     options = [option for found in ends.values() for option in found.options]
-    kinds = sorted({kind_of(option) for option in options})
+    kinds = sorted({kind_of(option) for option in options}, key=lambda kind: (kind == ANY, len(kind), kind))
     _draw_options(above, ends, kinds)
     for place, kind in enumerate(kinds):
         best = least_wrong(option for option in options if kind_of(option) == kind)
@@ -85,7 +89,7 @@ def draw_search(ends: dict[How, Found], tolerance: float, path: Path) -> None:
 
 
 def kind_of(option: Option) -> str:
-    """How many scales it is trained at, or ANY if at a range of them; these sort as one would list them."""
+    """How many scales it is trained at, or ANY if at a range of them."""
     train_set = option.candidate.train_set
     return ANY if is_range(train_set) else str(len(option.candidate.scales))
 
@@ -94,7 +98,7 @@ def _draw_options(axes: Axes, ends: dict[How, Found], kinds: Sequence[str]) -> N
     """Hollow: of the exhaustive way. A colour for each number of views."""
     budgets = sorted({option.candidate.budget for found in ends.values() for option in found.options})
     for shift, (how, found) in zip((0.14, -0.14), ends.items(), strict=False):
-        for colour, budget in zip(COLOURS, budgets, strict=False):
+        for colour, budget in zip(cycle(COLOURS), budgets, strict=False):
             mine = [option for option in found.options if option.candidate.budget == budget]
             if mine:
                 axes.plot(

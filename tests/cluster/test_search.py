@@ -102,15 +102,20 @@ def test_a_search_whose_driver_is_killed_loses_no_trial_and_does_none_twice(stri
     assert under_way <= set(rows)
 
 
-def test_the_exhaustive_search_tries_every_set_once(stripes: Path, tmp_path: Path) -> None:
-    short = settings(tolerance=1e-6, views=[90], seeds=1)
+def test_the_exhaustive_search_tries_every_set_once_and_the_best_with_every_seed(stripes: Path, tmp_path: Path) -> None:
+    short = settings(tolerance=1e-6, views=[90], ranges=["0.125..0.25"])
     said: list[str] = []
     found = search(project_of(stripes, tmp_path), short, exhaustive=True, tell=said.append)
     assert found.answer is None
-    assert sorted(row["train_set"] for row in found.trials) == sorted(
-        ["0.125", "0.1875", "0.25", "0.125+0.1875", "0.125+0.25", "0.1875+0.25"]
-    )
-    assert {(row["status"], row["views"], row["learning_rate"]) for row in found.trials} == {("finished", 90, 4e-3)}
+    sets = ["0.125", "0.1875", "0.25", "0.125+0.1875", "0.125+0.25", "0.1875+0.25"]
+    tried = [row for row in found.trials if row["step"] == "explore"]
+    assert sorted(row["train_set"] for row in tried) == sorted([*sets, "0.125..0.25"])
+    best = min((row for row in tried if row["train_set"] in sets), key=lambda row: row["worst"])
+    again = {row["train_set"]: row["seed"] for row in found.trials if row["step"] == "again"}
+    assert again[best["train_set"]] == 1
+    same = {(row["status"], row["budget"], row["learning_rate"]) for row in found.trials}
+    assert same == {("finished", 90, 4e-3)}
+    assert {row["views"] for row in found.trials if row["train_set"] in sets} == {90}
 
 
 def test_a_search_without_optuna_says_what_to_install(
