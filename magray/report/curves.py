@@ -56,7 +56,7 @@ def draw_curves(study: pa.Table, path: Path) -> None:
     drawing = Figure(figsize=(5.4, 3.6 + below), layout="constrained")
     curves, bands = drawing.subplots(2, 1, sharex=True, height_ratios=(3, below))
     for place, name in enumerate(sets):
-        _draw_curve(curves, study, name, look(name, place), shown)
+        draw_curve(curves, study, name, look(name, place), shown)
         _draw_band(bands, study, name, look(name, place), place)
     log_errors(curves)
     curves.set_ylabel(f"MAE of {shown.label}", **STYLE)
@@ -83,10 +83,13 @@ def log_errors(axes: Axes) -> None:
 SMALL = STYLE | {"fontsize": 9}
 
 
-def _draw_curve(axes: Axes, study: pa.Table, train_set: str, drawn: Look, shown: Quantity) -> None:
+def draw_curve(
+    axes: Axes, study: pa.Table, train_set: str, drawn: Look, shown: Quantity, label: str | None = None
+) -> None:
+    """MAE of a training set over test scales: the mean of its seeds, in their range, marked where it was trained."""
     scales, errors = error_curves(study, train_set)
     mean = errors.mean(axis=0) * shown.factor
-    axes.plot(scales, mean, color=drawn.colour, linestyle=drawn.line, linewidth=1.5)
+    axes.plot(scales, mean, color=drawn.colour, linestyle=drawn.line, linewidth=1.5, label=label)
     if len(errors) > 1:
         ends = (errors.min(axis=0) * shown.factor, errors.max(axis=0) * shown.factor)
         axes.fill_between(scales, *ends, color=drawn.colour, alpha=0.15, linewidth=0)

@@ -3,19 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import rich.table
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich import box
 
-from magray.report.curves import Look, draw_trained, log_errors, look
+from magray.report.curves import draw_curve, log_errors, look
 from magray.report.figures import INK, STYLE, quiet, save
 from magray.report.html import write_page
-from magray.report.quantities import Quantity, quantity
-from magray.report.scores import error_curves, in_file_name, of_parameter, parameter_of, trained_spans
+from magray.report.quantities import quantity
+from magray.report.scores import in_file_name, of_parameter, parameter_of
 from magray.report.tables import mean_errors_table, protocols_table
 
 
@@ -58,7 +56,9 @@ def draw_protocols(study: pa.Table, path: Path) -> None:
     for axes, tested in zip(panels, names, strict=True):
         for place, trained in enumerate(names):
             wanted = (pc.field("test_project") == tested) & (pc.field("train_project") == trained)
-            _draw_curve(axes, study.filter(wanted), trained, look(trained, place), shown)
+            rows = study.filter(wanted)
+            (train_set,) = pc.unique(rows["train_set"]).to_pylist()
+            draw_curve(axes, rows, train_set, look(trained, place), shown, label=trained)
         axes.set_title(f"on films of {tested}", loc="left", **STYLE)
         axes.set_ylabel(f"MAE of {shown.label}", **STYLE)
         log_errors(axes)
@@ -70,17 +70,3 @@ def draw_protocols(study: pa.Table, path: Path) -> None:
         handles, labels, **place_above, frameon=False, fontsize=9, labelcolor=INK, title="trained on", title_fontsize=9
     )
     save(drawing, path)
-
-
-def _draw_curve(axes: Axes, rows: pa.Table, name: str, drawn: Look, shown: Quantity) -> None:
-    """One pair of projects; the mean of its seeds, in their range."""
-    (train_set,) = pc.unique(rows["train_set"]).to_pylist()
-    scales, errors = error_curves(rows, train_set)
-    mean = errors.mean(axis=0) * shown.factor
-    axes.plot(scales, mean, color=drawn.colour, linestyle=drawn.line, linewidth=1.5, label=name)
-    if len(errors) > 1:
-        ends = (errors.min(axis=0) * shown.factor, errors.max(axis=0) * shown.factor)
-        axes.fill_between(scales, *ends, color=drawn.colour, alpha=0.15, linewidth=0)
-    for span in trained_spans(rows, train_set):
-        inside = np.flatnonzero((span[0] <= scales) & (scales <= span[1]))
-        draw_trained(axes, scales[inside], mean[inside], drawn)

@@ -1,6 +1,6 @@
 """The page of a search: which training scales are enough, what others do, and what it cost to know."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,8 @@ def write_search(folder: Path, config: SearchConfig, project: str) -> Path:
         tolerance=config.tolerance,
         answers={WAYS[how]: list(words(found, config)) for how, found in ends.items()},
         costs=_costs(ends),
-        cheapest=_table(_labelled({how: front(found.options) for how, found in ends.items()})),
-        options=_table(_labelled({how: found.options for how, found in ends.items()}), filtered=True),
+        cheapest=_table({how: front(found.options) for how, found in ends.items()}),
+        options=_table({how: found.options for how, found in ends.items()}, filtered=True),
         picture="search.png",
     )
     return folder / "search.html"
@@ -124,8 +124,9 @@ def _draw_curve(axes: Axes, option: Option, drawn: Look) -> None:
     if is_range(one.train_set):
         inside = (one.scales[0] <= scales) & (scales <= one.scales[-1])
         draw_trained(axes, scales[inside], errors[inside], drawn)
-    for at in np.flatnonzero(np.isin(scales, one.scales)) if not is_range(one.train_set) else ():
-        draw_trained(axes, scales[[at]], errors[[at]], drawn)
+    else:
+        for at in np.flatnonzero(np.isin(scales, one.scales)):
+            draw_trained(axes, scales[[at]], errors[[at]], drawn)
 
 
 def _legend_above(axes: Axes, title: str) -> None:
@@ -134,13 +135,10 @@ def _legend_above(axes: Axes, title: str) -> None:
     axes.legend(**place, frameon=False, fontsize=8, labelcolor=INK, title=title, title_fontsize=9)
 
 
-def _labelled(options: dict[How, list[Option]]) -> list[tuple[How, Option]]:
-    return [(how, option) for how, some in options.items() for option in some]
-
-
-def _table(options: Iterable[tuple[How, Option]], filtered: bool = False) -> Table:
+def _table(options: dict[How, list[Option]], filtered: bool = False) -> Table:
     """A line for each option. filtered: their numbers of scales are offered to choose from."""
-    return Table(HEADS, tuple(_line(how, option) for how, option in options), filter=0 if filtered else None)
+    lines = tuple(_line(how, option) for how, some in options.items() for option in some)
+    return Table(HEADS, lines, filter=0 if filtered else None)
 
 
 def _line(how: How, option: Option) -> tuple[Cell, ...]:

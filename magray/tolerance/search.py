@@ -68,7 +68,7 @@ def search(project: Config, config: SearchConfig, exhaustive: bool = False, tell
     bench = Bench.of(project, config, "exhaustive" if exhaustive else "search", tell)
     with lease(locate(str(bench.saved)), tell):
         bench.trials.read()
-        bench.look()
+        bench.search()
     found = Found.of(bench.trials.rows.values(), bench.how, config.tolerance)
     shutil.rmtree(bench.saved, ignore_errors=True)
     return found
@@ -106,7 +106,7 @@ class Bench:
             tell=tell,
         )
 
-    def look(self) -> None:
+    def search(self) -> None:
         """Runs the whole search: until the cheapest option within the tolerance has as few films as will do."""
         if self.how == "search":
             answer = self.explore()
