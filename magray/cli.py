@@ -380,10 +380,11 @@ def _resumable() -> Iterator[None]:
 
 def _read_plan(path: Path) -> "pa.Table":
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from magray.whole import read_table
 
     try:
-        return pq.read_table(path)
+        return read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path} cannot be read as a plan; magray plan writes one") from error
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from magray.config import FigureConfig, load_config, load_figure
@@ -16,7 +15,7 @@ from magray.quickstart import tell
 from magray.report.figures import thinned
 from magray.report.papers import Shown, write_paper
 from magray.report.scores import of_parameter
-from magray.whole import write_table
+from magray.whole import read_table, write_table
 
 # What CI runs: the same stages on few, coarse films. Their physics and their scores mean nothing.
 SMALL = (
@@ -113,7 +112,7 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
 
 
 def _with_project(name: str, project: Project, table: str) -> pa.Table:
-    rows = pq.read_table(project.folder / f"{table}.parquet")
+    rows = read_table(project.folder / f"{table}.parquet")
     return rows.add_column(0, "project", pa.repeat(name, rows.num_rows))
 
 
@@ -123,7 +122,7 @@ def _shown(figure: Figure) -> pa.Table:
     for panel in figure.config.panels:
         wanted = (pc.field("train_set") == panel.train) & (pc.field("seed") == seed)
         wanted &= pc.field("test_scale").isin(panel.test) & (pc.field("parameter") == figure.parameter)
-        rows = pq.read_table(figure.project.folder / "predictions.parquet", filters=wanted)
+        rows = read_table(figure.project.folder / "predictions.parquet", filters=wanted)
         for scale in panel.test:
             some = thinned(rows.filter(pc.equal(rows["test_scale"], scale)).sort_by("film_id"))
             labels = {"figure": figure.config.figure, "panel": panel.name}

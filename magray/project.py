@@ -29,7 +29,7 @@ from magray.errors import UserError
 from magray.films import plan_table, sample
 from magray.imaging import cells_of, check_room, cut, read_picture, write_picture
 from magray.store import open_store
-from magray.whole import whole_file, write_table
+from magray.whole import read_table, whole_file, write_table
 
 if TYPE_CHECKING:
     from magray.imaging.microscope import Microscope
@@ -106,7 +106,7 @@ class Project:
             )
         films = sample(self.config.campaign.sampling())
         table = plan_table(films, self.config.name).replace_schema_metadata({CONFIG_KEY: self.config.to_yaml()})
-        if path.exists() and not _ids(pq.read_table(path)) <= _ids(table):
+        if path.exists() and not _ids(read_table(path)) <= _ids(table):
             raise UserError(f"{path} plans other films; choose another output, or remove the folder {self.folder}")
         start = time.monotonic()
         write_table(table, path)  # in the place of the former: another process may be about to read it
@@ -123,7 +123,7 @@ class Project:
         from magray.campaign import run_campaign
 
         self.plan()
-        config, plan = self.config, pq.read_table(self.folder / "plan.parquet")
+        config, plan = self.config, read_table(self.folder / "plan.parquet")
         start, spent = time.monotonic(), float(self.summary["seconds"].get("simulate", 0.0))
         try:
             done = run_campaign(
@@ -219,7 +219,7 @@ class Project:
         files = [self.folder / "predictions.parquet", self.folder / "study.parquet"]
         inputs = [self._fits(), scales, self._learnable()]
         fresh, seconds = self._run("study", inputs, files, work)
-        table = pq.read_table(files[1])
+        table = read_table(files[1])
         networks = table.filter(pc.not_equal(table["train_set"], TWO_NUMBERS))
         self._write({"scores": _scores(networks.filter(pc.equal(networks["seed"], self.config.fit.seed)))})
         trained = networks.filter(networks["trained"])

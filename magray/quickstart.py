@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +15,7 @@ from magray.learning.estimator import Estimator, shipped
 from magray.project import Outcome, Project
 from magray.report.quantities import quantity
 from magray.store import open_store
+from magray.whole import read_table
 
 
 def run(config: Config, console: Console) -> None:
@@ -50,7 +50,7 @@ def tolerance_tables(study: Path) -> list[Table]:
     """The study for the terminal, one table a parameter; untrained scales in yellow."""
     tables: dict[str, Table] = {}
     before = ""
-    for row in pq.read_table(study).to_pylist():
+    for row in read_table(study).to_pylist():
         shown = quantity(row["parameter"])
         table = tables.setdefault(shown.name, _empty_table(shown.label))
         table.add_row(

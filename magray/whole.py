@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever happens while they are written."""
+"""Files that appear whole or not at all, whatever happens while they are written, and tables read while they are."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 
@@ -28,3 +29,13 @@ def write_table(table: pa.Table, path: Path) -> None:
     """A table as a Parquet file, whole or not at all."""
     with whole_file(path) as unfinished:
         pq.write_table(table, unfinished, compression="zstd")
+
+
+def read_table(path: Path, columns: list[str] | None = None, filters: pc.Expression | None = None) -> pa.Table:
+    """A Parquet file as it was at one moment, while another process may put a new one in its place.
+
+    Raises OSError or pyarrow.ArrowInvalid if there is none. PyArrow given a path opens it twice, for the schema and for
+    the rows, and may find another file the second time.
+    """
+    with path.open("rb") as file:
+        return pq.read_table(file, columns=columns, filters=filters)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from magray.config import is_range, parse_scales
 from magray.errors import UserError
 from magray.learning.schedule import Schedule
-from magray.whole import whole_file
+from magray.whole import read_table, whole_file
 
 How = Literal["search", "exhaustive"]
 Row = dict[str, Any]
@@ -205,7 +205,7 @@ class Trials:
 def read_trials(path: Path) -> pa.Table:
     """The table SEARCH in a file. Raises UserError if there is none."""
     try:
-        table = pq.read_table(path)
+        table = read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path} cannot be read as trials of a search; magray search writes them") from error
     if table.schema.names != SEARCH.names:

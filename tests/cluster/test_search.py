@@ -84,7 +84,7 @@ def test_a_search_whose_driver_is_killed_loses_no_trial_and_does_none_twice(stri
         stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 90
-    while not (table.exists() and len(pq.read_table(table)) >= 2 and list(saved.rglob("*.pt"))):
+    while not (table.exists() and len(read_trials(table)) >= 2 and list(saved.rglob("*.pt"))):
         assert driver.poll() is None, "the driver ended before it could be killed"
         assert time.monotonic() < deadline, "no trial ended"
         time.sleep(0.02)
