@@ -18,5 +18,5 @@ def mae(true: Values, estimated: Values) -> float:
 
 
 def bias(true: Values, estimated: Values) -> float:
-    """Mean error: above 0 if the estimates are too high."""
-    return float(np.mean(estimated - true))
+    """Mean error: above 0 if the estimates are too high. NaN of none."""
+    return float(np.mean(estimated - true)) if true.size else float("nan")

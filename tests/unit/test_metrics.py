@@ -28,3 +28,8 @@ def test_worked_example() -> None:
 
 def test_r2_of_one_set_value_is_no_number() -> None:
     assert math.isnan(r2(np.ones(3), TRUE))
+
+
+@pytest.mark.filterwarnings("error")
+def test_bias_of_no_estimates_is_no_number() -> None:
+    assert math.isnan(bias(TRUE[:0], TRUE[:0]))
