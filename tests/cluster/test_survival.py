@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.survival import MISFORTUNES, House, house, play
+from tests.survival.house import House, house
+from tests.survival.misfortunes import MISFORTUNES, play
 
 A_MINUTE_EACH = {"S3 500", "S3 SlowDown", "S3 silent"}  # for the benchmark; "S3 in moods" has all three
 

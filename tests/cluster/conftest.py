@@ -1,4 +1,4 @@
-"""What many tests share: one real Ray cluster for the session."""
+"""What the tests on a real Ray cluster share: one for the session, and no actors left over from another test."""
 
 import gc
 from collections.abc import Iterator
