@@ -73,6 +73,8 @@ class ProtocolsConfig(Section):
     projects: list[Path] = Field(min_length=2)  # their configs, from this file's folder
     output: Path
     train_set: str  # of scales, such as "0.5+1.0"
+    epochs: PositiveInt  # of every project's fits, whatever the project itself says
+    seeds: PositiveInt  # likewise
     test_scales: list[PositiveFloat] = Field(min_length=1)  # µm
 
     @field_validator("train_set")

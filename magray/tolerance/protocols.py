@@ -68,11 +68,14 @@ def check_alike(projects: Sequence[Config]) -> None:
 
 
 def _alone(project: Config, config: ProtocolsConfig) -> Config:
-    """The project with this training set only, in a folder of its own; its films stay where they are."""
+    """The project with the fits of the comparison only, in a folder of its own; its films stay where they are."""
+    fit = project.fit.model_copy(
+        update={"train_scales": [config.train_set], "epochs": config.epochs, "seeds": config.seeds}
+    )
     return project.model_copy(
         update={
             "output": config.output / project.name,
             "simulate": project.simulate.model_copy(update={"store": project.store_uri}),
-            "fit": project.fit.model_copy(update={"train_scales": [config.train_set]}),
+            "fit": fit,
         }
     )

@@ -132,15 +132,18 @@ def test_each_protocols_estimator_is_tested_on_the_films_of_all(
     """The diagonal is what the projects' own studies would say."""
     other = tmp_path / "other"
     striped_store(other, films=40)
-    short = ["fit.train_scales=['0.25']", "fit.epochs=1", "fit.views_per_epoch=32"]
+    short = ["fit.train_scales=['0.125']", "fit.epochs=99", "fit.seeds=2", "fit.views_per_epoch=32"]
     for name, store, seed in (("slow", stripes, 1), ("fast", other, 2)):
         one = project_of(store, tmp_path / name, f"name={name}", f"campaign.seed={seed}", *short)
         (tmp_path / f"{name}.yaml").write_text(one.to_yaml(), encoding="utf-8")
-    text = {"projects": ["slow.yaml", "fast.yaml"], "output": str(tmp_path / "both"), "train_set": "0.25"}
-    (tmp_path / "both.yaml").write_text(yaml.safe_dump(text | {"test_scales": [0.125, 0.25]}), encoding="utf-8")
+    text = {"projects": ["slow.yaml", "fast.yaml"], "output": str(tmp_path / "both")}
+    text |= {"train_set": "0.25", "epochs": 1, "seeds": 1, "test_scales": [0.125, 0.25]}
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
     table = compare_protocols(load_protocols(tmp_path / "both.yaml"), tmp_path)
     pairs = {(row["train_project"], row["test_project"], row["test_scale"]) for row in table.to_pylist()}
     assert pairs == {(a, b, scale) for a in ("slow", "fast") for b in ("slow", "fast") for scale in (0.125, 0.25)}
+    fitted = {(row["train_set"], row["seed"]) for row in table.to_pylist()}
+    assert fitted == {("0.25", 1)}, "the projects have another set and two seeds"
     assert pq.read_table(tmp_path / "both" / "protocols.parquet").equals(table)
     counts = {row["test_project"]: row["n"] for row in table.to_pylist() if row["test_scale"] == 0.25}
     assert counts["slow"] != counts["fast"], "the test films are those of the tested project"
@@ -152,6 +155,6 @@ def test_protocols_of_different_films_are_not_compared(stripes: Path, tmp_path: 
             one = project_of(stripes, tmp_path / name, f"name={name}", f"campaign.seed={seed}", *changes)
             (tmp_path / f"{name}.yaml").write_text(one.to_yaml(), encoding="utf-8")
         text = {"projects": ["slow.yaml", "fast.yaml"], "output": "both", "train_set": "0.25", "test_scales": [0.25]}
-        (tmp_path / "both.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
+        (tmp_path / "both.yaml").write_text(yaml.safe_dump(text | {"epochs": 1, "seeds": 1}), encoding="utf-8")
         with pytest.raises(UserError, match=reason):
             compare_protocols(load_protocols(tmp_path / "both.yaml"), tmp_path)

@@ -134,8 +134,9 @@ def test_the_searches_that_come_with_it_can_be_read(path: Path) -> None:
     assert load_config(path.parent / settings.project).fit.targets
 
 
-def test_the_protocols_that_come_with_it_are_those_of_like_films() -> None:
-    path = SEARCHES.parent / "protocols" / "ms.yaml"
+@pytest.mark.parametrize("name", ["dmi", "ms"])
+def test_the_protocols_that_come_with_it_are_those_of_like_films(name: str) -> None:
+    path = SEARCHES.parent / "protocols" / f"{name}.yaml"
     settings = load_protocols(path)
     projects = [load_config(path.parent / project) for project in settings.projects]
     check_alike(projects)
