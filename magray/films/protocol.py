@@ -5,6 +5,7 @@ The protocol is part of a film's identity: the same constants under another prot
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -42,6 +43,9 @@ class Uniform:
         if not 0 <= self.noise <= 1:
             raise UserError(f"protocol: noise is an angle between 0 and 1 rad, not {self.noise}")
 
+    def __str__(self) -> str:
+        return f"uniform along {_components(self.direction)}, tilted by {self.noise:g} rad"
+
 
 Initial = Literal["random"] | Uniform
 
@@ -64,6 +68,9 @@ class Minimize:
         if self.max_evaluations < 1:
             raise UserError(f"minimize: max_evaluations must be 1 or more, not {self.max_evaluations}")
         object.__setattr__(self, "field", _vector(self.field))
+
+    def __str__(self) -> str:
+        return f"minimised to {self.torque:g} Ms{_in_field(self.field)}"
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,10 @@ class Quench:
             raise UserError(f"quench: temperature lies between 0 and 10000 K, not {self.temperature}")
         object.__setattr__(self, "field", _vector(self.field))
 
+    def __str__(self) -> str:
+        warm = f" and {self.temperature:g} K" if self.temperature else ""
+        return f"{self.duration * 1e9:g} ns at α {self.alpha:g}{warm}{_in_field(self.field)}"
+
 
 Stage = Minimize | Quench
 STAGES: dict[str, type[Stage]] = {"minimize": Minimize, "quench": Quench}
@@ -108,6 +119,10 @@ class Protocol:
         if not self.stages:
             raise UserError("protocol: it has no stages; give at least one, such as minimize")
 
+    def __str__(self) -> str:
+        """What was done to a film, for people: start: random; minimised to 0.0001 Ms."""
+        return "; ".join(map(str, (f"start: {self.initial}", *self.stages)))
+
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces, no field where a stage has none. One protocol has one text."""
         initial = asdict(self.initial) if isinstance(self.initial, Uniform) else self.initial
@@ -122,6 +137,14 @@ class Protocol:
         initial = Uniform(**data["initial"]) if isinstance(data["initial"], dict) else data["initial"]
         named = [pair for stage in data["stages"] for pair in stage.items()]
         return cls(initial, tuple(STAGES[name](**settings) for name, settings in named))
+
+
+def _in_field(field: Vector | None) -> str:
+    return "" if field is None else f" in {_components([component * 1e-3 for component in field])} kA/m"
+
+
+def _components(vector: Sequence[float]) -> str:
+    return ", ".join(f"{component:g}" for component in vector)
 
 
 def _settings(stage: Stage) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from magray.films import Protocol
 from magray.imaging.microscope import Microscope
 from magray.learning.network import NETWORKS, NetworkName
 
@@ -108,8 +109,8 @@ class Description:
 
     provenance: where it comes from; read by people, not by the code. network: its kind. width: its filters, of the
     paper's numbers. between: whether it was trained at any scale between the outermost of `train_scales_um`, and not at
-    these alone. microscope: that films were seen through; None if they were seen as they are. constants: of the
-    training films; older formats do not tell.
+    these alone. microscope: that films were seen through; None if they were seen as they are. constants, protocols:
+    of the training films; older formats do not tell. A protocol is what `Protocol.to_json` makes of it.
     """
 
     targets: tuple[Target, ...]
@@ -122,13 +123,16 @@ class Description:
     between: bool = False
     microscope: Microscope | None = None
     constants: tuple[Constant, ...] = ()
+    protocols: tuple[str, ...] = ()
 
     @property
     def films(self) -> str:
         """What films it knows: answers for others mean nothing."""
         seen = "as they are" if self.microscope is None else f"through {self.microscope}"
         made = ", ".join(map(str, self.constants)) or "constants that it does not tell"
-        return f"{self.training_films:,} films, seen {seen}: {made}"
+        told = [str(Protocol.from_json(text)) for text in self.protocols]
+        history = " or ".join(told) or "a protocol that it does not tell"
+        return f"{self.training_films:,} films, seen {seen}: {made}; {history}"
 
     def knows(self, film: Mapping[str, float]) -> bool:
         """Whether a film with these constants, SI, lies among those that it has learned from."""
@@ -168,6 +172,7 @@ def read_description(data: Mapping[str, Any]) -> Description:
         between=data.get("between", False),
         microscope=_microscope(data.get("microscope")),
         constants=tuple(Constant(**constant) for constant in data.get("constants", ())),
+        protocols=tuple(Protocol.from_json(text).to_json() for text in data.get("protocols", ())),
     )
 
 

@@ -46,7 +46,7 @@ from magray.learning.means import Estimate, estimate_of
 from magray.learning.network import NETWORKS, ScaleAwareCnn
 from magray.whole import whole_file
 
-FORMAT = 5
+FORMAT = 6
 SHIPPED = Path(__file__).parents[1] / "estimators"  # a folder each, with the name by which it is asked for
 WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
 CHUNK, CHUNK_ON_GPU = 256, 2048  # pictures through the network at once: turned ones, too

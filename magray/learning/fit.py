@@ -94,6 +94,7 @@ def _lesson(store: Store, config: FitConfig, train_set: str) -> Lesson:
         calibration_ids=tuple(calibration["film_id"].to_pylist()),
         targets=tuple(target_of(store, name, training[name].to_numpy()) for name in config.targets),
         constants=tuple(constant_of(store, name, training[name]) for name in CONSTANTS),
+        protocols=tuple(sorted(training["protocol"].unique().to_pylist())),
         scales_um=scales,
         pixel_nm=pixel_nm,
         shape=shape,
@@ -109,9 +110,9 @@ def calibration_ids(film_ids: list[str], fraction: float) -> set[str]:
 
 
 def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
-    """The films to train on, and those to calibrate with: film_id, sizes, targets and CONSTANTS, by id."""
+    """The films to train on, and those to calibrate with: film_id, sizes, targets, CONSTANTS, protocol; by id."""
     wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
-    columns = dict.fromkeys(["film_id", "pixel_nm", "height", "width", *config.targets, *CONSTANTS])
+    columns = dict.fromkeys(["film_id", "pixel_nm", "height", "width", *config.targets, *CONSTANTS, "protocol"])
     table = store.table(list(columns), wanted).sort_by("film_id")
     if table.num_rows < 2:
         raise UserError(

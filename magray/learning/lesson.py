@@ -45,6 +45,7 @@ class Lesson:
     recipe: Recipe
     films_at_once: int | None = None
     constants: tuple[Constant, ...] = ()
+    protocols: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -101,6 +102,7 @@ class Lesson:
             between=between,
             microscope=self.recipe.microscope,
             constants=self.constants,
+            protocols=self.protocols,
         )
         return Estimator(network, description)
 

@@ -1,6 +1,5 @@
 """The page of a project, and its figures beside it. Drawn from the Parquet files and summary.json alone."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from magray.config import Config, Uniform
+from magray.films import Protocol
 from magray.report.curves import draw_curves, draw_heat_map
 from magray.report.figures import TRAINED, UNTRAINED, Cloud, Panel, draw_samples, draw_scatter, sample_rows
 from magray.report.html import write_page
@@ -59,7 +59,7 @@ def write_report(folder: Path, store: Store, config: Config, summary: Mapping[st
         microscope=_microscope(config),
         counts=_counts(films),
         seconds=_seconds(summary["seconds"]),
-        protocols=[json.loads(text) for text in films["protocol"].unique().to_pylist()],
+        protocols=[str(Protocol.from_json(text)) for text in sorted(films["protocol"].unique().to_pylist())],
         solvers=sorted(films["solver"].unique().to_pylist()),
     )
     return report / "index.html"

@@ -136,7 +136,7 @@ def test_each_protocols_estimator_is_tested_on_the_films_of_all(
     for name, store, seed in (("slow", stripes, 1), ("fast", other, 2)):
         one = project_of(store, tmp_path / name, f"name={name}", f"campaign.seed={seed}", *short)
         (tmp_path / f"{name}.yaml").write_text(one.to_yaml(), encoding="utf-8")
-    text = {"projects": ["slow.yaml", "fast.yaml"], "output": str(tmp_path / "both")}
+    text: dict[str, Any] = {"projects": ["slow.yaml", "fast.yaml"], "output": str(tmp_path / "both")}
     text |= {"train_set": "0.25", "epochs": 1, "seeds": 1, "test_scales": [0.125, 0.25]}
     (tmp_path / "both.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
     table = compare_protocols(load_protocols(tmp_path / "both.yaml"), tmp_path)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from magray.errors import UserError
+from magray.films import Minimize, Protocol, Quench
 from magray.imaging import cells_of, read_picture, write_picture
 from magray.imaging.microscope import Microscope
 from magray.learning.calibration import calibrate, calibration_scales, conformal_quantile, gain_of
@@ -99,11 +100,16 @@ def test_it_knows_films_like_those_that_it_learned_from(tmp_path: Path) -> None:
     constants = (Constant("Ms", "A/m", 1.5e6, 1.5e6), Constant("D", "J/m2", 0.1e-3, 1e-3))
     estimator = estimator_of(D)
     assert not estimator.description.knows({"Ms": 1.5e6, "D": 0.5e-3}), "nothing is known of older ones"
-    estimator.description = replace(estimator.description, constants=constants)
+    histories = (Protocol(), Protocol(stages=(Quench(alpha=0.5, duration=1e-9, temperature=300.0), Minimize(1e-3))))
+    protocols = tuple(history.to_json() for history in histories)
+    estimator.description = replace(estimator.description, constants=constants, protocols=protocols)
     estimator.save(tmp_path)
     known = Estimator.load(tmp_path).description
     assert known == estimator.description
-    assert known.films == "80 films, seen as they are: Ms 1500 kA/m, D 0.1 to 1 mJ/m²"
+    assert known.films == (
+        "80 films, seen as they are: Ms 1500 kA/m, D 0.1 to 1 mJ/m²; "
+        "start: random; minimised to 0.0001 Ms or start: random; 1 ns at α 0.5 and 300 K; minimised to 0.001 Ms"
+    )
     films = [{"Ms": 1.5e6, "D": 1e-3}, {"Ms": 1.4e6, "D": 0.5e-3}, {"Ms": 1.5e6, "D": 0.0}]
     assert [known.knows(film) for film in films] == [True, False, False]
 

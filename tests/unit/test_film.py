@@ -118,6 +118,12 @@ def test_a_protocol_survives_its_text(protocol: Protocol) -> None:
     assert Protocol.from_json(protocol.to_json()).to_json() == protocol.to_json()
 
 
+def test_people_read_a_protocol_as_what_was_done_in_turn() -> None:
+    assert str(Protocol()) == "start: random; minimised to 0.0001 Ms"
+    start = "start: uniform along 0, 0, 1, tilted by 0.02 rad"
+    assert str(QUENCHED) == f"{start}; 2 ns at α 0.5 and 300 K in 0, 0, 8 kA/m; minimised to 0.001 Ms"
+
+
 def test_the_text_of_a_protocol_is_canonical() -> None:
     """It is a part of every id, and a stage without a field of its own has none in it."""
     minimize = '{"minimize":{"max_evaluations":20000,"torque":0.0001}}'

@@ -153,7 +153,7 @@ def test_answer_protocol_and_versions_are_told(made: tuple[Path, Config, Store])
     words = " ".join(Page((made[0] / "index.html").read_text()).words)
     assert "D = 0.512 ± 0.031 mJ/m²" in words
     assert "made with 0.534 mJ/m²" in words
-    assert "torque 0.001" in words
+    assert "start: random; minimised to 0.001 Ms" in words
     assert "films by magray test" in words
     assert "0.1 to 1 mJ/m²" in words
 

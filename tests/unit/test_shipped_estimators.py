@@ -51,9 +51,10 @@ def test_they_tell_what_films_they_know() -> None:
     told = Estimator.load("co-like").description.films
     assert told == (
         "7,604 films, seen as they are: Ms 1500 kA/m, Ku1 1.6 MJ/m³, Aex 31 pJ/m, D 0.1 to 1 mJ/m², sigma 0.05 to 0.2, "
-        "dz 4 nm"
+        "dz 4 nm; start: random; minimised to 0.0001 Ms"
     )
     through = Estimator.load("co-like-microscope").description.films
+    assert through.endswith("; start: random; minimised to 0.0001 Ms")
     assert "seen through a point spread of 4 to 20 nm and noise of 0.05 to 0.3" in through
 
 
