@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from magray.config.project import Config, Width
 from magray.config.scales import is_range, parse_scales
@@ -77,8 +77,9 @@ class ProtocolsConfig(Section):
     seeds: PositiveInt  # likewise
     test_scales: list[PositiveFloat] = Field(min_length=1)  # µm
 
-    @field_validator("train_set")
-    @classmethod
-    def _set_can_be_read(cls, text: str) -> str:
-        parse_scales(text)
-        return text
+    @model_validator(mode="after")
+    def _tests_what_it_trains(self) -> Self:
+        trained, between = parse_scales(self.train_set), is_range(self.train_set)
+        if not any(trained[0] <= scale <= trained[-1] if between else scale in trained for scale in self.test_scales):
+            raise UserError(f"test_scales: none of them is trained; add one of {self.train_set}")
+        return self

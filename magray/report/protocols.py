@@ -30,11 +30,11 @@ def write_protocols(folder: Path, study: pa.Table) -> Path:
 
 
 def error_tables(study: pa.Table) -> list[rich.table.Table]:
-    """For a terminal, one table a parameter: the mean absolute error over all test scales. study: PROTOCOLS."""
+    """For a terminal, one table a parameter: the mean absolute error at trained scales. study: PROTOCOLS."""
     tables = []
     for name in pc.unique(study["parameter"]).to_pylist():
         means = mean_errors_table(of_parameter(study, name))
-        title = f"Mean error of {quantity(name).label}"
+        title = f"Mean error of {quantity(name).label} at trained scales"
         table = rich.table.Table(title=title, title_justify="left", pad_edge=False, box=box.SIMPLE_HEAD)
         for place, head in enumerate(means.heads):
             table.add_column(head, justify="right" if place else "left", no_wrap=not place)

@@ -92,10 +92,13 @@ def causes_table(causes: pa.Table) -> Table:
 
 
 def mean_errors_table(study: pa.Table) -> Table:
-    """MAE over all test scales of each project's estimators on the films of each. study: PROTOCOLS of one parameter."""
+    """Mean MAE of each project's estimators on the films of each, over the test scales that they are trained at.
+
+    At others they may err on films of their own, too. study: PROTOCOLS of one parameter.
+    """
     shown = quantity(parameter_of(study))
     errors: dict[tuple[str, str], dict[int, list[float]]] = {}  # by pair and seed, one for each scale
-    for row in study.to_pylist():
+    for row in study.filter(study["trained"]).to_pylist():
         of_seeds = errors.setdefault((row["train_project"], row["test_project"]), {})
         of_seeds.setdefault(row["seed"], []).append(row["mae"])
     means = {pair: [float(np.mean(one)) for one in of_seeds.values()] for pair, of_seeds in errors.items()}

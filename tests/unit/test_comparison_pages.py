@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -88,5 +89,8 @@ def test_the_page_of_protocols_shows_each_estimator_on_the_films_of_all(tmp_path
     assert [line[0] for line in found["means"]] == ["quenched", "minimised"]
     errors = [[float(text.split(" ± ")[0]) for text in line[1:]] for line in found["means"]]
     assert errors[0][1] == pytest.approx(5 * errors[0][0], rel=0.01)
+    own = (pc.field("train_project") == "quenched") & (pc.field("test_project") == "quenched")
+    trained = study.filter(own & pc.field("test_scale").isin([0.5, 1.0]))
+    assert errors[0][0] == pytest.approx(pc.mean(trained["mae"]).as_py() / 1e3, rel=0.01), "0.75 µm is left out"
     assert len(found["scores"]) == 2 * 2 * 3
     assert [row for (table,) in [error_tables(study)] for row in table.columns[0].cells] == ["quenched", "minimised"]

@@ -1,6 +1,7 @@
 """What a search makes of its trials: options, their cost, the Pareto front, and the cheapest that serves."""
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,14 @@ def test_the_protocols_that_come_with_it_are_those_of_like_films(name: str) -> N
     projects = [load_config(path.parent / project) for project in settings.projects]
     check_alike(projects)
     assert len({one.campaign.protocol.model_dump_json() for one in projects}) == len(projects)
+
+
+@pytest.mark.parametrize("train_set", ["0.6+0.8", "0.4..0.45"])
+def test_protocols_are_compared_at_trained_scales(train_set: str) -> None:
+    path = SEARCHES.parent / "protocols" / "ms.yaml"
+    with pytest.raises(UserError, match=f"test_scales: none of them is trained; add one of {re.escape(train_set)}"):
+        load_protocols(path, [f"train_set='{train_set}'"])
+    assert load_protocols(path, ["train_set='0.4..0.5'"]).test_scales[0] == 0.5
 
 
 @pytest.mark.parametrize(
