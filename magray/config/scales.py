@@ -1,8 +1,11 @@
 """Training sets: scales such as "0.25+0.5+1.0", or a range of them, "0.25..1.0"."""
 
+from collections.abc import Sequence
+
 from magray.errors import UserError
 
 RANGE = ".."  # between the ends of a range of scales
+SAME_SCALE = 0.024  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
 
 
 def parse_scales(text: str) -> tuple[float, ...]:
@@ -25,3 +28,10 @@ def parse_scales(text: str) -> tuple[float, ...]:
 def is_range(train_set: str) -> bool:
     """Whether a training set is a range of scales, "0.25..1.0"."""
     return RANGE in train_set
+
+
+def is_trained(scale_um: float, scales_um: Sequence[float], between: bool) -> bool:
+    """Whether a scale is one of `scales_um`, ascending, or lies between their ends."""
+    if between and scales_um[0] <= scale_um <= scales_um[-1]:
+        return True
+    return any(abs(scale_um / scale - 1) <= SAME_SCALE for scale in scales_um)

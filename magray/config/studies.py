@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from magray.config.project import Config, Width
-from magray.config.scales import is_range, parse_scales
+from magray.config.scales import is_range, is_trained, parse_scales
 from magray.config.section import Section
 from magray.errors import UserError
 
@@ -80,6 +80,6 @@ class ProtocolsConfig(Section):
     @model_validator(mode="after")
     def _tests_what_it_trains(self) -> Self:
         trained, between = parse_scales(self.train_set), is_range(self.train_set)
-        if not any(trained[0] <= scale <= trained[-1] if between else scale in trained for scale in self.test_scales):
+        if not any(is_trained(scale, trained, between) for scale in self.test_scales):
             raise UserError(f"test_scales: none of them is trained; add one of {self.train_set}")
         return self

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from magray.config.scales import SAME_SCALE, is_trained
 from magray.films import Protocol
 from magray.imaging.microscope import Microscope
 from magray.learning.network import NETWORKS, NetworkName
 
 ROUNDING = 1e-9  # relative: constants that were written as text are the same
-SAME_SCALE = 0.024  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
 PRACTICAL = {
     "A/m": (1e-3, "kA/m"),
     "J/m3": (1e-6, "MJ/m³"),
@@ -143,10 +143,7 @@ class Description:
 
     def trained_at(self, scale_um: float) -> bool:
         """Whether pictures of this scale were among the training's."""
-        scales = self.train_scales_um
-        if self.between and scales[0] <= scale_um <= scales[-1]:
-            return True
-        return any(abs(scale_um / scale - 1) <= SAME_SCALE for scale in scales)
+        return is_trained(scale_um, self.train_scales_um, self.between)
 
 
 def read_description(data: Mapping[str, Any]) -> Description:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import nn
 
+from magray.config.scales import SAME_SCALE
 from magray.errors import UserError
 from magray.imaging import (
     VIEW_SIZE,
@@ -35,7 +36,6 @@ from magray.imaging import (
 from magray.imaging.microscope import NEEDS_SCALE, as_seen, levelled
 from magray.learning.batches import QUARTER_TURNS
 from magray.learning.description import (
-    SAME_SCALE,
     Description,
     Target,
     means_and_spreads,
