@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmarks.films import co_like
 from magray.films import plan_table
+from magray.films.plan import PLAN_SCHEMA
 from magray.store import STORE_SCHEMA, compact, create_store, export_pictures, open_store, verify
 from magray.store.schema import ENERGY_TERMS
+from magray.whole import read_table, write_table
 
 CAMPAIGN = "benchmark"
 PROCESSES = 2
@@ -75,14 +76,14 @@ def make(folder: Path, films: int, side: int, films_per_file: int) -> None:
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
         parts = list(pool.map(partial(planned, side=side), *zip(*sizes, strict=True)))
         plan = pa.concat_tables(parts)
-        pq.write_table(plan, folder / "plan.parquet")
+        write_table(plan, folder / "plan.parquet")
         store = create_store(str(folder / "store"), CAMPAIGN, plan)
         list(pool.map(partial(fill, store.uri, side=side, films_per_file=films_per_file), parts))
 
 
 def resume(folder: Path) -> None:
     """What `magray simulate` does before it knows that nothing is missing."""
-    plan = pq.read_table(folder / "plan.parquet")
+    plan = read_table(folder / "plan.parquet", PLAN_SCHEMA)
     store = create_store(str(folder / "store"), CAMPAIGN, plan)
     assert store.missing(plan).num_rows == 0
 
@@ -94,13 +95,13 @@ def status(folder: Path) -> None:
 
 def check(folder: Path, with_plan: bool) -> None:
     """`magray store verify`."""
-    plan = pq.read_table(folder / "plan.parquet") if with_plan else None
+    plan = read_table(folder / "plan.parquet", PLAN_SCHEMA) if with_plan else None
     assert verify(open_store(str(folder / "store")), plan).ok
 
 
 def pick(folder: Path) -> None:
     """100 pictures from all over the store."""
-    store, plan = open_store(str(folder / "store")), pq.read_table(folder / "plan.parquet", columns=["film_id"])
+    store, plan = open_store(str(folder / "store")), read_table(folder / "plan.parquet", PLAN_SCHEMA, ["film_id"])
     store.images(plan["film_id"].take(np.linspace(0, plan.num_rows - 1, 100).astype(int)).to_pylist())
 
 

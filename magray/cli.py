@@ -14,8 +14,6 @@ import typer
 from magray.errors import UserError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from magray.project import Outcome, Project
     from magray.store import Store
 
@@ -279,9 +277,11 @@ def store_verify(
     plan: Annotated[Path | None, typer.Option(metavar="FILE", help="plan.parquet, to name the missing films.")] = None,
 ) -> None:
     """Find missing, duplicate, truncated and foreign films. Exit code 1 if there are any."""
+    from magray.films.plan import PLAN_SCHEMA
     from magray.store import open_store, verify
+    from magray.whole import read_table
 
-    report = verify(open_store(store), _read_plan(plan) if plan else None)
+    report = verify(open_store(store), read_table(plan, PLAN_SCHEMA) if plan else None)
     for line in report.lines:
         typer.echo(line)
     if not report.ok:
@@ -376,17 +376,6 @@ def _resumable() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("magray: interrupted; what is finished is kept, run the same command again to go on", err=True)
         raise typer.Exit(INTERRUPTED) from None
-
-
-def _read_plan(path: Path) -> "pa.Table":
-    import pyarrow as pa
-
-    from magray.whole import read_table
-
-    try:
-        return read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} cannot be read as a plan; magray plan writes one") from error
 
 
 def _show_store(store: "Store") -> None:

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from magray.config import Config, FitConfig, parse_scales
 from magray.doctor import cores, processor, versions
 from magray.errors import UserError
 from magray.films import plan_table, sample
+from magray.films.plan import PLAN_SCHEMA
 from magray.imaging import cells_of, check_room, cut, read_picture, write_picture
 from magray.store import open_store
-from magray.whole import read_table, whole_file, write_table
+from magray.whole import read_notes, read_table, whole_file, write_table
 
 if TYPE_CHECKING:
     from magray.imaging.microscope import Microscope
@@ -106,7 +106,7 @@ class Project:
             )
         films = sample(self.config.campaign.sampling())
         table = plan_table(films, self.config.name).replace_schema_metadata({CONFIG_KEY: self.config.to_yaml()})
-        if path.exists() and not _ids(read_table(path)) <= _ids(table):
+        if path.exists() and not _ids(read_table(path, PLAN_SCHEMA)) <= _ids(table):
             raise UserError(f"{path} plans other films; choose another output, or remove the folder {self.folder}")
         start = time.monotonic()
         write_table(table, path)  # in the place of the former: another process may be about to read it
@@ -123,7 +123,7 @@ class Project:
         from magray.campaign import run_campaign
 
         self.plan()
-        config, plan = self.config, read_table(self.folder / "plan.parquet")
+        config, plan = self.config, read_table(self.folder / "plan.parquet", PLAN_SCHEMA)
         start, spent = time.monotonic(), float(self.summary["seconds"].get("simulate", 0.0))
         try:
             done = run_campaign(
@@ -207,7 +207,7 @@ class Project:
     def study(self) -> Outcome:
         """Tests every estimator at every test scale: predictions.parquet and study.parquet."""
 
-        from magray.tolerance.study import TWO_NUMBERS, run_study
+        from magray.tolerance.study import STUDY, TWO_NUMBERS, run_study
 
         def work() -> None:
             predictions, study = run_study(self.config.store_uri, estimators, scales)
@@ -219,7 +219,7 @@ class Project:
         files = [self.folder / "predictions.parquet", self.folder / "study.parquet"]
         inputs = [self._fits(), scales, self._learnable()]
         fresh, seconds = self._run("study", inputs, files, work)
-        table = read_table(files[1])
+        table = read_table(files[1], STUDY)
         networks = table.filter(pc.not_equal(table["train_set"], TWO_NUMBERS))
         self._write({"scores": _scores(networks.filter(pc.equal(networks["seed"], self.config.fit.seed)))})
         trained = networks.filter(networks["trained"])
@@ -228,7 +228,7 @@ class Project:
 
     def causes(self) -> Outcome:
         """Tells for the estimators of one scale why they fail at the others that any is trained at: causes.parquet."""
-        from magray.tolerance.causes import separate
+        from magray.tolerance.causes import CAUSES, separate
 
         def work() -> None:
             write_table(separate(self.config.store_uri, lonely, scales), path)
@@ -243,7 +243,7 @@ class Project:
         if not lonely:
             raise UserError("only estimators of one scale can tell why others fail; add one to fit.train_scales")
         fresh, seconds = self._run("causes", [self._fits(), scales, self._learnable()], [path], work)
-        return Outcome(f"{pq.read_metadata(path).num_rows} rows of errors by their causes", fresh, seconds)
+        return Outcome(f"{read_table(path, CAUSES).num_rows} rows of errors by their causes", fresh, seconds)
 
     def estimate_held_out(self) -> Outcome:
         """Saves the picture of one film that no estimator has seen, and estimates its constants from that file."""
@@ -393,7 +393,7 @@ def _fingerprint(inputs: Any) -> str:
 
 def _config_in(plan: Path) -> str:
     """The config that a plan was made from; empty if there is none."""
-    return (pq.read_schema(plan).metadata or {}).get(CONFIG_KEY, b"").decode() if plan.exists() else ""
+    return read_notes(plan).get(CONFIG_KEY, b"").decode(errors="replace") if plan.exists() else ""
 
 
 def _ids(films: pa.Table) -> set[str]:

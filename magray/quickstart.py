@@ -15,6 +15,7 @@ from magray.learning.estimator import Estimator, shipped
 from magray.project import Outcome, Project
 from magray.report.quantities import quantity
 from magray.store import open_store
+from magray.tolerance.study import STUDY
 from magray.whole import read_table
 
 
@@ -50,7 +51,7 @@ def tolerance_tables(study: Path) -> list[Table]:
     """The study for the terminal, one table a parameter; untrained scales in yellow."""
     tables: dict[str, Table] = {}
     before = ""
-    for row in read_table(study).to_pylist():
+    for row in read_table(study, STUDY).to_pylist():
         shown = quantity(row["parameter"])
         table = tables.setdefault(shown.name, _empty_table(shown.label))
         table.add_row(

@@ -9,6 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from magray.errors import UserError
+from magray.parquet import metadata_of, open_plain, read_plain
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -31,11 +34,36 @@ def write_table(table: pa.Table, path: Path) -> None:
         pq.write_table(table, unfinished, compression="zstd")
 
 
-def read_table(path: Path, columns: list[str] | None = None, filters: pc.Expression | None = None) -> pa.Table:
-    """A Parquet file as it was at one moment, while another process may put a new one in its place.
+def read_table(
+    path: Path, schema: pa.Schema, columns: list[str] | None = None, filters: pc.Expression | None = None
+) -> pa.Table:
+    """Return the rows of a Parquet file with the columns of `schema`, or those of them that are named in `columns`.
 
-    Raises OSError or pyarrow.ArrowInvalid if there is none. PyArrow given a path opens it twice, for the schema and for
-    the rows, and may find another file the second time.
+    They are as they were at one moment, while another process may put a new file in its place. The notes in the file's
+    metadata come along. Raises UserError if there is no such file, or it is damaged or has other columns.
     """
-    with path.open("rb") as file:
-        return pq.read_table(file, columns=columns, filters=filters)
+    with _opened(path) as file:
+        groups = [read_plain(file, schema, [group]) for group in range(file.num_row_groups)]
+        if filters is not None:
+            groups = [group.filter(filters) for group in groups]
+        table = pa.concat_tables([schema.empty_table(), *groups]).select(columns or schema.names)
+        return table.replace_schema_metadata(metadata_of(file))
+
+
+def read_notes(path: Path) -> dict[bytes, bytes]:
+    """Return the notes in a Parquet file's metadata. Raises UserError as `read_table`."""
+    with _opened(path) as file:
+        return metadata_of(file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file once: to open it anew for the rows might find another one."""
+    try:
+        with pa.OSFile(str(path)) as file:
+            yield open_plain(file)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no {path}; make it first") from error
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).split("\n", 1)[0].rstrip(".")
+        raise UserError(f"{path} cannot be read: {reason}; move it away and make it again") from error

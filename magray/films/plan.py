@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from magray.errors import UserError
 from magray.films.film import PHYSICS_VERSION, Film
 from magray.films.protocol import Protocol
+from magray.parquet import plain
 
 
 def _si(name: str, unit: str) -> pa.Field:
@@ -89,8 +91,19 @@ def _row(film: Film, campaign: str) -> dict[str, Any]:
     return row | {"protocol": film.protocol.to_json(), "physics_version": PHYSICS_VERSION}
 
 
+def checked_plan(table: pa.Table) -> pa.Table:
+    """Return the columns of a plan. Raises UserError, before any value is read, if they are of other types."""
+    try:
+        return plain(table, PLAN_SCHEMA)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"the plan is no table of films: {error}; `magray plan` writes one") from error
+
+
 def films_of(plan: pa.Table) -> list[Film]:
-    """The films of a plan's rows, in their order. Further columns are ignored."""
+    """The films of a plan's rows, in their order. Further columns are ignored.
+
+    Raises UserError for values that no film can have.
+    """
     return [_film(row) for row in plan.select(PLAN_SCHEMA.names).to_pylist()]
 
 
@@ -99,6 +112,13 @@ def _film(row: dict[str, Any]) -> Film:
         cells=(row["nx"], row["ny"]),
         cell_size=(row["dx"], row["dy"], row["dz"]),
         field=(row["Hx"], row["Hy"], row["Hz"]),
-        protocol=Protocol.from_json(row["protocol"]),
+        protocol=_protocol(row["protocol"]),
         **{name: row[name] for name in SAME},
     )
+
+
+def _protocol(text: str) -> Protocol:
+    try:
+        return Protocol.from_json(text)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"a film has no protocol that magray knows: {text[:80]!r}") from error

@@ -4,11 +4,13 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from magray.parquet import open_plain
 from magray.store.location import Location
 from magray.store.schema import STORE_SCHEMA
 
@@ -60,17 +62,28 @@ def full_groups(tables: Iterable[pa.Table], films: int = ROW_GROUP_FILMS) -> Ite
         yield pa.concat_tables(waiting)
 
 
-def open_parquet(location: Location, name: str, checked: bool = False) -> pq.ParquetFile:
-    """A file of a location, to be closed by the caller. checked: what is read from it is held against its checksums.
+def large_batches(tables: Iterable[pa.Table], films: int) -> Iterator[pa.Table]:
+    """The same rows in the same order, in tables of at least `films` rows; the last one may have fewer."""
+    waiting: list[pa.Table] = []
+    together = 0
+    for table in tables:
+        waiting.append(table)
+        together += table.num_rows
+        if together >= films:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting, together = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+@contextmanager
+def open_parquet(location: Location, name: str, checked: bool = False) -> Iterator[pq.ParquetFile]:
+    """Open a file of a location. checked: what is read from it is held against its checksums.
 
     Raises OSError or pa.ArrowException if it cannot be read.
     """
-    return pq.ParquetFile(
-        location.file(name),
-        filesystem=location.filesystem,
-        pre_buffer=not location.local,  # few large requests instead of one for each column
-        page_checksum_verification=checked,
-    )
+    with location.filesystem.open_input_file(location.file(name)) as file:
+        yield open_plain(file, checked, pre_buffer=not location.local)
 
 
 def readers(location: Location) -> int:

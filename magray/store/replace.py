@@ -16,6 +16,7 @@ from magray.store.journal import Journal, settle
 from magray.store.location import Location
 from magray.store.parquet import file_name, open_parquet, parquet
 from magray.store.patience import PATIENCE_SECONDS
+from magray.store.schema import STORE_SCHEMA
 from magray.store.store import Store, columns_of, reading
 
 # films that are rewritten in one replacement: each makes readers at that moment begin again, so that few are kind
@@ -46,7 +47,7 @@ def merge(location: Location, files: list[str], forget: str = "") -> tuple[pa.Bu
         for name in files:
             with open_parquet(location, name, checked=True) as file:
                 for group in range(file.num_row_groups):
-                    table = location.patiently(partial(file.read_row_group, group), PATIENCE_SECONDS)
+                    table = location.patiently(partial(columns_of, file, STORE_SCHEMA.names, [group]), PATIENCE_SECONDS)
                     table = table.filter(pc.not_equal(table["status"], forget))
                     ids.extend(table["film_id"].to_pylist())
                     yield table

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from magray.films.plan import PLAN_SCHEMA
 from magray.store.schema import ENERGY_TERMS, STORE_SCHEMA
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def rows_of(relaxed: Sequence["RelaxedFilm"], plan: pa.Table) -> pa.Table:
     Raises KeyError if a film of the plan was not relaxed.
     """
     done = {film.film.film_id: film for film in relaxed}
-    rows = [row | _answer(done[row["film_id"]]) for row in plan.to_pylist()]
+    rows = [row | _answer(done[row["film_id"]]) for row in plan.select(PLAN_SCHEMA.names).to_pylist()]
     return pa.Table.from_pylist(rows, schema=STORE_SCHEMA)
 
 

@@ -4,6 +4,8 @@ import pyarrow as pa
 
 from magray.films.plan import PLAN_SCHEMA
 
+SPLITS = ("train", "test")
+STATUSES = ("converged", "not_converged", "failed")
 ENERGY_TERMS = ("total", "exchange", "anisotropy", "dmi", "demag", "zeeman")
 
 _IMAGE = {
@@ -23,7 +25,7 @@ STORE_SCHEMA = pa.schema(
         *(pa.field(f"energy_{term}", pa.float64(), metadata={"unit": "J/m3"}) for term in ENERGY_TERMS),
         pa.field("max_torque", pa.float64(), metadata={"unit": "Ms"}),
         pa.field("evaluations", pa.int64(), nullable=False),
-        pa.field("status", pa.string(), nullable=False, metadata={"values": "converged, not_converged, failed"}),
+        pa.field("status", pa.string(), nullable=False, metadata={"values": ", ".join(STATUSES)}),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("solver", pa.string(), nullable=False),
         pa.field("device", pa.string(), nullable=False),

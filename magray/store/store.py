@@ -18,15 +18,17 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.films.film import PHYSICS_VERSION
+from magray.films.plan import checked_plan
+from magray.parquet import read_plain
+from magray.store.faults import check_rows
 from magray.store.journal import committed_files, settle
 from magray.store.location import UNFINISHED, Location, locate
-from magray.store.parquet import file_name, in_order, open_parquet, parquet, readers
+from magray.store.parquet import file_name, in_order, large_batches, open_parquet, parquet, readers
 from magray.store.patience import PATIENCE_SECONDS
 from magray.store.schema import STORE_SCHEMA
 
@@ -34,6 +36,8 @@ FORMAT = 2
 # readers of Parquet folders pass over names that begin with an underscore
 CAMPAIGN_FILE, LEASE_FILE = "_campaign.json", "_driver.json"
 ROW_BYTES = 2048  # of a film's scalars, generously, before compression
+PICTURE = ("film_id", "status", "height", "width", "image")  # a picture, and what it is checked with
+BATCH_FILMS = 50_000  # whose scalars are worked on at a time
 SCALARS = [name for name in STORE_SCHEMA.names if name != "image"]
 PIECES_SCHEMA = pa.schema(
     {"file": pa.string(), "group": pa.int32(), "rows": pa.list_(pa.int32()), "films": pa.list_(pa.int64())}
@@ -63,11 +67,6 @@ class Store:
         """Names, types and units of the columns."""
         return STORE_SCHEMA
 
-    @property
-    def dataset(self) -> ds.Dataset:
-        """The committed films as a pyarrow dataset."""
-        return self._dataset(self.files())
-
     def files(self) -> list[str]:
         """Names of the committed files, sorted."""
         return committed_files(self.location)
@@ -80,8 +79,8 @@ class Store:
         """The ids of the committed films. Only files that are new since the last call are read."""
         return pa.chunked_array(self._steadily(self._ids_of).values(), pa.string())
 
-    def table(self, columns: Sequence[str] | None = None, filter: ds.Expression | None = None) -> pa.Table:  # noqa: A002
-        """Committed rows. `columns` None means all but the pictures.
+    def table(self, columns: Sequence[str] | None = None, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002
+        """Committed rows. `columns` None means all but the pictures. The filter names columns, not their places.
 
         Raises UserError for a column that does not exist, or a file that cannot be read.
         """
@@ -90,13 +89,15 @@ class Store:
         if unknown:
             raise UserError(f"a store has no column {unknown[0]}; it has {', '.join(STORE_SCHEMA.names)}")
 
+        # pyarrow tells an expression's columns as text alone; to read one too many does no harm
+        needed = [name for name in STORE_SCHEMA.names if name in str(filter)] if filter is not None else []
+        wanted = list(dict.fromkeys([*names, *needed]))
+
         def read(files: list[str]) -> pa.Table:
-            if filter is not None:
-                return self.location.patiently(
-                    lambda: self._dataset(files).to_table(columns=names, filter=filter), PATIENCE_SECONDS
-                )
-            empty = pa.schema([STORE_SCHEMA.field(name) for name in names]).empty_table()
-            return pa.concat_tables([empty, *self.scan(files, lambda _, file: columns_of(file, names))])
+            parts = self.scan(files, lambda _, file: columns_of(file, wanted))
+            if filter is not None:  # many rows at a time: a filter by a million ids takes its time to be made
+                parts = (rows.filter(filter).select(names) for rows in large_batches(parts, BATCH_FILMS))
+            return pa.concat_tables([schema_of(names).empty_table(), *parts])
 
         return self._steadily(read)
 
@@ -170,12 +171,6 @@ class Store:
                 f"and {free / 1e9:.3g} GB are free at {self.uri}; free some space or choose another store"
             )
 
-    def _dataset(self, files: list[str]) -> ds.Dataset:
-        paths = [self.location.file(name) for name in files]
-        return ds.FileSystemDataset.from_paths(
-            paths, schema=STORE_SCHEMA, format=ds.ParquetFileFormat(), filesystem=self.location.filesystem
-        )
-
     def _ids_of(self, files: list[str]) -> dict[str, pa.Array]:
         """The ids in each of the files."""
         new = [name for name in files if name not in self.known]
@@ -209,7 +204,7 @@ class Store:
                 there = places[name][first : first + file.metadata.row_group(group).num_rows]
                 first += len(there)
                 if (there >= 0).any():
-                    column = file.read_row_group(group, ["image"])["image"]
+                    column = columns_of(file, PICTURE, [group])["image"]
                     for row in np.flatnonzero(there >= 0):
                         images[there[row]] = np.frombuffer(column[int(row)].as_buffer(), np.uint8).reshape(ny, nx)
 
@@ -274,20 +269,25 @@ def open_store(uri: str) -> Store:
     """The store at a path or URI. Raises UserError if there is none, or a newer magray wrote it."""
     location = locate(uri)
     try:
-        about = json.loads(location.read(CAMPAIGN_FILE, PATIENCE_SECONDS))
+        format_, campaign, films = _about(location.read(CAMPAIGN_FILE, PATIENCE_SECONDS))
     except FileNotFoundError as error:
         raise UserError(f"there is no store at {uri}; `magray simulate` makes one") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"store {uri} cannot be read: {CAMPAIGN_FILE}: {_first_line(error)}") from error
-    if about["format"] > FORMAT:
-        raise UserError(
-            f"store {uri} is of format {about['format']}, this magray reads {FORMAT}; install a newer magray"
-        )
-    if about["format"] < FORMAT:
-        raise UserError(
-            f"store {uri} is of format {about['format']}, this magray reads {FORMAT}; simulate its films again"
-        )
-    return Store(location, about["campaign"], about["films"])
+    if format_ != FORMAT:
+        advice = "install a newer magray" if format_ > FORMAT else "simulate its films again"
+        raise UserError(f"store {uri} is of format {format_}, this magray reads {FORMAT}; {advice}")
+    return Store(location, campaign, films)
+
+
+def _about(content: bytes) -> tuple[int, str, int]:
+    """Format, campaign and films of a plan, from a store's CAMPAIGN_FILE. Raises ValueError if it is damaged."""
+    about = json.loads(content)
+    values = [about.get(key) for key in ("format", "campaign", "films")] if isinstance(about, dict) else []
+    match values:
+        case [int(format_), str(campaign), int(films)] if films >= 0:
+            return format_, campaign, films
+    raise ValueError("it is damaged; copy it from a backup, or simulate into another store")
 
 
 def read_pieces(pieces: pa.Table, store_uri: str) -> Iterator[pa.Table]:
@@ -299,7 +299,7 @@ def read_pieces(pieces: pa.Table, store_uri: str) -> Iterator[pa.Table]:
 
     def image(piece: dict[str, Any]) -> pa.ChunkedArray:
         with open_parquet(location, piece["file"]) as file:
-            return columns_of(file, ["image"], [piece["group"]])["image"].take(pa.array(piece["rows"]))
+            return columns_of(file, PICTURE, [piece["group"]])["image"].take(pa.array(piece["rows"]))
 
     with reading(store_uri):
         for piece in pieces.to_pylist():
@@ -314,7 +314,7 @@ def reading(uri: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UserError(f"store {uri} changed while it was read: a file is gone; run it again") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"store {uri} cannot be read: {_first_line(error)}; "
             "`magray store verify` names the damaged files: delete them and simulate again"
@@ -322,12 +322,15 @@ def reading(uri: str) -> Iterator[None]:
 
 
 def columns_of(file: pq.ParquetFile, names: Sequence[str], row_groups: list[int] | None = None) -> pa.Table:
-    """Columns of an open file. Raises pa.ArrowInvalid if it is not one of a store."""
-    groups = range(file.num_row_groups) if row_groups is None else row_groups
-    try:
-        return file.read_row_groups(groups, names, use_threads=False).select(names)
-    except KeyError as error:
-        raise pa.ArrowInvalid(f"it is not a file of a store ({error.args[0]})") from error
+    """Columns of an open file. Raises pa.ArrowInvalid if it is not one of a store, or anything is wrong with a row."""
+    rows = read_plain(file, schema_of(names), row_groups)
+    check_rows(rows)
+    return rows
+
+
+def schema_of(names: Sequence[str]) -> pa.Schema:
+    """The schema of some of the columns."""
+    return pa.schema([STORE_SCHEMA.field(name) for name in names])
 
 
 _known_location = cache(locate)  # an object store's client takes its time to be made
@@ -353,6 +356,7 @@ def _one_size(films: pa.Table) -> tuple[int, int]:
 
 
 def _check_plan(campaign: str, plan: pa.Table) -> None:
+    plan = checked_plan(plan)
     names = set(plan["campaign"].unique().to_pylist())
     if names != {campaign}:
         raise UserError(f"the plan holds films of campaign {', '.join(sorted(names)) or '(none)'}, not of {campaign}")

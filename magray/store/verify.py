@@ -12,16 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from magray.errors import UserError
-from magray.films.plan import PLAN_SCHEMA, films_of
+from magray.films.plan import PLAN_SCHEMA, checked_plan, films_of
+from magray.parquet import read_plain
+from magray.store.faults import faults, has_picture
 from magray.store.journal import JOURNAL_FILE, committed_files, read_journal
 from magray.store.location import UNFINISHED
-from magray.store.parquet import file_name, in_order, is_film_file, open_parquet, readers
+from magray.store.parquet import file_name, in_order, is_film_file, large_batches, open_parquet, readers
 from magray.store.patience import PATIENCE_SECONDS
 from magray.store.schema import STORE_SCHEMA
-from magray.store.store import CAMPAIGN_FILE, LEASE_FILE, Store
+from magray.store.store import BATCH_FILMS, CAMPAIGN_FILE, LEASE_FILE, SCALARS, Store, schema_of
 
-BATCH_FILMS = 50_000
-SIZE = (*(STORE_SCHEMA.field(name) for name in ("status", "height", "width")), pa.field("pixels", pa.int32()))
+ROWS = schema_of(SCALARS).append(pa.field("pixels", pa.int32()))  # of each file: the pictures' sizes in their place
 
 
 @dataclass
@@ -33,19 +34,22 @@ class Report:
     missing: list[str] = field(default_factory=list)  # film ids; known only where the plan is
     duplicate: list[str] = field(default_factory=list)  # film ids
     truncated: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)  # rows with values that no simulation gives
     foreign: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)  # left by a writer that was killed; harmless
 
     @property
     def ok(self) -> bool:
         """True if every film is there once, whole, and nothing else is."""
-        return self.committed == self.expected and not (self.duplicate or self.truncated or self.foreign)
+        return self.committed == self.expected and not (
+            self.duplicate or self.truncated or self.damaged or self.foreign
+        )
 
     @property
     def lines(self) -> list[str]:
         """The report in words: first the count, then a line for each thing found."""
         found = [f"{self.committed} of {self.expected} films are committed"]
-        for kind in ("missing", "duplicate", "truncated", "foreign", "unfinished"):
+        for kind in ("missing", "duplicate", "truncated", "damaged", "foreign", "unfinished"):
             found += [f"{kind}: {what}" for what in getattr(self, kind)]
         return found
 
@@ -56,10 +60,11 @@ def verify(store: Store, plan: pa.Table | None = None) -> Report:
     With the plan, the films' inputs are compared with the plan's; without it, they must be those that the ids stand
     for, which takes longer. Raises UserError if a compaction takes files away meanwhile.
     """
+    plan = None if plan is None else checked_plan(plan)
     report = Report(store.planned if plan is None else plan.num_rows)
     files = _film_files(store, report)
-    batches = _batches(_read(store, files, report))
-    seen = [_belonging(rows, store.campaign, plan, report) for rows in batches]
+    read = large_batches(_read(store, files, report), BATCH_FILMS)
+    seen = [_belonging(rows, store.campaign, plan, report) for rows in read]
     counts = pa.chunked_array(seen, pa.string()).value_counts()
     ids, times = counts.field("values"), counts.field("counts")
     report.committed = len(ids)
@@ -110,29 +115,16 @@ def _rows(store: Store, name: str) -> pa.Table | None:
         schema = file.schema_arrow
         if schema.names != STORE_SCHEMA.names or schema.types != STORE_SCHEMA.types:
             return None
-        parts = [pa.schema([*PLAN_SCHEMA, *SIZE]).empty_table()]
+        parts = [ROWS.empty_table()]
         for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, use_threads=False)
-            pixels = pc.binary_length(rows["image"])
-            parts.append(rows.select([*PLAN_SCHEMA.names, "status", "height", "width"]).append_column(SIZE[-1], pixels))
+            rows = read_plain(file, STORE_SCHEMA, [group])
+            parts.append(rows.select(SCALARS).append_column(ROWS.field("pixels"), pc.binary_length(rows["image"])))
         return pa.concat_tables(parts)
-
-
-def _batches(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    waiting: list[pa.Table] = []
-    films = 0
-    for table in tables:
-        waiting.append(table)
-        films += table.num_rows
-        if films >= BATCH_FILMS:
-            yield pa.concat_tables(waiting).combine_chunks()
-            waiting, films = [], 0
-    if waiting:
-        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def _belonging(rows: pa.Table, campaign: str, plan: pa.Table | None, report: Report) -> pa.Array:
     """Ids of the films that belong here and are whole; the others go into the report."""
+    rows = _sound(rows, report)
     foreign = pc.not_equal(rows["campaign"], campaign)
     for row in rows.filter(foreign).select(["film_id", "file", "campaign"]).to_pylist():
         report.foreign.append(f"film {row['film_id']} in {row['file']} is of campaign {row['campaign']}")
@@ -146,7 +138,7 @@ def _belonging(rows: pa.Table, campaign: str, plan: pa.Table | None, report: Rep
         altered = _differs_from_id(rows)
     _report(report.foreign, rows.filter(altered), "has other inputs than its id stands for")
     rows = rows.filter(pc.invert(altered))
-    whole = _whole(rows)
+    whole = has_picture(rows, rows["pixels"])
     _report(report.truncated, rows.filter(pc.invert(whole)), "has no whole picture")
     return _one(rows.filter(whole)["film_id"])
 
@@ -155,11 +147,22 @@ def _report(lines: list[str], rows: pa.Table, what: str) -> None:
     lines += [f"film {row['film_id']} in {row['file']} {what}" for row in rows.select(["film_id", "file"]).to_pylist()]
 
 
-def _whole(rows: pa.Table) -> pa.Array:
-    """For each row: has the picture all of its pixels, or did the film fail and has none?"""
-    expected = pc.multiply(*(rows[name].cast(pa.int64()) for name in ("height", "width")))
-    complete = pc.fill_null(pc.equal(rows["pixels"], expected), False)
-    return pc.if_else(pc.equal(rows["status"], "failed"), pc.is_null(rows["pixels"]), complete)
+def _sound(rows: pa.Table, report: Report) -> pa.Table:
+    """The rows whose values are ones that a simulation gives; the others go into the report."""
+    sound = np.ones(rows.num_rows, bool)
+    found = [*faults(rows.select(SCALARS)), ("its size is not the one of its cells", _differs_in_size(rows))]
+    for what, wrong in found:
+        _report(report.damaged, rows.filter(pc.and_(wrong, sound)), f"is damaged: {what}")
+        sound &= ~wrong.to_numpy(zero_copy_only=False)
+    return rows.filter(pa.array(sound))
+
+
+def _differs_in_size(rows: pa.Table) -> pa.Array:
+    """For each row: has its picture another size than the film that it is of?"""
+    pixel_nm = pc.multiply(rows["dx"], 1e9)
+    close = pc.less_equal(pc.abs(pc.subtract(rows["pixel_nm"], pixel_nm)), pc.multiply(pixel_nm, 1e-9))
+    cells = pc.and_(pc.equal(rows["height"], rows["ny"]), pc.equal(rows["width"], rows["nx"]))
+    return _one(pc.invert(pc.and_(cells, close)))
 
 
 def _differs_from_plan(rows: pa.Table, plan: pa.Table) -> pa.Array:
@@ -174,13 +177,14 @@ def _differs_from_plan(rows: pa.Table, plan: pa.Table) -> pa.Array:
 def _differs_from_id(rows: pa.Table) -> pa.Array:
     """For each row: are its inputs none that its id stands for?"""
     try:
-        true_ids = [film.film_id for film in films_of(rows)]
-    except (UserError, KeyError, TypeError, ValueError):
+        films = films_of(rows)
+    except UserError:
         if rows.num_rows == 1:
             return pa.array([True])
         half = rows.num_rows // 2
         return pa.concat_arrays([_differs_from_id(rows.slice(0, half)), _differs_from_id(rows.slice(half))])
-    return pc.not_equal(_one(rows["film_id"]), pa.array(true_ids, pa.string()))
+    other_id = pc.not_equal(_one(rows["film_id"]), pa.array([film.film_id for film in films], pa.string()))
+    return pc.or_(other_id, pc.not_equal(_one(rows["split"]), pa.array([film.split for film in films], pa.string())))
 
 
 def _without(ids: pa.ChunkedArray, others: pa.Array) -> pa.ChunkedArray:

@@ -33,6 +33,7 @@ from magray.films import films_of
 from magray.imaging import normalised
 from magray.learning.estimator import Estimator
 from magray.learning.network import own_device
+from magray.parquet import complete
 from magray.store import Store, open_store
 from magray.tolerance.metrics import bias, mae, r2
 from magray.tolerance.study import films_to_test
@@ -42,7 +43,7 @@ GREY = 0.5 / 127.5  # of mz: what rounding to a grey value hides
 FARTHEST = math.atanh(1 - GREY)  # from a wall, in its widths, that a picture tells
 BORDER = 48  # cells of the other side of a periodic film that a wall there may be near to
 
-CAUSES = pa.schema(
+CAUSES = complete(
     [
         ("train_set", pa.string()),
         ("test_scale", pa.float64()),  # µm

@@ -19,6 +19,7 @@ from magray.imaging import over_views
 from magray.imaging.microscope import Microscope
 from magray.learning.estimator import Estimator
 from magray.learning.network import own_device
+from magray.parquet import complete
 from magray.store import Store, open_store
 from magray.tolerance.baseline import Baseline
 from magray.tolerance.metrics import bias, mae, r2
@@ -27,7 +28,7 @@ TWO_NUMBERS = "two-numbers"
 GPU_SHARE = 0.25  # of a test: most of it is a process that starts, reads films and counts
 END = 0.1  # of the range of set values: what its ends are
 
-PREDICTIONS = pa.schema(
+PREDICTIONS = complete(
     [
         ("train_set", pa.string()),
         ("seed", pa.int64()),
@@ -39,7 +40,7 @@ PREDICTIONS = pa.schema(
         ("estimated", pa.float64()),  # SI
     ]
 )
-STUDY = pa.schema(
+STUDY = complete(
     [
         ("train_set", pa.string()),
         ("seed", pa.int64()),

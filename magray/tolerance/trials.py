@@ -19,13 +19,14 @@ import pyarrow.parquet as pq
 from magray.config import is_range, parse_scales
 from magray.errors import UserError
 from magray.learning.schedule import Schedule
+from magray.parquet import complete
 from magray.whole import read_table, whole_file
 
 How = Literal["search", "exhaustive"]
 Row = dict[str, Any]
 MADE_FROM = b"magray.search"  # in the metadata of the table: a fingerprint of all that its trials have in common
 
-SEARCH = pa.schema(
+SEARCH = complete(
     [
         ("trial", pa.string()),
         ("how", pa.string()),  # search, exhaustive
@@ -186,7 +187,7 @@ class Trials:
         if not self.path.exists():
             return
         table = read_trials(self.path)
-        if (table.schema.metadata or {}).get(MADE_FROM, b"").decode() != self.made_from:
+        if (table.schema.metadata or {}).get(MADE_FROM, b"").decode(errors="replace") != self.made_from:
             raise UserError(f"{self.path} holds a search over other films, test scales or settings; move it away")
         self.rows = {row["trial"]: row for row in table.to_pylist() if row["status"] != "failed"}
 
@@ -204,13 +205,7 @@ class Trials:
 
 def read_trials(path: Path) -> pa.Table:
     """The table SEARCH in a file. Raises UserError if there is none."""
-    try:
-        table = read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} cannot be read as trials of a search; magray search writes them") from error
-    if table.schema.names != SEARCH.names:
-        raise UserError(f"{path} holds no trials of a search; move it away")
-    return table
+    return read_table(path, SEARCH)
 
 
 def _option(rows: Sequence[Row]) -> Option:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -44,7 +45,7 @@ def test_ls_stops_at_its_limit(magray: Magray, store: Store, monkeypatch: pytest
     """It opens no more files than it needs, and says that there are more."""
     opened: list[str] = []
 
-    def noting(location: Location, name: str, checked: bool = False) -> pq.ParquetFile:
+    def noting(location: Location, name: str, checked: bool = False) -> AbstractContextManager[pq.ParquetFile]:
         opened.append(name)
         return open_parquet(location, name, checked)
 

@@ -22,7 +22,7 @@ def test_a_table_is_read_as_it_was_at_one_moment_while_others_take_its_place(tmp
     writer = Thread(target=write)
     writer.start()
     try:
-        read = [read_table(path) for _ in range(300)]
+        read = [read_table(path, versions[0].schema) for _ in range(300)]
     finally:
         enough.set()
         writer.join()

@@ -1,0 +1,47 @@
+"""What may be wrong with the rows of a store, beyond their types: found when they are read, named by `verify`."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from magray.store.schema import SPLITS, STATUSES
+
+FILM_ID = r"^[0-9a-f]{24}\z"  # it also names the film's files in an export
+NAMES = {"split": SPLITS, "status": STATUSES}
+SIZES = ("height", "width", "pixel_nm")
+
+
+def faults(rows: pa.Table) -> Iterator[tuple[str, pa.Array]]:
+    """Yield what may be wrong, as far as the columns are there, and for each row whether it is."""
+    for column in rows.schema:
+        values = rows[column.name].combine_chunks()
+        if column.name == "film_id":
+            yield "film_id is not 24 hexadecimal digits", pc.invert(pc.match_substring_regex(values, FILM_ID))
+        if column.name in NAMES:
+            names = pa.array(NAMES[column.name])
+            yield f"{column.name} is none of {', '.join(names.to_pylist())}", pc.invert(pc.is_in(values, names))
+        if column.type == pa.float64():
+            yield f"{column.name} is not a finite number", pc.fill_null(pc.invert(pc.is_finite(values)), False)
+        if column.name in SIZES:
+            yield f"{column.name} is not above 0", pc.less_equal(values, 0)
+    if {"image", "status", "height", "width"} <= set(rows.column_names):
+        yield "it has no whole picture", pc.invert(has_picture(rows, pc.binary_length(rows["image"])))
+
+
+def has_picture(rows: pa.Table, lengths: pa.ChunkedArray) -> pa.Array:
+    """For each row: has the picture, of so many bytes, all of its pixels, or did the film fail and has none?"""
+    expected = pc.multiply(*(rows[name].cast(pa.int64()) for name in ("height", "width")))
+    complete = pc.fill_null(pc.equal(lengths, expected), False)
+    whole = pc.if_else(pc.equal(rows["status"], "failed"), pc.is_null(lengths), complete)
+    return whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def check_rows(rows: pa.Table) -> None:
+    """Raise pa.ArrowInvalid if anything is wrong with any row."""
+    for what, wrong in faults(rows):
+        places = np.flatnonzero(wrong)
+        if len(places):
+            film = f"film {rows['film_id'][places[0]]}" if "film_id" in rows.column_names else f"row {places[0]}"
+            raise pa.ArrowInvalid(f"{film}: {what}")
