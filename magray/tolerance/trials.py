@@ -205,6 +205,8 @@ class Trials:
 
 def read_trials(path: Path) -> pa.Table:
     """The table SEARCH in a file. Raises UserError if there is none."""
+    if not path.exists():
+        raise UserError(f"there is no {path}; magray search writes it")
     return read_table(path, SEARCH)
 
 

@@ -72,7 +72,7 @@ def test_the_page_of_a_search_answers_it_and_shows_all_options(tmp_path: Path) -
 
 
 def test_a_search_without_trials_has_no_page(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="magray search writes them"):
+    with pytest.raises(UserError, match="magray search writes it"):
         write_search(tmp_path, SETTINGS, "co-films")
     with pytest.raises(UserError, match="holds no finished trial"):
         searched(tmp_path, [trial([0.5], status="stopped")])

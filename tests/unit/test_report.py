@@ -24,7 +24,7 @@ from magray.report.scores import MOST_SCALES, in_file_name, in_words, scales_to_
 from magray.report.tables import NOTHING, markdown, number, score_table, tolerance_table
 from magray.store import Store, create_store, rows_of
 from magray.tolerance.causes import CAUSES
-from magray.tolerance.study import STUDY, TWO_NUMBERS
+from magray.tolerance.study import PREDICTIONS, STUDY, TWO_NUMBERS
 from tests.browser import in_browser
 from tests.studies import SCALES, predictions_of, study_of
 
@@ -54,7 +54,7 @@ def estimates_of(films: list[Film]) -> pa.Table:
                 error = random.normal(0, 0.05e-3) + (0 if scale in trained else 0.9e-3 * (1 - scale))
                 row = {"train_set": name, "seed": 1, "test_scale": scale, "film_id": film.film_id, "view": 0}
                 rows.append(row | {"parameter": "D", "set_value": film.D, "estimated": film.D + error})
-    return pa.Table.from_pylist(rows)
+    return pa.Table.from_pylist(rows, schema=PREDICTIONS)
 
 
 def scores_of(predictions: pa.Table) -> pa.Table:
