@@ -43,5 +43,14 @@ def check_rows(rows: pa.Table) -> None:
     for what, wrong in faults(rows):
         places = np.flatnonzero(wrong)
         if len(places):
-            film = f"film {rows['film_id'][places[0]]}" if "film_id" in rows.column_names else f"row {places[0]}"
+            film = (
+                f"film {shown(rows['film_id'][places[0]].as_py())}"
+                if "film_id" in rows.column_names
+                else f"row {places[0]}"
+            )
             raise pa.ArrowInvalid(f"{film}: {what}")
+
+
+def shown(text: str) -> str:
+    """Return text of a stranger's file for a message: one line, and nothing that a terminal obeys."""
+    return text[:80] if text.isprintable() else ascii(text[:80])

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from magray.errors import UserError
 from magray.films.plan import PLAN_SCHEMA, checked_plan, films_of
 from magray.parquet import read_plain
-from magray.store.faults import faults, has_picture
+from magray.store.faults import faults, has_picture, shown
 from magray.store.journal import JOURNAL_FILE, committed_files, read_journal
 from magray.store.location import UNFINISHED
 from magray.store.parquet import file_name, in_order, is_film_file, large_batches, open_parquet, readers
@@ -127,7 +127,7 @@ def _belonging(rows: pa.Table, campaign: str, plan: pa.Table | None, report: Rep
     rows = _sound(rows, report)
     foreign = pc.not_equal(rows["campaign"], campaign)
     for row in rows.filter(foreign).select(["film_id", "file", "campaign"]).to_pylist():
-        report.foreign.append(f"film {row['film_id']} in {row['file']} is of campaign {row['campaign']}")
+        report.foreign.append(f"film {row['film_id']} in {row['file']} is of campaign {shown(row['campaign'])}")
     rows = rows.filter(pc.invert(foreign))
     if plan is not None:
         strange = pc.invert(pc.is_in(rows["film_id"], value_set=_one(plan["film_id"])))
@@ -144,7 +144,8 @@ def _belonging(rows: pa.Table, campaign: str, plan: pa.Table | None, report: Rep
 
 
 def _report(lines: list[str], rows: pa.Table, what: str) -> None:
-    lines += [f"film {row['film_id']} in {row['file']} {what}" for row in rows.select(["film_id", "file"]).to_pylist()]
+    rows = rows.select(["film_id", "file"])
+    lines += [f"film {shown(row['film_id'])} in {row['file']} {what}" for row in rows.to_pylist()]
 
 
 def _sound(rows: pa.Table, report: Report) -> pa.Table:

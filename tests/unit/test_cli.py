@@ -172,6 +172,20 @@ def test_a_folder_with_the_plan_of_other_films_is_left_alone(magray: Magray, sma
     assert (tmp_path / "run" / "plan.parquet").read_bytes() == before
 
 
+@pytest.mark.parametrize("damaged", [b"", b"PAR1", b"no plan at all"])
+def test_a_damaged_plan_is_left_for_its_owner(magray: Magray, small: list[str], tmp_path: Path, damaged: bytes) -> None:
+    path = tmp_path / "run" / "plan.parquet"
+    path.parent.mkdir()
+    path.write_bytes(damaged)
+    for command in ("plan", "simulate"):
+        refuses(magray(command, CONFIG, *small), f"{path} cannot be read", "move it away")
+    assert path.read_bytes() == damaged
+    path.unlink()
+    assert magray("plan", CONFIG, *small).code == 0
+    path.write_bytes(damaged)  # under a summary that says that the plan is made
+    refuses(magray("plan", CONFIG, *small), f"{path} cannot be read", "move it away")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
