@@ -14,6 +14,8 @@ from tests.specimens import CO_LIKE, co_like
 
 QUENCHED = Protocol(Uniform((0, 0, 1), noise=0.02), (Quench(0.5, 2e-9, 300.0, (0.0, 0.0, 8e3)), Minimize(1e-3)))
 
+WHOLE_NUMBERS = Protocol(Uniform((1, -2, 3), 0), (Quench(1, 1e-9, 300, (0, -0.0, 5)), Minimize(max_evaluations=7)))
+
 
 @pytest.mark.parametrize(
     ("film", "film_id"),
@@ -21,6 +23,35 @@ QUENCHED = Protocol(Uniform((0, 0, 1), noise=0.02), (Quench(0.5, 2e-9, 300.0, (0
         (co_like((256, 256)), "7750909d76e129d39eb4add3"),
         (co_like((256, 256), protocol=Protocol("random", (Minimize(1e-3, 20_000),))), "00344c7f16fcefab33dc68a8"),
         (co_like((256, 256), grain_size=0.0, open_edges="none", demag=True), "7750909d76e129d39eb4add3"),
+        (Film((8, 16), (1e-9, 2e-9, 3e-9), 800000, 0, 13e-12), "2e3ece2c341cfcfa452940df"),
+        (co_like(D=-1.3e-3, dmi="interfacial", field=(1.0, -2.0, 3.0)), "e4deccedb50ec37a24933b14"),
+        (co_like(sigma=0, D=0, dmi="none", Ku1=-1e5), "3087139e92753a5cd7e3677f"),
+        (co_like(grain_size=20e-9, open_edges="ellipse", demag=False), "1d23fdb75041e5009da01133"),
+        (co_like((480, 8192), seed=2**63 - 1), "200ab4be82a811297a7c0011"),
+        (co_like(protocol=QUENCHED), "80e3bf877934659eefd3c98b"),
+        (co_like(protocol=WHOLE_NUMBERS), "23ede870ab0bb23082abbbe9"),
+        (
+            co_like(protocol=Protocol(stages=(Minimize(0.9, 1, (1 / 3, -1e-300, 0)), Minimize(1e-6)))),
+            "86ced02087f4902c5ade4bde",
+        ),
+        (
+            Film(
+                (8, 8),
+                (9.9e-7, 1e-10, 5e-10),
+                1e3,
+                -1e8,
+                1e-13,
+                5e-2,
+                "bulk",
+                0.999,
+                0.9e-3,
+                (-1e8, 1e8, 0),
+                3,
+                "xy",
+                False,
+            ),
+            "2ef80f3f50f150cfb28e070c",
+        ),
     ],
 )
 def test_the_id_never_changes(film: Film, film_id: str) -> None:
