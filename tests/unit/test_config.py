@@ -182,7 +182,7 @@ def test_the_store_is_beside_the_results_unless_said_otherwise() -> None:
         ),
         (
             "campaign.protocol.stages=[{quench: {alpha: 1, duration: 2 s}}]",
-            "quench: duration lies above 0 s, up to 1 ms",
+            "quench: duration lies between 1e-18 s and 1 ms",
         ),
         ("campaign.protocol.stages=[{quench: {alpha: -1, duration: 2 ns}}]", "quench: alpha lies above 0"),
         (
