@@ -102,7 +102,7 @@ class FitConfig(Section):
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"  # of the learning rate
     batch: Annotated[Count, at_most(65_536, "since a GPU holds a batch at once")] = 128
     learning_rate: LearningRate
-    weight_decay: Annotated[float, Field(ge=0), at_most(1.0, "since all weights would vanish")] = 0.0
+    weight_decay: Annotated[float, Field(ge=0), at_most(1, "since all weights would vanish")] = 0.0
     seed: Seed = 0
     seeds: Seeds = 1  # estimators of each set, from `seed`, `seed` + 1, …: they tell luck from knowledge
     workers: Processes = 1  # processes that share every batch, by Ray Train: on a GPU each, if there are as many

@@ -110,13 +110,15 @@ def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _problem(problem: ErrorDetails, model: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
+    where = ".".join(str(part)[:100] for part in problem["loc"])
     if problem["type"] == "missing":
         return f"{where} is missing"
+    if problem["type"] == "bool_type":
+        return f"{where}: write true or false, not {shortened(problem['input'])}"
     if problem["type"] != "extra_forbidden":
         return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {shortened(problem['input'])}"
     known = _keys_beside(problem["loc"], model)
-    nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
+    nearest = difflib.get_close_matches(str(problem["loc"][-1])[:100], known, n=1, cutoff=0.4)
     return f"unknown key {where}; " + (f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}")
 
 

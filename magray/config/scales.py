@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from magray.errors import UserError
 from magray.films.values import shortened
 
-SMALLEST, LARGEST = 1e-3, 1e4  # µm: domains are larger, and films smaller
+SMALLEST, LARGEST = 0.001, 10_000  # µm: domains are larger, and films smaller
 RANGE = ".."  # between the ends of a range of scales
 SAME_SCALE = 0.024  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
 

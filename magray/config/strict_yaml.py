@@ -63,7 +63,7 @@ class _Loader(yaml.SafeLoader):
         self._depth = self._values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             _refuse(event, "anchors and aliases (& and *) are not read; write the value itself")
         if event.tag is not None:
@@ -114,7 +114,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _refuse(place: yaml.Node | yaml.Event, problem: str) -> NoReturn:
+def _refuse(place: Any, problem: str) -> NoReturn:
+    """Raise UserError with the line of `place`, a node or an event of PyYAML."""
     raise UserError(f"line {place.start_mark.line + 1}: {problem}")
 
 

@@ -31,6 +31,7 @@ RELAXED = Protocol()  # from a random start down to 1e-4 Ms
 
 Dmi = Literal["bulk", "interfacial", "none"]
 OpenEdges = Literal["none", "x", "y", "xy", "ellipse"]
+DMIS, EDGES = get_args(Dmi), get_args(OpenEdges)
 
 # Inputs that came after the first films, with the value that those have: they join the id where they differ from it.
 LATER_INPUTS: dict[str, Any] = {"grain_size": 0.0, "open_edges": "none", "demag": True}
@@ -77,16 +78,16 @@ class Film:
     def _make_plain(self) -> None:
         """Turn every input into plain Python numbers, so that equal films are equal and have the same id."""
         plain: dict[str, Any] = {name: number(getattr(self, name), name) for name in NUMBERS}
-        plain["cells"] = tuple(whole(n, "cells", 0, LARGEST_INTEGER) for n in elements(self.cells, 2, "cells"))
-        plain["cell_size"] = tuple(number(d, "cell_size") for d in elements(self.cell_size, 3, "cell_size"))
+        plain["cells"] = elements(self.cells, 2, "cells", lambda n: whole(n, "cells", 0, LARGEST_INTEGER))
+        plain["cell_size"] = elements(self.cell_size, 3, "cell_size", lambda d: number(d, "cell_size"))
         plain["field"] = field_vector(self.field)
         plain["seed"] = whole(self.seed, "seed", 0, LARGEST_INTEGER)
         plain["demag"] = truth(self.demag, "demag")
         for name, value in plain.items():
             object.__setattr__(self, name, value)
         instance(self.protocol, Protocol, "protocol")
-        choice(self.dmi, get_args(Dmi), "dmi")
-        choice(self.open_edges, get_args(OpenEdges), "open_edges")
+        choice(self.dmi, DMIS, "dmi")
+        choice(self.open_edges, EDGES, "open_edges")
 
     def _check_geometry(self) -> None:
         for n in self.cells:

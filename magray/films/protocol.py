@@ -22,15 +22,15 @@ MOST_STAGES = 1000
 
 def field_vector(values: object, name: str = "field") -> Vector:
     """Return an applied field, A/m. Raises UserError unless it is three numbers that no magnet is too weak for."""
-    x, y, z = _vector(values, name)
-    if max(abs(x), abs(y), abs(z)) > STRONGEST_FIELD:
-        raise UserError(f"{name} must lie between -{STRONGEST_FIELD:g} and {STRONGEST_FIELD:g} A/m, not {(x, y, z)}")
-    return x, y, z
+    field = _vector(values, name)
+    if max(map(abs, field)) > STRONGEST_FIELD:
+        raise UserError(f"{name} must lie between -{STRONGEST_FIELD:g} and {STRONGEST_FIELD:g} A/m, not {field}")
+    return field
 
 
 def _vector(values: object, name: str) -> Vector:
-    x, y, z = (number(value, name) for value in elements(values, 3, name))
-    return x, y, z
+    vector: Vector = elements(values, 3, name, lambda value: number(value, name))  # type: ignore[assignment]
+    return vector
 
 
 def _of_stage(field: object) -> Vector | None:

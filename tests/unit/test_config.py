@@ -200,7 +200,7 @@ def test_the_store_is_beside_the_results_unless_said_otherwise() -> None:
             "field: unit K does not fit; accepted: A/m",
         ),
         ("campaign.open_edges=z", "campaign.open_edges: input should be 'none', 'x', 'y', 'xy' or 'ellipse', not 'z'"),
-        ("campaign.demag=sometimes", "campaign.demag: input should be a valid boolean"),
+        ("campaign.demag=sometimes", "campaign.demag: write true or false, not 'sometimes'"),
         ("campaign.grain_size=1 nm", "grain_size is 0 (each cell a grain) or 4e-09 m"),
         ("campaign.grain_size=20", "grain_size: 20 has no unit"),
         ("fit.train_scales=[big]", "'big' is not a set of scales"),
