@@ -122,7 +122,7 @@ class FitConfig(Section):
     @model_validator(mode="after")
     def _seeds_are_seeds(self) -> Self:
         if self.seed + self.seeds > 2**63:
-            raise UserError(f"seed: {self.seed} and the {self.seeds} seeds that follow it pass 2**63 - 1")
+            raise UserError(f"seed: {self.seed} and the {self.seeds} seeds from it on pass 2**63 - 1")
         return self
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ def field_vector(values: object, name: str = "field") -> Vector:
 
 
 def _vector(values: object, name: str) -> Vector:
-    vector: Vector = elements(values, 3, name, lambda value: number(value, name))  # type: ignore[assignment]
+    vector: Vector = elements(values, 3, name, lambda value: number(value, name))
     return vector
 
 
