@@ -32,7 +32,7 @@ def number(value: object, name: str) -> float:
 def _float(value: object) -> float:
     """Return `value` as a float, which is infinite where it is too large, and NaN if it is no number."""
     try:
-        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+        return math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     except OverflowError:
         return math.inf
 
