@@ -3,10 +3,11 @@
 import math
 import re
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, Overflow, localcontext
 
 from magray.errors import UserError
 from magray.films.film import MU0
+from magray.films.values import shortened
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,41 @@ DIMENSIONS = {
     "ratio": Dimension("", {"": Decimal(1)}, "0.1"),
 }
 _TESLA = ("T", "mT")  # µ0 H, so divided by µ0 to give A/m
-_WRITTEN = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S*)\s*")
+_WRITTEN = re.compile(r"\s*([-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,9})?)\s*(\S*)\s*")
+_LONGEST = 100  # characters of a quantity
 _SPELLINGS = str.maketrans({"²": "2", "³": "3", "µ": "u", "μ": "u"})
 
 
-def parse_quantity(text: str | float, dimension: str, name: str) -> float:
-    """The SI value of `text`, a quantity of `dimension` (a key of DIMENSIONS). `name` says whose value it is.
+def parse_quantity(text: object, dimension: str, name: str) -> float:
+    """Return the SI value of `text`, a quantity of `dimension` (a key of DIMENSIONS). `name` says whose value it is.
 
     The product of number and prefix is rounded once: "31 pJ/m" is the float 31e-12 exactly, so that a film has the
     same id whether YAML or Python made it. Raises UserError unless there is a finite number with a unit that fits.
     """
     kind = DIMENSIONS[dimension]
-    written = _WRITTEN.fullmatch(str(text))
-    if isinstance(text, bool) or written is None:
-        raise UserError(f"{name}: {text!r} is not a quantity; write for example {kind.example}")
+    readable = isinstance(text, str | int | float) and not isinstance(text, bool)
+    written = _WRITTEN.fullmatch(str(text)[: _LONGEST + 1]) if readable else None
+    if written is None or len(written[0]) > _LONGEST:
+        raise UserError(f"{name}: {shortened(text)} is not a quantity; write for example {kind.example}")
     number, unit = written[1], written[2].translate(_SPELLINGS).replace("^", "")
     if not unit and kind.si:
         raise UserError(f"{name}: {text} has no unit; write for example {kind.example}")
     if unit not in kind.factors:
         accepted = ", ".join(kind.factors) if kind.si else "none, it is a plain number"
         raise UserError(f"{name}: unit {written[2]} does not fit; accepted: {accepted}")
-    value = float(Decimal(number) * kind.factors[unit])
-    if not math.isfinite(value):
+    value = _product(Decimal(number), kind.factors[unit]) / (MU0 if unit in _TESLA else 1)
+    if math.isinf(value):
         raise UserError(f"{name}: {text} is too large")
-    return value / MU0 if unit in _TESLA else value
+    if value == 0 and Decimal(number) != 0:
+        raise UserError(f"{name}: {text} is too small; write 0 if you mean it")
+    return value
+
+
+def _product(number: Decimal, factor: Decimal) -> float:
+    """Return the nearest float: 0 or infinite where the product lies beyond all of them."""
+    with localcontext() as context:
+        context.traps[Overflow] = False
+        return float(number * factor)
 
 
 def in_si(value: float, dimension: str) -> str | float:

@@ -26,6 +26,13 @@ def co_like(cells: tuple[int, int] = (32, 32), **changes: Any) -> Film:
     return Film(cells=cells, **{**CO_LIKE, **defaults, **changes})
 
 
+def broken(film: Film) -> Film:
+    """Return the film with a Ku1 that Film refuses, so that its arithmetic turns non-finite."""
+    film = replace(film)
+    object.__setattr__(film, "Ku1", 1e300)
+    return film
+
+
 def directions(film: Film, seed: int = 0) -> NDArray[np.float64]:
     """Random unit vectors on the film's cells, (3, ny, nx), that have nothing to do with the film's own seed."""
     m = np.random.default_rng(seed).normal(size=(3, film.cells[1], film.cells[0]))

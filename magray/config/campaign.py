@@ -1,24 +1,24 @@
 """The campaign's section of a config: its films, and how they get their domains."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    Field,
     FieldSerializationInfo,
-    PositiveInt,
+    Strict,
     ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
 )
 
-from magray.config.section import Section
+from magray.config.section import Films, Section, Seed
 from magray.errors import UserError
 from magray.films import Film, Minimize, Protocol, Quench, Sampling
 from magray.films import Uniform as UniformState
 from magray.films.film import Dmi, OpenEdges
 from magray.films.protocol import Stage
+from magray.films.values import shortened
 from magray.units import in_si, parse_quantity
 
 CONSTANTS = {
@@ -43,7 +43,7 @@ class Uniform:
 
 def _read_vector(values: Any, name: str) -> tuple[float, ...]:
     if not isinstance(values, (list, tuple)) or len(values) != 3:
-        raise UserError(f"{name}: give three quantities in brackets, not {values}")
+        raise UserError(f"{name}: give three quantities in brackets, not {shortened(values)}")
     return tuple(parse_quantity(value, VECTORS[name], name) for value in values)
 
 
@@ -115,7 +115,7 @@ class StageConfig(Section):
 class UniformConfig(Section):
     """An initial state along one direction, each cell tilted by about `noise` rad."""
 
-    uniform: tuple[float, float, float]
+    uniform: Annotated[tuple[float, float, float], Strict(False)]
     noise: float = UniformState.noise
 
 
@@ -136,9 +136,9 @@ class ProtocolConfig(Section):
 class CampaignConfig(Section):
     """The films: how many, their geometry, and constants that are one value each or {uniform: [low, high]}."""
 
-    films: PositiveInt
-    seed: int = Field(ge=0, lt=2**63)
-    cells: tuple[int, int]
+    films: Films
+    seed: Seed
+    cells: Annotated[tuple[int, int], Strict(False)]
     cell_size: tuple[float, float, float]
     Ms: float | Uniform
     Ku1: float | Uniform
@@ -160,7 +160,7 @@ class CampaignConfig(Section):
             return parse_quantity(value, CONSTANTS[name], name)
         ends = value.get("uniform")
         if list(value) != ["uniform"] or not isinstance(ends, list) or len(ends) != 2:
-            raise UserError(f"{name}: give one value or {{uniform: [low, high]}}, not {value}")
+            raise UserError(f"{name}: give one value or {{uniform: [low, high]}}, not {shortened(value)}")
         low, high = (parse_quantity(end, CONSTANTS[name], name) for end in ends)
         if not low < high:
             raise UserError(f"{name}: in uniform: [low, high], low must be below high, not {ends}")

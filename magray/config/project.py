@@ -1,15 +1,11 @@
 """A project's config: its campaign, and how its films are simulated, learned from and tested on."""
 
-import math
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     Field,
-    PositiveFloat,
-    PositiveInt,
+    Strict,
     field_serializer,
     field_validator,
     model_validator,
@@ -17,7 +13,22 @@ from pydantic import (
 
 from magray.config.campaign import CampaignConfig
 from magray.config.scales import is_range, parse_scales
-from magray.config.section import Section
+from magray.config.section import (
+    Count,
+    Epochs,
+    Films,
+    GpuShare,
+    LearningRate,
+    Place,
+    Processes,
+    Scale,
+    Section,
+    Seed,
+    Seeds,
+    Views,
+    at_most,
+)
+from magray.config.strict_yaml import dump
 from magray.errors import UserError
 from magray.units import in_si, parse_quantity
 
@@ -35,22 +46,27 @@ def _check_width(width: float) -> float:
 Width = Annotated[float, AfterValidator(_check_width)]
 
 
+Ends = Annotated[tuple[float, float], Strict(False)]  # a list in YAML
+WIDEST_BLUR = 1e-4  # m, a hundred films
+LOUDEST_NOISE = 100.0  # where domains are 2 apart
+
+
 class SimulateConfig(Section):
     """Where and how films are simulated. None of it changes a film."""
 
     store: str | None = None  # folder or URI such as s3://bucket/prefix; default: store/ in the project's folder
     backend: Literal["auto", "numpy", "cpu", "cupy"] = "auto"
-    actors: PositiveInt | None = None  # at most; default: one for each core, or each GPU, that is there at the start
-    gpu_share: float = Field(default=1.0, gt=0.0, le=1.0)  # of a GPU that an actor takes
-    block_films: PositiveInt | None = None  # that an actor takes at a time; default: 4, on a GPU half of its slots
+    actors: Processes | None = None  # at most; default: one for each core, or each GPU, that is there at the start
+    gpu_share: GpuShare = 1.0  # of a GPU that an actor takes
+    block_films: Films | None = None  # that an actor takes at a time; default: 4, on a GPU half of its slots
     retry_failed: bool = False  # simulate films once more that failed before
 
 
 class MicroscopeConfig(Section):
     """What every picture of a film is seen through: each draws its blur and its noise, uniformly. See imaging."""
 
-    blur: tuple[float, float]  # least and most standard deviation of the point spread
-    noise: tuple[float, float]  # of white noise; domains are 2 apart
+    blur: Ends  # least and most standard deviation of the point spread
+    noise: Ends  # of white noise; domains are 2 apart
 
     @field_validator("blur", mode="before")
     @classmethod
@@ -63,9 +79,11 @@ class MicroscopeConfig(Section):
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
-        for name, (low, high) in (("blur", self.blur), ("noise", self.noise)):
-            if not 0 <= low <= high < math.inf:
-                raise UserError(f"microscope.{name}: give [least, most], both 0 or more, not {[low, high]}")
+        for name, (low, high), most in (("blur", self.blur, WIDEST_BLUR), ("noise", self.noise, LOUDEST_NOISE)):
+            if not 0 <= low <= high <= most:
+                raise UserError(
+                    f"microscope.{name}: give [least, most], both 0 or more and up to {most:g}, not {[low, high]}"
+                )
         return self
 
 
@@ -75,24 +93,37 @@ class FitConfig(Section):
     targets: list[Parameter] = Field(default=["D"], min_length=1)
     # µm: sets such as "0.25+0.5+1.0", and ranges such as "0.25..1.0": any scale in it, by a network that is told which
     train_scales: list[str] = Field(min_length=1)
-    epochs: PositiveInt
+    epochs: Epochs
     # random ones, at each scale of a set, and 4 times as many for a range; default: every view, as in the paper
-    views_per_epoch: PositiveInt | None = None
+    views_per_epoch: Views | None = None
     symmetries: Literal["rotations", "all"] = "rotations"  # all: mirrored and inverted too, exact at zero field
     microscope: MicroscopeConfig | None = None  # of training, tests and error bars; default: pictures as simulated
     width: Width = 1.0  # of the network: filters, of the paper's numbers
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"  # of the learning rate
-    batch: PositiveInt = 128
-    learning_rate: PositiveFloat
-    weight_decay: float = Field(default=0.0, ge=0)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    seeds: PositiveInt = 1  # estimators of each set, from `seed`, `seed` + 1, …: they tell luck from knowledge
-    workers: PositiveInt = 1  # processes that share every batch, by Ray Train: on a GPU each, if there are as many
-    checkpoint_epochs: PositiveInt = 5
+    batch: Annotated[Count, at_most(65_536, "since a GPU holds a batch at once")] = 128
+    learning_rate: LearningRate
+    weight_decay: Annotated[float, Field(ge=0), at_most(1, "since all weights would vanish")] = 0.0
+    seed: Seed = 0
+    seeds: Seeds = 1  # estimators of each set, from `seed`, `seed` + 1, …: they tell luck from knowledge
+    workers: Processes = 1  # processes that share every batch, by Ray Train: on a GPU each, if there are as many
+    checkpoint_epochs: Epochs = 5
     # on the device, of which half are learned from while the others are read; default: all, as far as they take no more
     # than half of its free memory
-    films_at_once: int | None = Field(default=None, ge=FEWEST_FILMS)
+    films_at_once: Annotated[Films, Field(ge=FEWEST_FILMS)] | None = None
     calibration_fraction: float = Field(default=0.15, ge=0.05, le=0.5)  # of the training films, kept for error bars
+
+    @field_validator("targets")
+    @classmethod
+    def _each_once(cls, targets: list[Parameter]) -> list[Parameter]:
+        if len(set(targets)) < len(targets):
+            raise UserError(f"targets: one is there twice: {', '.join(targets[:10])}")
+        return targets
+
+    @model_validator(mode="after")
+    def _seeds_are_seeds(self) -> Self:
+        if self.seed + self.seeds > 2**63:
+            raise UserError(f"seed: {self.seed} and the {self.seeds} seeds from it on pass 2**63 - 1")
+        return self
 
     @model_validator(mode="after")
     def _ranges_are_drawn_from(self) -> Self:
@@ -112,14 +143,14 @@ class FitConfig(Section):
 class StudyConfig(Section):
     """The scales at which every estimator is tested on films that it never saw, µm."""
 
-    test_scales: list[PositiveFloat] = Field(min_length=1)
+    test_scales: list[Scale] = Field(min_length=1)
 
 
 class Config(Section):
     """A project: what its folder `output` will hold, and everything that decides it."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    output: Path
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)  # it is in names of files
+    output: Place
     campaign: CampaignConfig
     simulate: SimulateConfig = SimulateConfig()
     fit: FitConfig
@@ -132,4 +163,4 @@ class Config(Section):
 
     def to_yaml(self) -> str:
         """The resolved config: every key, SI units. `load_config` reads the very same config back from it."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)
+        return dump(self.model_dump(mode="json"))

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from magray.config.project import Config
+from magray.config.strict_yaml import MOST_CHARACTERS, parse
 from magray.config.studies import FigureConfig, ProtocolsConfig, SearchConfig
 from magray.errors import UserError
+from magray.films.values import shortened
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -54,11 +55,14 @@ def _overridden(text: str, overrides: Sequence[str]) -> dict[str, Any]:
 def _load(path: str | Path, read: Callable[[str], _Model]) -> _Model:
     """What `read` makes of a file's text. Raises UserError, one line that names the file."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(MOST_CHARACTERS + 1)  # no more of a device or of a file that is no config
     except OSError as error:
         raise UserError(f"{path}: cannot read this config: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: this is not a text file") from error
+    except ValueError as error:  # the path itself holds a NUL, or half a character
+        raise UserError(f"{str(path)!r}: cannot read this config: no file has such a name") from error
     try:
         return read(text)
     except UserError as error:
@@ -66,7 +70,7 @@ def _load(path: str | Path, read: Callable[[str], _Model]) -> _Model:
 
 
 def _keys_and_values(text: str) -> dict[str, Any]:
-    content = _parse_yaml(text)
+    content = parse(text)
     if not isinstance(content, dict):
         raise UserError("a config is a list of keys with values, such as name: quickstart")
     return content
@@ -79,27 +83,24 @@ def _validated(model: type[_Model], content: dict[str, Any]) -> _Model:
         raise UserError(_first_problem(error, model)) from error
 
 
-def _parse_yaml(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"this is not YAML{line}: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise UserError("this is not YAML: it holds characters that no text has") from error
-
-
 def _override(content: dict[str, Any], override: str) -> None:
-    """Sets one value of `content`, which "key.key=value" names."""
+    """Set one value of `content`, which "key.key=value" names."""
+    try:
+        _set(content, override)
+    except UserError as error:
+        raise UserError(f"--set {shortened(override)}: {error}") from error
+
+
+def _set(content: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
     *parents, key = path.strip().split(".")
-    if not (equals and key):
-        raise UserError(f"--set {override}: write key=value, for example campaign.films=12")
+    if not (equals and key and path.isprintable()):
+        raise UserError("write key=value, for example campaign.films=12")
     for parent in parents:
         content = content.setdefault(parent, {})
         if not isinstance(content, dict):
-            raise UserError(f"--set {override}: {parent} is a value, it has no keys of its own")
-    content[key] = _parse_yaml(value)
+            raise UserError(f"{parent} is a value, it has no keys of its own")
+    content[key] = parse(value)
 
 
 def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
@@ -109,13 +110,15 @@ def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _problem(problem: ErrorDetails, model: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
+    where = ".".join(str(part)[:100] for part in problem["loc"])
     if problem["type"] == "missing":
         return f"{where} is missing"
+    if problem["type"] == "bool_type":
+        return f"{where}: write true or false, not {shortened(problem['input'])}"
     if problem["type"] != "extra_forbidden":
-        return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
+        return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {shortened(problem['input'])}"
     known = _keys_beside(problem["loc"], model)
-    nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
+    nearest = difflib.get_close_matches(str(problem["loc"][-1])[:100], known, n=1, cutoff=0.4)
     return f"unknown key {where}; " + (f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}")
 
 

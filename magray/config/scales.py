@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from magray.errors import UserError
+from magray.films.values import shortened
 
+SMALLEST, LARGEST = 0.001, 10_000  # µm: domains are larger, and films smaller
 RANGE = ".."  # between the ends of a range of scales
 SAME_SCALE = 0.024  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
 
@@ -18,10 +20,14 @@ def parse_scales(text: str) -> tuple[float, ...]:
         scales = tuple(sorted({float(part) for part in parts}))
     except ValueError:
         scales = ()
-    if not scales or not all(0 < scale < float("inf") for scale in scales):
-        raise UserError(f'{text!r} is not a set of scales; write for example "0.25+0.5+1.0" or "0.25..1.0", in µm')
+    if not scales or not all(SMALLEST <= scale <= LARGEST for scale in scales):
+        raise UserError(
+            f'{shortened(text)} is not a set of scales; write for example "0.25+0.5+1.0" or "0.25..1.0", in µm'
+        )
     if is_range(text) and len(scales) != 2:
-        raise UserError(f'{text!r} is not a range of scales; write its two ends, for example "0.25..1.0", in µm')
+        raise UserError(
+            f'{shortened(text)} is not a range of scales; write its two ends, for example "0.25..1.0", in µm'
+        )
     return scales
 
 

@@ -1,9 +1,59 @@
 """What all sections of a config have in common."""
 
-from pydantic import BaseModel, ConfigDict
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic_core import PydanticCustomError
+
+from magray.config.scales import LARGEST, SMALLEST
 
 
 class Section(BaseModel):
-    """Some keys of a config. One that it does not know is an error, and nothing changes once it is read."""
+    """Some keys of a config. One that it does not know is an error, and nothing changes once it is read.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Types are strict: a number is no text and no truth value, and never infinite.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def at_most(most: float, reason: str, unit: str = "") -> AfterValidator:
+    """Refuse numbers above `most`, with the reason."""
+
+    def check(number: float) -> float:
+        if number > most:
+            raise PydanticCustomError("at_most", f"Input should be at most {most:,}{unit}, {reason}")
+        return number
+
+    return AfterValidator(check)
+
+
+def at_least(least: float, reason: str, unit: str = "") -> AfterValidator:
+    """Refuse numbers below `least`, with the reason."""
+
+    def check(number: float) -> float:
+        if number < least:
+            raise PydanticCustomError("at_least", f"Input should be at least {least:,}{unit}, {reason}")
+        return number
+
+    return AfterValidator(check)
+
+
+Place = Annotated[Path, Strict(False)]  # a text in YAML
+Count = Annotated[int, Field(gt=0)]
+
+# Limits are set where a number stops making sense, and well above what anybody has used.
+Films = Annotated[Count, at_most(10_000_000, "since a plan is made in memory, of 3 kB a film")]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seeds = Annotated[Count, at_most(1000, "since each seed is a fit")]
+Epochs = Annotated[Count, at_most(1_000_000, "since each epoch takes a second or more")]
+Views = Annotated[Count, at_most(10_000_000_000, "since so many take a GPU more than a week")]
+Processes = Annotated[Count, at_most(100_000, "since each is a process")]
+LearningRate = Annotated[
+    float, at_least(1e-9, "since smaller steps lead nowhere"), at_most(1, "since larger steps diverge")
+]
+Scale = Annotated[
+    float, at_least(SMALLEST, "since domains are larger", " µm"), at_most(LARGEST, "since films are smaller", " µm")
+]
+GpuShare = Annotated[float, Field(le=1), at_least(0.001, "since so many processes do not fit on a GPU")]

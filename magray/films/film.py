@@ -8,17 +8,30 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from magray.errors import UserError
-from magray.films.protocol import Protocol, Stage
+from magray.films.protocol import Protocol, Stage, field_vector
+from magray.films.values import LARGEST_INTEGER, choice, elements, instance, number, truth, whole
 
 MU0 = 4e-7 * math.pi  # vacuum permeability, T m/A (the value that µMAG and mumax3 use)
 PHYSICS_VERSION = 1  # raise it whenever the same inputs would give another picture
 TEST_FRACTION = 0.2  # of the films, as in the paper
 SMALLEST_CELLS, LARGEST_CELLS = 8, 8192
+THINNEST_CELL = 1e-11  # m
+
+# Orders of magnitude beyond every known material, and such that no product of them leaves the range of a float. Aex may
+# all but vanish: spins on their own are an experiment, too.
+LIMITS = {
+    "Ms": (1.0, 1e8, "A/m"),
+    "Ku1": (-1e12, 1e12, "J/m³"),
+    "Aex": (1e-40, 1e-6, "J/m"),
+    "D": (-100.0, 100.0, "J/m²"),
+}
+NUMBERS = (*LIMITS, "sigma", "grain_size")
 
 RELAXED = Protocol()  # from a random start down to 1e-4 Ms
 
 Dmi = Literal["bulk", "interfacial", "none"]
 OpenEdges = Literal["none", "x", "y", "xy", "ellipse"]
+DMIS, EDGES = get_args(Dmi), get_args(OpenEdges)
 
 # Inputs that came after the first films, with the value that those have: they join the id where they differ from it.
 LATER_INPUTS: dict[str, Any] = {"grain_size": 0.0, "open_edges": "none", "demag": True}
@@ -58,44 +71,46 @@ class Film:
     protocol: Protocol = RELAXED
 
     def __post_init__(self) -> None:
-        self._check_shapes()
+        self._make_plain()
         self._check_geometry()
         self._check_constants()
 
-    def _check_shapes(self) -> None:
-        for name, length in (("cells", 2), ("cell_size", 3), ("field", 3)):
-            values = tuple(getattr(self, name))
-            if len(values) != length:
-                raise UserError(f"{name} takes {length} numbers, not {len(values)}")
-            object.__setattr__(self, name, values)
-        if not 0 <= self.seed < 2**63:
-            raise UserError(f"seed must lie between 0 and 2**63 - 1, not {self.seed}")
+    def _make_plain(self) -> None:
+        """Turn every input into plain Python numbers, so that equal films are equal and have the same id."""
+        plain: dict[str, Any] = {name: number(getattr(self, name), name) for name in NUMBERS}
+        plain["cells"] = elements(self.cells, 2, "cells", lambda n: whole(n, "cells", 0, LARGEST_INTEGER))
+        plain["cell_size"] = elements(self.cell_size, 3, "cell_size", lambda d: number(d, "cell_size"))
+        plain["field"] = field_vector(self.field)
+        plain["seed"] = whole(self.seed, "seed", 0, LARGEST_INTEGER)
+        plain["demag"] = truth(self.demag, "demag")
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+        instance(self.protocol, Protocol, "protocol")
+        choice(self.dmi, DMIS, "dmi")
+        choice(self.open_edges, EDGES, "open_edges")
 
     def _check_geometry(self) -> None:
         for n in self.cells:
             check_cell_count(n)
-        if not all(math.isfinite(d) and 0 < d < 1e-6 for d in self.cell_size):
-            raise UserError(f"cell_size must be three lengths in metres between 0 and 1e-6, not {self.cell_size}")
+        if not all(THINNEST_CELL <= d < 1e-6 for d in self.cell_size):
+            raise UserError(
+                f"cell_size must be three lengths in metres between {THINNEST_CELL:g} and 1e-6, not {self.cell_size}"
+            )
         cell = max(self.cell_size[:2])
         if self.grain_size != 0 and not cell <= self.grain_size < 1e-3:
             raise UserError(
-                f"grain_size is 0 (each cell a grain) or {cell:g} m (a cell) or more, not {self.grain_size}"
+                f"grain_size is 0 (each cell a grain) or {cell:g} m (a cell) or more, below 1 mm, not {self.grain_size}"
             )
 
     def _check_constants(self) -> None:
-        for name in ("Ms", "Ku1", "Aex", "D", "sigma"):
-            if not math.isfinite(getattr(self, name)):
-                raise UserError(f"{name} must be a finite number, not {getattr(self, name)}")
         for name, unit in (("Ms", "A/m"), ("Aex", "J/m")):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} must be above 0 {unit}, not {getattr(self, name):g}")
-        if not all(math.isfinite(h) for h in self.field):
-            raise UserError(f"field must be three finite numbers in A/m, not {self.field}")
+        for name, (least, most, unit) in LIMITS.items():
+            if not least <= getattr(self, name) <= most:
+                raise UserError(f"{name} must lie between {least:g} and {most:g} {unit}, not {getattr(self, name):g}")
         if not 0 <= self.sigma < 1:
             raise UserError(f"sigma is relative to Ku1 and lies between 0 and 1, not {self.sigma:g}")
-        for name, choices in (("dmi", get_args(Dmi)), ("open_edges", get_args(OpenEdges))):
-            if getattr(self, name) not in choices:
-                raise UserError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}")
         if self.dmi == "none" and self.D != 0:
             raise UserError(f"D is {self.D:g} J/m² but dmi is none; set dmi to bulk or interfacial, or D to 0")
 

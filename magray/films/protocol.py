@@ -11,18 +11,30 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from magray.errors import UserError
+from magray.films.values import choice, elements, number, sequence, shortened, whole
 
 Vector = tuple[float, float, float]
 
+STRONGEST_FIELD = 1e9  # A/m, more than 1000 T
+MOST_EVALUATIONS = 1_000_000_000  # weeks of the smallest film; GPUs count to 2³¹
+MOST_STAGES = 1000
 
-def _vector(values: Vector | None) -> Vector | None:
-    """`values` as floats. Raises UserError unless they are three finite numbers, or None."""
-    if values is None:
-        return None
-    numbers = [float(value) + 0.0 for value in values]  # adding 0.0 makes −0 and 0 one
-    if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
-        raise UserError(f"protocol: a field or a direction is three finite numbers, not {values}")
-    return (numbers[0], numbers[1], numbers[2])
+
+def field_vector(values: object, name: str = "field") -> Vector:
+    """Return an applied field, A/m. Raises UserError unless it is three numbers that no magnet is too weak for."""
+    field = _vector(values, name)
+    if max(map(abs, field)) > STRONGEST_FIELD:
+        raise UserError(f"{name} must lie between -{STRONGEST_FIELD:g} and {STRONGEST_FIELD:g} A/m, not {field}")
+    return field
+
+
+def _vector(values: object, name: str) -> Vector:
+    vector: Vector = elements(values, 3, name, lambda value: number(value, name))
+    return vector
+
+
+def _of_stage(field: object) -> Vector | None:
+    return None if field is None else field_vector(field, "protocol: field")
 
 
 @dataclass(frozen=True)
@@ -36,10 +48,10 @@ class Uniform:
     noise: float = 0.01
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "direction", _vector(self.direction))
-        object.__setattr__(self, "noise", float(self.noise) + 0.0)
-        if not any(self.direction):
-            raise UserError("protocol: uniform takes a direction that is not 0, 0, 0")
+        object.__setattr__(self, "direction", _vector(self.direction, "protocol: direction"))
+        object.__setattr__(self, "noise", number(self.noise, "protocol: noise"))
+        if not 1e-100 < math.hypot(*self.direction) < 1e100:
+            raise UserError("protocol: uniform takes a direction that is not 0, 0, 0 and has a length below 1e100")
         if not 0 <= self.noise <= 1:
             raise UserError(f"protocol: noise is an angle between 0 and 1 rad, not {self.noise}")
 
@@ -63,11 +75,12 @@ class Minimize:
     field: Vector | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.torque) and 0 < self.torque < 1):
+        object.__setattr__(self, "torque", number(self.torque, "minimize: torque"))
+        most = whole(self.max_evaluations, "minimize: max_evaluations", 1, MOST_EVALUATIONS)
+        object.__setattr__(self, "max_evaluations", most)
+        object.__setattr__(self, "field", _of_stage(self.field))
+        if not 0 < self.torque < 1:
             raise UserError(f"minimize: torque is in units of Ms and lies between 0 and 1, not {self.torque}")
-        if self.max_evaluations < 1:
-            raise UserError(f"minimize: max_evaluations must be 1 or more, not {self.max_evaluations}")
-        object.__setattr__(self, "field", _vector(self.field))
 
     def __str__(self) -> str:
         return f"minimised to {self.torque:g} Ms{_in_field(self.field)}"
@@ -88,14 +101,14 @@ class Quench:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "duration", "temperature"):  # 300 and 300.0 K are one film
-            object.__setattr__(self, name, float(getattr(self, name)) + 0.0)
-        if not (math.isfinite(self.alpha) and 0 < self.alpha <= 100):
+            object.__setattr__(self, name, number(getattr(self, name), f"quench: {name}"))
+        if not 0 < self.alpha <= 100:
             raise UserError(f"quench: alpha lies above 0, up to 100, not {self.alpha}")
-        if not (math.isfinite(self.duration) and 0 < self.duration <= 1e-3):
-            raise UserError(f"quench: duration lies above 0 s, up to 1 ms, not {self.duration}")
-        if not (math.isfinite(self.temperature) and 0 <= self.temperature <= 1e4):
-            raise UserError(f"quench: temperature lies between 0 and 10000 K, not {self.temperature}")
-        object.__setattr__(self, "field", _vector(self.field))
+        if not 1e-18 <= self.duration <= 1e-3:
+            raise UserError(f"quench: duration lies between 1e-18 s and 1 ms, not {self.duration}")
+        if self.temperature != 0 and not 1e-9 <= self.temperature <= 1e4:
+            raise UserError(f"quench: temperature is 0 or lies between 1e-9 and 10000 K, not {self.temperature}")
+        object.__setattr__(self, "field", _of_stage(self.field))
 
     def __str__(self) -> str:
         warm = f" and {self.temperature:g} K" if self.temperature else ""
@@ -114,10 +127,16 @@ class Protocol:
     stages: tuple[Stage, ...] = (Minimize(),)
 
     def __post_init__(self) -> None:
-        if self.initial != "random" and not isinstance(self.initial, Uniform):
-            raise UserError(f"protocol: initial is random or uniform, not {self.initial!r}")
+        if not isinstance(self.initial, Uniform):
+            choice(self.initial, ("random",), "protocol: initial, unless it is a Uniform,")
+        object.__setattr__(self, "stages", sequence(self.stages, "protocol: stages"))
         if not self.stages:
             raise UserError("protocol: it has no stages; give at least one, such as minimize")
+        if len(self.stages) > MOST_STAGES:
+            raise UserError(f"protocol: it has {len(self.stages):,} stages, more than {MOST_STAGES:,}")
+        for stage in self.stages:
+            if type(stage) not in STAGES.values():
+                raise UserError(f"protocol: a stage is Minimize or Quench, not {shortened(stage)}")
 
     def __str__(self) -> str:
         """What was done to a film, for people: start: random; minimised to 0.0001 Ms."""
@@ -132,11 +151,14 @@ class Protocol:
     @classmethod
     @lru_cache(maxsize=64)  # the rows of a plan have the same few
     def from_json(cls, text: str) -> "Protocol":
-        """The protocol that `to_json` wrote."""
-        data: dict[str, Any] = json.loads(text)
-        initial = Uniform(**data["initial"]) if isinstance(data["initial"], dict) else data["initial"]
-        named = [pair for stage in data["stages"] for pair in stage.items()]
-        return cls(initial, tuple(STAGES[name](**settings) for name, settings in named))
+        """Return the protocol that `to_json` wrote. Raises UserError for any other text."""
+        try:
+            data: dict[str, Any] = json.loads(text)
+            initial = Uniform(**data["initial"]) if isinstance(data["initial"], dict) else data["initial"]
+            named = [pair for stage in data["stages"] for pair in stage.items()]
+            return cls(initial, tuple(STAGES[name](**settings) for name, settings in named))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UserError(f"protocol: {shortened(text)} is none; take it from a plan that magray wrote") from error
 
 
 def _in_field(field: Vector | None) -> str:

@@ -1,7 +1,7 @@
 """The film solver: any list of films in, each film's relaxed magnetisation out, as they finish."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.util import find_spec
 from typing import Any
@@ -14,6 +14,7 @@ from magray import __version__
 from magray.errors import UserError
 from magray.films.film import Film
 from magray.films.protocol import Minimize, Quench
+from magray.films.values import instance, sequence
 from magray.micromagnetics.cpu import CpuLandscape
 from magray.micromagnetics.feed import Feed
 from magray.micromagnetics.minimizer import minimize
@@ -119,10 +120,13 @@ class FilmSolver:
         )
 
 
-def relax(films: Sequence[Film], backend: str = "auto") -> list[RelaxedFilm]:
-    """Each film at the end of its protocol, in the order given, on all of this machine's cores or on its GPU.
+def relax(films: Iterable[Film], backend: str = "auto") -> list[RelaxedFilm]:
+    """Return each film at the end of its protocol, in the order given, on all of this machine's cores or on its GPU.
 
     Raises UserError if the backend cannot run here. A film that fails or does not converge says so in its `status`.
     """
+    films = sequence(films, "films")  # a generator can be gone through once only
+    for film in films:
+        instance(film, Film, "films")
     done = {relaxed.film.film_id: relaxed for relaxed in FilmSolver(backend).stream(films)}
     return [done[film.film_id] for film in films]

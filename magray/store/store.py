@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -265,9 +266,9 @@ def create_store(uri: str, campaign: str, plan: pa.Table) -> Store:
     return store
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str | Path) -> Store:
     """The store at a path or URI. Raises UserError if there is none, or a newer magray wrote it."""
-    location = locate(uri)
+    location = locate(str(uri))
     try:
         format_, campaign, films = _about(location.read(CAMPAIGN_FILE, PATIENCE_SECONDS))
     except FileNotFoundError as error:

@@ -35,6 +35,9 @@ SMALL = [
     "study.test_scales=[0.0625]",
 ]
 ENDLESS = "campaign.protocol.stages=[{minimize: {torque: 1e-12, max_evaluations: 100000}}]"  # minutes a film
+TOO_LONG = (
+    "campaign.protocol.stages=[{quench: {alpha: 0.5, duration: 1 ms}}]"  # more steps than a film may take: it fails
+)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +155,7 @@ def test_prometheus_finds_what_the_dashboard_asks_for(head: Head, tmp_path: Path
     join = ["magray", "simulate", CONFIG, "--address", head.address]
     drivers = [
         start(head, *join, *settings("counted", tmp_path, "campaign.films=2")),
-        start(head, *join, *settings("failing", tmp_path, "campaign.films=2", "campaign.Ku1=1e300 MJ/m3")),
+        start(head, *join, *settings("failing", tmp_path, "campaign.films=2", TOO_LONG)),
     ]
     for code, said in map(end, drivers):
         assert code == 0, said

@@ -9,7 +9,7 @@ from magray.campaign import metrics
 from magray.films import Minimize, Protocol, plan_table
 from magray.micromagnetics import relax
 from magray.store import rows_of
-from tests.specimens import co_like
+from tests.specimens import broken, co_like
 
 
 def test_committed_films_are_counted_by_campaign_and_status(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +25,7 @@ def test_committed_films_are_counted_by_campaign_and_status(monkeypatch: pytest.
 
     monkeypatch.setattr(metrics, "_counter", Recorder)
     quick = Protocol(stages=(Minimize(max_evaluations=3),))
-    films = [co_like((16, 16), seed=1, protocol=quick), co_like((16, 16)), co_like((16, 16), Ku1=1e300)]
+    films = [co_like((16, 16), seed=1, protocol=quick), co_like((16, 16)), broken(co_like((16, 16)))]
     done = relax(films)
     metrics.count(rows_of(done, plan_table(films, "counted")), "counted")
     assert {name for name, _ in counted} == set(metrics.METRICS)

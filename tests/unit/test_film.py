@@ -14,6 +14,8 @@ from tests.specimens import CO_LIKE, co_like
 
 QUENCHED = Protocol(Uniform((0, 0, 1), noise=0.02), (Quench(0.5, 2e-9, 300.0, (0.0, 0.0, 8e3)), Minimize(1e-3)))
 
+WHOLE_NUMBERS = Protocol(Uniform((1, -2, 3), 0), (Quench(1, 1e-9, 300, (0, -0.0, 5)), Minimize(max_evaluations=7)))
+
 
 @pytest.mark.parametrize(
     ("film", "film_id"),
@@ -21,6 +23,35 @@ QUENCHED = Protocol(Uniform((0, 0, 1), noise=0.02), (Quench(0.5, 2e-9, 300.0, (0
         (co_like((256, 256)), "7750909d76e129d39eb4add3"),
         (co_like((256, 256), protocol=Protocol("random", (Minimize(1e-3, 20_000),))), "00344c7f16fcefab33dc68a8"),
         (co_like((256, 256), grain_size=0.0, open_edges="none", demag=True), "7750909d76e129d39eb4add3"),
+        (Film((8, 16), (1e-9, 2e-9, 3e-9), 800000, 0, 13e-12), "2e3ece2c341cfcfa452940df"),
+        (co_like(D=-1.3e-3, dmi="interfacial", field=(1.0, -2.0, 3.0)), "e4deccedb50ec37a24933b14"),
+        (co_like(sigma=0, D=0, dmi="none", Ku1=-1e5), "3087139e92753a5cd7e3677f"),
+        (co_like(grain_size=20e-9, open_edges="ellipse", demag=False), "1d23fdb75041e5009da01133"),
+        (co_like((480, 8192), seed=2**63 - 1), "200ab4be82a811297a7c0011"),
+        (co_like(protocol=QUENCHED), "80e3bf877934659eefd3c98b"),
+        (co_like(protocol=WHOLE_NUMBERS), "23ede870ab0bb23082abbbe9"),
+        (
+            co_like(protocol=Protocol(stages=(Minimize(0.9, 1, (1 / 3, -1e-300, 0)), Minimize(1e-6)))),
+            "86ced02087f4902c5ade4bde",
+        ),
+        (
+            Film(
+                (8, 8),
+                (9.9e-7, 1e-10, 5e-10),
+                1e3,
+                -1e8,
+                1e-13,
+                5e-2,
+                "bulk",
+                0.999,
+                0.9e-3,
+                (-1e8, 1e8, 0),
+                3,
+                "xy",
+                False,
+            ),
+            "2ef80f3f50f150cfb28e070c",
+        ),
     ],
 )
 def test_the_id_never_changes(film: Film, film_id: str) -> None:
@@ -151,11 +182,11 @@ def test_the_text_of_a_protocol_is_canonical() -> None:
         ({"sigma": 1.5}, "sigma is relative to Ku1"),
         ({"dmi": "surface"}, "dmi is one of bulk, interfacial, none"),
         ({"dmi": "none"}, "but dmi is none"),
-        ({"field": (0.0, 0.0, float("inf"))}, "field must be three finite numbers"),
+        ({"field": (0.0, 0.0, float("inf"))}, "field must be a finite number"),
         ({"seed": -1}, "seed must lie between"),
         ({"grain_size": 1e-9}, "grain_size is 0 .* or 4e-09 m"),
         ({"grain_size": -20e-9}, "grain_size is 0"),
-        ({"grain_size": float("nan")}, "grain_size is 0"),
+        ({"grain_size": float("nan")}, "grain_size must be a finite number"),
         ({"open_edges": "z"}, "open_edges is one of none, x, y, xy, ellipse, not 'z'"),
     ],
 )
@@ -169,18 +200,18 @@ def test_impossible_films_are_refused(change: dict[str, Any], message: str) -> N
     [
         (lambda: Minimize(torque=0), "minimize: torque"),
         (lambda: Minimize(max_evaluations=0), "minimize: max_evaluations"),
-        (lambda: Minimize(field=(0, 0, float("nan"))), "three finite numbers"),
-        (lambda: Minimize(field=(0, 0)), "three finite numbers"),  # type: ignore[arg-type]
+        (lambda: Minimize(field=(0, 0, float("nan"))), "field must be a finite number"),
+        (lambda: Minimize(field=(0, 0)), "field takes 3 numbers, not 2"),  # type: ignore[arg-type]
         (lambda: Quench(0, 1e-9), "quench: alpha"),
         (lambda: Quench(float("nan"), 1e-9), "quench: alpha"),
         (lambda: Quench(0.5, 0), "quench: duration"),
-        (lambda: Quench(0.5, 2.0), "quench: duration lies above 0 s, up to 1 ms, not 2.0"),
+        (lambda: Quench(0.5, 2.0), "quench: duration lies between 1e-18 s and 1 ms, not 2.0"),
         (lambda: Quench(0.5, 1e-9, -1), "quench: temperature"),
-        (lambda: Quench(0.5, 1e-9, field=(0, 0, float("inf"))), "three finite numbers"),
+        (lambda: Quench(0.5, 1e-9, field=(0, 0, float("inf"))), "field must be a finite number"),
         (lambda: Uniform((0, 0, 0)), "a direction that is not 0, 0, 0"),
-        (lambda: Uniform((0, 0, float("nan"))), "three finite numbers"),
+        (lambda: Uniform((0, 0, float("nan"))), "direction must be a finite number"),
         (lambda: Uniform((0, 0, 1), noise=-0.1), "noise is an angle"),
-        (lambda: Uniform((0, 0, 1), noise=float("nan")), "noise is an angle"),
+        (lambda: Uniform((0, 0, 1), noise=float("nan")), "noise must be a finite number"),
     ],
 )
 def test_impossible_stages_and_starts_are_refused(make: Any, message: str) -> None:
@@ -190,7 +221,7 @@ def test_impossible_stages_and_starts_are_refused(make: Any, message: str) -> No
 
 @pytest.mark.parametrize("initial", ["up", "down", (0, 0, 1), None])
 def test_a_protocol_needs_a_known_start(initial: Any) -> None:
-    with pytest.raises(UserError, match="initial is random or uniform, not"):
+    with pytest.raises(UserError, match="initial, unless it is a Uniform, is one of random, not"):
         Protocol(initial=initial)
 
 
@@ -266,3 +297,96 @@ def test_films_of_every_kind_survive_their_plan_on_disk(tmp_path: Any) -> None:
     assert plan.schema.field("grain_size").metadata == {b"unit": b"m"}
     assert plan.schema.field("demag").type == pa.bool_()
     assert plan["demag"].to_pylist().count(False) == 2
+
+
+def test_numbers_of_every_kind_make_the_same_film() -> None:
+    """NumPy's scalars come out of every sweep; the id is that of the plain numbers."""
+    plain = co_like((32, 32), Ms=1500000.0, seed=7, demag=False, field=(0.0, 0.0, 5.0))
+    scalars: dict[str, Any] = {"Ms": np.int64(1_500_000), "seed": np.uint8(7), "demag": np.False_}
+    film = co_like((np.int32(32), 32), field=np.array([-0.0, 0, 5]), **scalars)  # type: ignore[arg-type]
+    assert film == plain
+    assert film.film_id == plain.film_id
+    assert (type(film.Ms), type(film.seed), type(film.demag), type(film.cells[0])) == (float, int, bool, int)
+    stage: Any = Minimize(np.float64(1e-3), np.int64(7), np.zeros(3))  # type: ignore[arg-type]
+    listed = Protocol(Uniform([0, 0, 1]), [stage])  # type: ignore[arg-type]
+    assert listed == Protocol(Uniform((0, 0, 1)), (Minimize(1e-3, 7, (0, 0, 0)),))
+    assert co_like(protocol=listed).film_id == co_like(protocol=Protocol.from_json(listed.to_json())).film_id
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1.5}, "seed must be a whole number, not 1.5"),
+        ({"seed": True}, "seed must be a whole number, not True"),
+        ({"seed": "1"}, "seed must be a whole number, not '1'"),
+        ({"seed": 10**5000}, "seed must lie between 0 and 9223372036854775807"),
+        ({"cells": (32.0, 32)}, "cells must be a whole number, not 32.0"),
+        ({"cells": 32}, "cells: give a list or a tuple, not 32"),
+        ({"cells": "32"}, "cells: give a list or a tuple, not '32'"),
+        ({"cells": (10**5000, 32)}, "cells must lie between"),
+        ({"Ms": "1.5e6"}, "Ms must be a finite number, not '1.5e6'"),
+        ({"Ms": True}, "Ms must be a finite number, not True"),
+        ({"Ms": np.array([1e6])}, "Ms must be a finite number, not array"),
+        ({"Ms": 10**400}, "Ms must be a finite number, not an infinite one"),
+        ({"Ms": None}, "Ms must be a finite number, not None"),
+        ({"demag": 0}, "demag is True or False, not 0"),
+        ({"demag": "no"}, "demag is True or False, not 'no'"),
+        ({"dmi": np.array(["bulk", "none"])}, "dmi is one of bulk, interfacial, none, not array"),
+        ({"dmi": None}, "dmi is one of"),
+        ({"protocol": "random"}, "protocol: give a Protocol, not 'random'"),
+        ({"Ms": 1e-310}, "Ms must lie between 1 and 1e"),
+        ({"Ms": 1e200}, "Ms must lie between 1 and 1e"),
+        ({"Aex": 1e-310}, "Aex must lie between"),
+        ({"Ku1": 1e300}, "Ku1 must lie between"),
+        ({"D": -1e308}, "D must lie between"),
+        ({"cell_size": (1e-310, 4e-9, 4e-9)}, "cell_size must be three lengths in metres between 1e-11 and 1e-6"),
+        ({"field": (0, 0, 1e308)}, "field must lie between"),
+    ],
+)
+def test_what_is_no_number_of_a_film_is_refused_by_name(change: dict[str, Any], message: str) -> None:
+    """Values that another film's id would be made of, and those whose squares leave the range of a float."""
+    with pytest.raises(UserError, match=message):
+        co_like(**change)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Minimize(max_evaluations=20_000.5),  # type: ignore[arg-type]
+        lambda: Minimize(max_evaluations=10**12),
+        lambda: Minimize(torque="1e-4"),  # type: ignore[arg-type]
+        lambda: Minimize(field=5.0),  # type: ignore[arg-type]
+        lambda: Quench("0.5", 1e-9),  # type: ignore[arg-type]
+        lambda: Quench(0.5, 1e-310),
+        lambda: Quench(0.5, 1e-9, 1e-310),
+        lambda: Uniform((1e308, 1e308, 0)),
+        lambda: Uniform((1e-310, 0, 0)),
+        lambda: Uniform((0, 0, 1), noise=True),
+        lambda: Protocol(stages=Minimize()),  # type: ignore[arg-type]
+        lambda: Protocol(stages=("minimize",)),  # type: ignore[arg-type]
+        lambda: Protocol(stages=(Minimize(),) * 1001),
+        lambda: Protocol(initial=np.array(["random"] * 2)),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_number_of_a_stage_is_refused(make: Any) -> None:
+    with pytest.raises(UserError, match=r"^(minimize|quench|protocol): "):
+        make()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "[" * 100_000,
+        "{}",
+        '{"initial":"random","stages":[{"anneal":{}}]}',
+        '{"initial":"random","stages":[{"minimize":{"torque":1e999}}]}',
+        '{"initial":"random","stages":[{"minimize":{"tork":1}}]}',
+        '{"initial":{"direction":null},"stages":[{"minimize":{}}]}',
+    ],
+)
+def test_a_damaged_text_of_a_protocol_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"^(minimize|protocol): "):
+        Protocol.from_json(text)

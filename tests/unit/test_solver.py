@@ -9,11 +9,11 @@ import pytest
 from magray.errors import UserError
 from magray.films import Minimize, Protocol, Quench, Uniform
 from magray.films.film import MU0
-from magray.micromagnetics import FilmSolver, energy_terms, relax
+from magray.micromagnetics import FilmSolver, energy_terms, field_terms, relax
 from magray.micromagnetics.oracle import OracleLandscape
 from magray.micromagnetics.seeded import initial_state
 from magray.micromagnetics.shape import inside
-from tests.specimens import BACKENDS, co_like
+from tests.specimens import BACKENDS, broken, co_like
 
 
 def test_both_backends_relax_a_film_to_the_same_state() -> None:
@@ -67,11 +67,27 @@ def test_a_film_that_does_not_converge_says_so() -> None:
 
 
 def test_a_film_that_turns_non_finite_is_reported_and_the_others_go_on() -> None:
-    broken, sound = co_like(Ku1=1e300), co_like()
-    first, second = relax([broken, sound], "cpu")
+    lost, sound = broken(co_like()), co_like()
+    first, second = relax([lost, sound], "cpu")
     assert (first.status, first.m) == ("failed", None)
-    assert broken.film_id in first.reason
+    assert lost.film_id in first.reason
     assert second.converged
+
+
+def test_relax_takes_films_from_a_generator_and_refuses_what_is_no_film() -> None:
+    quick = Protocol(stages=(Minimize(max_evaluations=2),))
+    films = [co_like((8, 8), seed=seed, protocol=quick) for seed in (2, 1)]
+    assert [done.film for done in relax((film for film in films), "numpy")] == films
+    assert relax([], "numpy") == []
+    for no_films in (films[0], [films[0], "film"], "films", None):
+        with pytest.raises(UserError, match="films: give a"):
+            relax(no_films, "numpy")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("m", [np.zeros((3, 8, 16)), np.zeros((8, 8)), 0.0])
+def test_the_fields_of_another_shape_are_refused(m: Any) -> None:
+    with pytest.raises(UserError, match=r"m: give the unit vectors of the film's cells, of shape \(3, 16, 8\)"):
+        field_terms(co_like((8, 16)), m)
 
 
 @pytest.mark.parametrize("backend", ["cuda", "cupy"])
@@ -176,10 +192,10 @@ def test_a_minimisation_that_gives_up_is_reported_though_a_quench_follows(backen
 
 @pytest.mark.parametrize("backend", ["numpy", *BACKENDS])
 def test_a_quench_that_turns_non_finite_is_reported(backend: str) -> None:
-    broken = co_like(Ku1=1e300, protocol=Protocol(stages=(Quench(0.5, 1e-12),)))
-    done, sound = relax([broken, co_like()], backend)
+    lost = broken(co_like(protocol=Protocol(stages=(Quench(0.5, 1e-12),))))
+    done, sound = relax([lost, co_like()], backend)
     assert (done.status, done.m) == ("failed", None)
-    assert broken.film_id in done.reason
+    assert lost.film_id in done.reason
     assert sound.converged
 
 

@@ -215,7 +215,7 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
 def test_uris_and_paths_are_one_store(finished: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(finished.store.uri)
     monkeypatch.chdir(folder.parent)
-    assert open_store(f"file://{folder}").count() == open_store("store").count() == 6
+    assert open_store(f"file://{folder}").count() == open_store("store").count() == open_store(folder).count() == 6
     assert open_store("store").uri == str(folder)
     with pytest.raises(UserError, match="nowhere://x is not a place"):
         open_store("nowhere://x")

@@ -50,9 +50,19 @@ def test_a_wrong_unit_is_refused_with_those_that_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "kA/m", "many kA/m", "1 2 kA/m", "nan kA/m", "inf kA/m", "1e999 kA/m", True, None]
+    "text",
+    [
+        *("", "kA/m", "many kA/m", "1 2 kA/m", "nan kA/m", "inf kA/m", "1e999 kA/m", True, None, [1]),
+        *(
+            "1e9999999 kA/m",
+            "1e-9999999 kA/m",
+            "1e99999999999999999999 kA/m",
+            "1" * 5000 + " A/m",
+            "1" * 10**6 + " a b",
+        ),
+    ],
 )
-def test_what_is_no_finite_quantity_is_refused(text: str) -> None:
+def test_what_is_no_finite_quantity_is_refused(text: object) -> None:
     with pytest.raises(UserError, match=r"^Ms: "):
         parse_quantity(text, "magnetisation", "Ms")
 

@@ -9,7 +9,9 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from magray.errors import UserError
 from magray.films.film import Film
+from magray.films.values import instance
 from magray.micromagnetics.terms import anisotropy, demag, dmi, exchange, zeeman
 
 TERMS: dict[str, ModuleType] = {
@@ -22,8 +24,12 @@ TERMS: dict[str, ModuleType] = {
 
 
 def field_terms(film: Film, m: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
-    """Each term's field, A/m. `m`: unit vectors (3, ny, nx)."""
+    """Return each term's field, A/m. `m`: unit vectors (3, ny, nx). Raises UserError for another shape."""
+    instance(film, Film, "film")
     m = np.asarray(m, np.float64)
+    nx, ny = film.cells
+    if m.shape != (3, ny, nx):
+        raise UserError(f"m: give the unit vectors of the film's cells, of shape {(3, ny, nx)}, not {m.shape}")
     return {name: term.field(film, m) for name, term in TERMS.items()}
 
 
