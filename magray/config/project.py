@@ -19,6 +19,7 @@ from magray.config.campaign import CampaignConfig
 from magray.config.scales import is_range, parse_scales
 from magray.config.section import Section
 from magray.errors import UserError
+from magray.store.location import refuse_credentials
 from magray.units import in_si, parse_quantity
 
 Parameter = Literal["D", "Ms", "Ku1", "Aex", "sigma"]
@@ -44,6 +45,12 @@ class SimulateConfig(Section):
     gpu_share: float = Field(default=1.0, gt=0.0, le=1.0)  # of a GPU that an actor takes
     block_films: PositiveInt | None = None  # that an actor takes at a time; default: 4, on a GPU half of its slots
     retry_failed: bool = False  # simulate films once more that failed before
+
+    @field_validator("store")
+    @classmethod
+    def _holds_no_credentials(cls, store: str | None) -> str | None:
+        refuse_credentials(store or "")  # the config is kept beside the results
+        return store
 
 
 class MicroscopeConfig(Section):

@@ -10,7 +10,8 @@ Both complete an upload whose stream an exception closes, so that half a file be
 Endpoint, region and credentials come from the environment of the process that reads or writes (AWS_ENDPOINT_URL,
 AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or the machine's instance role. The workers
 of a local Ray cluster have the driver's environment as it was when Ray started. A remote cluster's workers have that
-of their node: set it there before `ray start`; nothing is sent from the driver. A URI with credentials is refused.
+of their node: set it there before `ray start`; nothing is sent from the driver. A URI with credentials is refused, and
+so never reaches a config that is kept, a log, a page or a message.
 
 pyarrow's from_uri, and the environment that it heeds, come without timeouts to choose: an operation on a server that
 accepts and never answers took 99 s to fail (measured). So its S3FileSystem is made here; it gives up after 20 s.
@@ -30,16 +31,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
 
 from magray.errors import UserError
+from magray.masking import mask
 from magray.store.patience import PATIENCE_SECONDS, no_bucket, patiently
 
 UNFINISHED = ".tmp"  # suffix of a local file that is still being written; its name also begins with a dot
-CREDENTIALS = ("access_key", "secret_key", "session_token")  # what pyarrow would take from a URI
 S3_OPTIONS = ("region", "scheme", "endpoint_override")  # what a URI may say
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0  # a request without one byte either way for so long is given up and sent once more
@@ -159,21 +160,33 @@ def locate(uri: str) -> Location:
     Raises UserError for a URI that cannot be opened, or that holds credentials.
     """
     if "://" not in uri:
-        uri = str(Path(uri).expanduser().resolve())
+        uri = str(_folder(uri))
         return Location(uri, fs.LocalFileSystem(), uri)
-    parts = urlsplit(uri)
-    if "@" in parts.netloc or not parse_qs(parts.query).keys().isdisjoint(CREDENTIALS):
-        raise UserError(
-            f"the URI of a store at {parts.hostname} holds credentials, which would be kept and shown; "
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment instead"
-        )
+    refuse_credentials(uri)
     try:
+        parts = urlsplit(uri)
         if parts.scheme == "s3":
             return Location(uri, _bucket_filesystem(uri, parts), f"{parts.netloc}{unquote(parts.path)}".rstrip("/"))
         filesystem, path = fs.FileSystem.from_uri(uri)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{uri} is not a place for a store: {error}") from error
     return Location(uri, filesystem, path.rstrip("/"))
+
+
+def refuse_credentials(uri: str) -> None:
+    """Raise UserError if a URI holds what gives access: a user, a password, a key, a token or a signature."""
+    if "://" in uri and mask(uri) != uri:
+        raise UserError(
+            f"the URI of the store, {uri}, holds credentials, which would be kept and shown; "
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment instead"
+        )
+
+
+def _folder(path: str) -> Path:
+    try:
+        return Path(path).expanduser().resolve()
+    except (RuntimeError, ValueError) as error:  # ~ of nobody; a NUL
+        raise UserError(f"{path!r} is not a place for a store: {error}") from error
 
 
 def _bucket_filesystem(uri: str, parts: SplitResult) -> fs.S3FileSystem:
