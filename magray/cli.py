@@ -1,7 +1,7 @@
 """The command line: thin commands over the package. Whatever takes long to import is imported inside a command."""
 
-import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from magray.errors import UserError
+from magray.errors import UserError, gist, in_words
+from magray.masking import mask
+from magray.plain import write_plainly
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,19 +56,24 @@ StoreUri = Annotated[
 
 
 def main() -> None:
-    """The `magray` command. What a user can mend is one line on stderr and exit code 2."""
+    """Run the `magray` command. What a user can mend is one line on stderr and exit code 2; a bug is a traceback."""
+    write_plainly(sys.stdout, sys.stderr)
     try:
         app()
     except UserError as error:
         _stop(str(error))
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        _stop(f"no room left on the disk ({error.filename or 'or its quota'}); free some space and run again")
+        _stop(in_words(error))
+    except MemoryError as error:
+        _stop(f"not enough memory: {gist(error)}; close other programs, or take a larger machine")
 
 
 def _stop(reason: str) -> NoReturn:
-    typer.echo(f"magray: {' '.join(reason.split())}", err=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # its disk is full, and Python would try once more at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    typer.echo(f"magray: {mask(' '.join(reason.split()))}", err=True)
     raise SystemExit(2) from None
 
 
@@ -232,6 +239,7 @@ def quickstart(
 def doctor() -> None:
     """Say what is here, and what is missing."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from magray.doctor import examine
@@ -239,7 +247,7 @@ def doctor() -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for finding in examine(Path.cwd()):
         mark = "[green]✓[/green]" if finding.state == "found" else "[yellow]–[/yellow]"
-        table.add_row(mark, f"[bold]{finding.topic}[/bold]", finding.detail)
+        table.add_row(mark, f"[bold]{finding.topic}[/bold]", escape(finding.detail))
     Console().print(table)
 
 
@@ -347,13 +355,13 @@ def _submit(stage: str, config: Path, overrides: list[str] | None, address: str 
         os.environ["RAY_ADDRESS"] = address
         return
     job = submit_stage(address, stage, config, overrides or (), by_pip)
-    typer.echo(f"{job.id} {'submitted' if job.fresh else 'is under way already'}: {job.entrypoint}")
+    typer.echo(f"{job.id} {'submitted' if job.fresh else 'is under way already'}: {mask(job.entrypoint)}")
     try:
         raise typer.Exit(follow(job, lambda text: typer.echo(text, nl=False)))
     except KeyboardInterrupt:
         typer.echo(
             f"magray: {job.id} goes on; run the same command to follow it again, "
-            f"or stop it: ray job stop {job.id} --address {address}",
+            f"or stop it: ray job stop {job.id} --address {mask(address)}",
             err=True,
         )
         raise typer.Exit(INTERRUPTED) from None

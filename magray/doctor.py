@@ -95,7 +95,9 @@ def _gpu() -> Iterator[Finding]:
 
 def _ray() -> Iterator[Finding]:
     address = os.environ.get("RAY_ADDRESS")
-    yield Finding("Ray", "found", f"cluster at {_masked(address)}" if address else "a local cluster is started when needed")
+    yield Finding(
+        "Ray", "found", f"cluster at {_masked(address)}" if address else "a local cluster is started when needed"
+    )
 
 
 def _s3() -> Iterator[Finding]:

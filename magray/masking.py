@@ -14,23 +14,22 @@ _SECRET = (
     r"|authorization)"
 )
 _AUTHORITY = rf"(?:(?!{_SLASH}|[?#])\S)*"  # user:password@host:port; a password may hold slashes, see below
-_PATTERNS = [
-    # ://user:password@, ://user@ and, since passwords are pasted as they are, ://user:pass/word@
-    (rf"({_COLON}?{_SLASH}{{2}})(?:{_AUTHORITY}|[^\s/?#:@%]*{_COLON}(?:(?!{_COLON}{_SLASH}{{2}})\S)*){_AT}", r"\1***@"),
-    # user:password@host and password@host:port, where a word or a value begins
-    (
-        rf"(?<![^\s'\"=(,])(?:[^\s/@:%'\"=?&]+{_COLON}(?!{_SLASH}{{2}})\S+{_AT}"
-        rf"|[^\s/@'\"=?&]+@(?=[\w.\[-][\w.:\]-]*:\d))",
-        f"{MASK}@",
-    ),
-    # secret_key=…, X-Amz-Signature=…, 'token': '…', up to the next parameter or the end of the word
-    (
-        rf"((?:\b|(?<=%3F)|(?<=%26))[\w-]{{0,60}}{_SECRET}[\w-]{{0,60}}(?:=|%(?:25)*3D|['\"]\s*:\s*['\"]?)"
-        r"|\b(?:sig|pwd)=)(?:(?!%(?:25)*26)[^\s&;'\"<>])+",
-        rf"\1{MASK}",
-    ),
+# ://user:password@, ://user@ and, since passwords are pasted as they are, ://user:pass/word@
+_AFTER_SCHEME = rf"({_COLON}?{_SLASH}{{2}})(?:{_AUTHORITY}|[^\s/?#:@%]*{_COLON}(?:(?!{_COLON}{_SLASH}{{2}})\S)*){_AT}"
+# user:password@host and password@host:port, where a word or a value begins
+_BEFORE_HOST = (
+    rf"(?<![^\s'\"=(,])(?:[^\s/@:%'\"=?&]+{_COLON}(?!{_SLASH}{{2}})\S+{_AT}"
+    r"|[^\s/@'\"=?&]+@(?=[\w.\[-][\w.:\]-]*:\d))"
+)
+# secret_key=…, X-Amz-Signature=…, 'token': '…', up to the next parameter or the end of the word
+_AFTER_NAME = (
+    rf"((?:\b|(?<=%3F)|(?<=%26))[\w-]{{0,60}}{_SECRET}[\w-]{{0,60}}(?:=|%(?:25)*3D|['\"]\s*:\s*['\"]?)"
+    r"|\b(?:sig|pwd)=)(?:(?!%(?:25)*26)[^\s&;'\"<>])+"
+)
+_RULES = [
+    (re.compile(pattern, re.IGNORECASE), masked)
+    for pattern, masked in ((_AFTER_SCHEME, rf"\1{MASK}@"), (_BEFORE_HOST, f"{MASK}@"), (_AFTER_NAME, rf"\1{MASK}"))
 ]
-_RULES = [(re.compile(pattern, re.IGNORECASE), masked) for pattern, masked in _PATTERNS]
 
 
 def mask(text: str) -> str:
@@ -38,4 +37,3 @@ def mask(text: str) -> str:
     for pattern, masked in _RULES:
         text = pattern.sub(masked, text)
     return text
-

@@ -73,7 +73,7 @@ def test_masking_a_long_text_takes_no_time() -> None:
 
 @pytest.mark.parametrize("uri", [text for text in SHOWN if text.startswith("s3://")])
 def test_a_config_with_credentials_is_refused_since_it_is_kept(uri: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds credentials.*environment") as refused:
+    with pytest.raises(UserError, match=r"holds credentials.*environment") as refused:
         load_config(QUICKSTART, [f"output={tmp_path / 'run'}", f"simulate.store={uri}"])
     assert "hush" not in str(refused.value)
 
@@ -83,7 +83,11 @@ def test_the_log_of_a_campaign_holds_no_password(tmp_path: Path, capsys: pytest.
     news.tell("u:hush@h:1 is silent")
     news.write("begun", store="s3://b/x?secret_key=hush", films=2)
     lines = [json.loads(line) for line in (tmp_path / "simulate.jsonl").read_text().splitlines()]
-    assert [lines[0]["text"], lines[1]["store"], lines[1]["films"]] == ["***@h:1 is silent", "s3://b/x?secret_key=***", 2]
+    assert [lines[0]["text"], lines[1]["store"], lines[1]["films"]] == [
+        "***@h:1 is silent",
+        "s3://b/x?secret_key=***",
+        2,
+    ]
     assert "hush" not in capsys.readouterr().err
 
 
