@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ import typer
 
 from magray.errors import UserError, gist, in_words
 from magray.masking import mask
+from magray.paths import at_home
 from magray.plain import write_plainly
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def _stop(reason: str) -> NoReturn:
         sys.stdout.flush()
     except OSError:  # its disk is full, and Python would try once more at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    typer.echo(f"magray: {mask(' '.join(reason.split()))}", err=True)
+    with suppress(OSError):  # nobody can be told
+        typer.echo(f"magray: {mask(' '.join(reason.split()))}", err=True)
     raise SystemExit(2) from None
 
 
@@ -168,9 +170,9 @@ def protocols(
 @app.command()
 def paper(
     configs: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with studies/fig*.yaml.")] = Path("configs"),
-    results: Annotated[Path, typer.Option(metavar="FOLDER", help="Where figures and tables go.")] = Path(
-        "results/paper"
-    ),
+    results: Annotated[
+        Path, typer.Option(metavar="FOLDER", parser=at_home, help="Where figures and tables go.")
+    ] = Path("results/paper"),
     small: Annotated[bool, typer.Option("--small", help="A few coarse films: to see that all of it works.")] = False,
     overrides: Overrides = None,
 ) -> None:
@@ -198,7 +200,9 @@ def estimate(
     estimator: Annotated[
         Path,
         typer.Option(
-            metavar="FOLDER", help="Folder of the estimator; or co-like or co-like-microscope, which come with magray."
+            metavar="FOLDER",
+            parser=at_home,
+            help="Folder of the estimator; or co-like or co-like-microscope, which come with magray.",
         ),
     ],
     scale_um: Annotated[
@@ -220,7 +224,7 @@ def estimate(
 
 @app.command()
 def quickstart(
-    config: Annotated[Path, typer.Option(metavar="CONFIG", help="YAML file of the project.")] = Path(
+    config: Annotated[Path, typer.Option(metavar="CONFIG", parser=at_home, help="YAML file of the project.")] = Path(
         "configs/quickstart.yaml"
     ),
     overrides: Overrides = None,
@@ -284,7 +288,9 @@ def store_show(
 @store_app.command("verify")
 def store_verify(
     store: StoreUri,
-    plan: Annotated[Path | None, typer.Option(metavar="FILE", help="plan.parquet, to name the missing films.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", parser=at_home, help="plan.parquet, to name the missing films.")
+    ] = None,
 ) -> None:
     """Find missing, duplicate, truncated and foreign films. Exit code 1 if there are any."""
     from magray.store import open_store, verify
@@ -307,7 +313,7 @@ class PictureFormat(StrEnum):
 @store_app.command("export")
 def store_export(
     store: StoreUri,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder for the pictures.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", parser=at_home, help="New folder for the pictures.")],
     format: Annotated[  # noqa: A002
         PictureFormat, typer.Option(help="PNG or OVF files and films.csv, or a data set of Hugging Face.")
     ] = PictureFormat.png,

@@ -38,7 +38,7 @@ class UserError(Exception):
 def in_words(error: OSError) -> str:
     """Return what the system refused: of which file, why, and what to do."""
     said = gist(error)
-    quoted = re.search(r"'(.+?)'", said)  # PyArrow puts the file's name there
+    quoted = re.search(r"(?<!\w)'([^']+)'(?!\w)", said)  # PyArrow puts the file's name there
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else quoted[1] if quoted else ""
     if error.errno in _SYSTEM:
         what, advice = _SYSTEM[error.errno]

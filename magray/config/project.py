@@ -1,7 +1,6 @@
 """A project's config: its campaign, and how its films are simulated, learned from and tested on."""
 
 import math
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -17,7 +16,7 @@ from pydantic import (
 
 from magray.config.campaign import CampaignConfig
 from magray.config.scales import is_range, parse_scales
-from magray.config.section import Section
+from magray.config.section import Section, UserPath
 from magray.errors import UserError
 from magray.store.location import refuse_credentials
 from magray.units import in_si, parse_quantity
@@ -126,7 +125,7 @@ class Config(Section):
     """A project: what its folder `output` will hold, and everything that decides it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    output: Path
+    output: UserPath
     campaign: CampaignConfig
     simulate: SimulateConfig = SimulateConfig()
     fit: FitConfig

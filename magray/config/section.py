@@ -1,6 +1,13 @@
 """What all sections of a config have in common."""
 
-from pydantic import BaseModel, ConfigDict
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from magray.paths import at_home
+
+UserPath = Annotated[Path, AfterValidator(at_home)]
 
 
 class Section(BaseModel):

@@ -21,7 +21,6 @@ read, but which the bucket keeps and bills until a lifecycle rule (AbortIncomple
 """
 
 import contextlib
-import errno
 import os
 import shutil
 import uuid
@@ -36,8 +35,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from magray.errors import UserError
+from magray.errors import UserError, in_words
 from magray.masking import mask
+from magray.paths import at_home
 from magray.store.patience import PATIENCE_SECONDS, no_bucket, patiently
 
 UNFINISHED = ".tmp"  # suffix of a local file that is still being written; its name also begins with a dot
@@ -102,11 +102,7 @@ class Location:
             else:
                 self.patiently(partial(self._upload, name, content), seconds)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise UserError(
-                    f"no room left at {self.uri}: free some space and run again; nothing is lost"
-                ) from error
-            raise UserError(f"cannot write to {self.uri}: {error}") from error
+            raise UserError(f"cannot write to {self.uri}: {in_words(error)}; nothing is lost") from error
 
     def remove(self, name: str) -> None:
         """Removes a file of the folder, if it is there."""
@@ -160,7 +156,7 @@ def locate(uri: str) -> Location:
     Raises UserError for a URI that cannot be opened, or that holds credentials.
     """
     if "://" not in uri:
-        uri = str(_folder(uri))
+        uri = str(at_home(uri).resolve())
         return Location(uri, fs.LocalFileSystem(), uri)
     refuse_credentials(uri)
     try:
@@ -180,13 +176,6 @@ def refuse_credentials(uri: str) -> None:
             f"the URI of the store, {uri}, holds credentials, which would be kept and shown; "
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment instead"
         )
-
-
-def _folder(path: str) -> Path:
-    try:
-        return Path(path).expanduser().resolve()
-    except (RuntimeError, ValueError) as error:  # ~ of nobody; a NUL
-        raise UserError(f"{path!r} is not a place for a store: {error}") from error
 
 
 def _bucket_filesystem(uri: str, parts: SplitResult) -> fs.S3FileSystem:

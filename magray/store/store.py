@@ -22,7 +22,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from magray.errors import UserError
+from magray.errors import UserError, in_words
 from magray.films.film import PHYSICS_VERSION
 from magray.store.journal import committed_files, settle
 from magray.store.location import UNFINISHED, Location, locate
@@ -254,7 +254,7 @@ def create_store(uri: str, campaign: str, plan: pa.Table) -> Store:
     try:
         names = location.names()  # without patience: a wrong address is told at once
     except OSError as error:
-        raise UserError(f"store {uri} cannot be read: {_first_line(error)}") from error
+        raise UserError(f"store {uri} cannot be read: {in_words(error)}") from error
     store = Store(location, campaign, plan.num_rows)
     if CAMPAIGN_FILE in names:
         old = open_store(uri)
@@ -277,7 +277,9 @@ def open_store(uri: str) -> Store:
         about = json.loads(location.read(CAMPAIGN_FILE, PATIENCE_SECONDS))
     except FileNotFoundError as error:
         raise UserError(f"there is no store at {uri}; `magray simulate` makes one") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"store {uri} cannot be read: {in_words(error)}") from error
+    except ValueError as error:
         raise UserError(f"store {uri} cannot be read: {CAMPAIGN_FILE}: {_first_line(error)}") from error
     if about["format"] > FORMAT:
         raise UserError(
@@ -315,6 +317,8 @@ def reading(uri: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f"store {uri} changed while it was read: a file is gone; run it again") from error
     except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's refusal, no damage
+            raise UserError(f"store {uri} cannot be read: {in_words(error)}") from error
         raise UserError(
             f"store {uri} cannot be read: {_first_line(error)}; "
             "`magray store verify` names the damaged files: delete them and simulate again"
