@@ -16,7 +16,7 @@ from pydantic import (
 
 from magray.config.campaign import CampaignConfig
 from magray.config.scales import is_range, parse_scales
-from magray.config.section import Section, UserPath
+from magray.config.section import Place, Section
 from magray.errors import UserError
 from magray.store.location import refuse_credentials
 from magray.units import in_si, parse_quantity
@@ -125,7 +125,7 @@ class Config(Section):
     """A project: what its folder `output` will hold, and everything that decides it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    output: UserPath
+    output: Place
     campaign: CampaignConfig
     simulate: SimulateConfig = SimulateConfig()
     fit: FitConfig

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from magray.paths import at_home
 
-UserPath = Annotated[Path, AfterValidator(at_home)]
+Place = Annotated[Path, AfterValidator(at_home)]
 
 
 class Section(BaseModel):

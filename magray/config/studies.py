@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from magray.config.project import Config, Width
 from magray.config.scales import is_range, is_trained, parse_scales
-from magray.config.section import Section, UserPath
+from magray.config.section import Place, Section
 from magray.errors import UserError
 
 
@@ -24,15 +24,15 @@ class FigureConfig(Section):
     """A figure of the paper: panels of one project's study."""
 
     figure: str
-    project: UserPath  # of the config, from this file's folder
+    project: Place  # of the config, from this file's folder
     panels: list[PanelConfig] = Field(min_length=1)
 
 
 class SearchConfig(Section):
     """Which training scales are enough: what a search over sets of them may try, and what it asks of an answer."""
 
-    project: UserPath  # of the config, from this file's folder: its films, targets and network
-    output: UserPath | None = None  # folder of what comes out; the project's if there is none
+    project: Place  # of the config, from this file's folder: its films, targets and network
+    output: Place | None = None  # folder of what comes out; the project's if there is none
     tolerance: float = Field(gt=0, lt=1)  # of the parameter's range: the mean absolute error at the worst test scale
     views: list[PositiveInt] = Field(min_length=1)  # that a trial learns from, all scales together: ever more of them
     trials: PositiveInt  # with each number of views
@@ -70,8 +70,8 @@ class SearchConfig(Section):
 class ProtocolsConfig(Section):
     """Projects of the same films under different protocols: each one's estimator is tested on the films of all."""
 
-    projects: list[UserPath] = Field(min_length=2)  # their configs, from this file's folder
-    output: UserPath
+    projects: list[Place] = Field(min_length=2)  # their configs, from this file's folder
+    output: Place
     train_set: str  # of scales, such as "0.5+1.0"
     epochs: PositiveInt  # of every project's fits, whatever the project itself says
     seeds: PositiveInt  # likewise
