@@ -1,5 +1,6 @@
 """What this machine has for magray, and what is missing for what. Secrets are never shown."""
 
+import contextlib
 import os
 import platform
 import shutil
@@ -103,12 +104,18 @@ def _ray() -> Iterator[Finding]:
 def _s3() -> Iterator[Finding]:
     settings = [f"{name} {_masked(os.environ[name])}" for name in S3_SETTINGS if os.environ.get(name)]
     secrets = [f"{name} (hidden)" for name in S3_SECRETS if os.environ.get(name)]
-    if os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or Path("~/.aws/credentials").expanduser().exists():
+    if os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or _has_credentials_at_home():
         secrets.append("a credentials file")
     if settings or secrets:
         yield Finding("S3", "found", ", ".join(settings + secrets))
     else:
         yield Finding("S3", "missing", "no AWS_ settings: stores at s3:// work only through an instance role")
+
+
+def _has_credentials_at_home() -> bool:
+    with contextlib.suppress(OSError, RuntimeError):  # a home that is not ours, or none
+        return Path("~/.aws/credentials").expanduser().exists()
+    return False
 
 
 def _masked(address: str) -> str:

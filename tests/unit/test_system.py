@@ -98,6 +98,22 @@ def test_a_bug_keeps_its_traceback() -> None:
     assert b"Traceback" in said.stderr
 
 
+def test_an_interrupted_command_ends_as_shells_expect_it() -> None:
+    """130, without a traceback, whatever the command is doing."""
+    interrupt = "import signal; from magray import cli, doctor; doctor.examine = lambda _: signal.raise_signal(2)"
+    said = python(f"{interrupt}; cli.main()", "doctor")
+    assert (said.returncode, said.stdout, said.stderr) == (130, b"", b"")
+
+
+def test_the_doctor_needs_no_home(tmp_path: Path) -> None:
+    said = python(LIGHT, "doctor", HOME=str(tmp_path / "file" / "home"))
+    assert said.returncode == 0, said.stderr.decode()
+    tmp_path.chmod(0)
+    said = python(LIGHT, "doctor", HOME=str(tmp_path))
+    tmp_path.chmod(0o700)
+    assert said.returncode == 0, said.stderr.decode()
+
+
 def test_files_that_cannot_be_written_are_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
