@@ -220,7 +220,6 @@ def test_a_user_without_a_home_or_a_cache_compiles_all_the_same(installation: Pa
     assert said.returncode == 0, said.stderr.decode()
     assert said.stderr.decode().count("\n") == 1
     assert b"set NUMBA_CACHE_DIR" in said.stderr
-    assert python(program, **settings | {"NUMBA_CACHE_DIR": str(installation / "cache")}).stderr == b""
 
 
 def test_what_is_masked_once_stays_so_between_processes() -> None:
