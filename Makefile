@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.13,\
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help quickstart test test-gpu lint bench clean
+.PHONY: help quickstart test test-gpu lint bench audit clean
 
 help:
 	@echo "make quickstart   films, pictures, estimator, tolerance table and report, on this machine (runs/quickstart)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-gpu     the tests that need an NVIDIA GPU and CuPy, such as magray[cuda13]"
 	@echo "make lint         ruff and mypy alone"
 	@echo "make bench        field evaluations per second of this machine"
+	@echo "make audit        the pinned versions against known vulnerabilities; needs PyPI itself"
 	@echo "make clean        remove .venv and caches; runs/ stays"
 
 $(READY): pyproject.toml constraints.txt
@@ -39,6 +40,9 @@ test-gpu: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.solver
 
+audit:
+	.ci/audit
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-audit .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find magray tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

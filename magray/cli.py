@@ -1,9 +1,9 @@
 """The command line: thin commands over the package. Whatever takes long to import is imported inside a command."""
 
-import errno
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from magray.errors import UserError
+from magray.errors import UserError, gist, in_words
+from magray.masking import mask
+from magray.paths import at_home
+from magray.plain import write_plainly
 
 if TYPE_CHECKING:
     from magray.project import Outcome, Project
@@ -52,19 +55,25 @@ StoreUri = Annotated[
 
 
 def main() -> None:
-    """The `magray` command. What a user can mend is one line on stderr and exit code 2."""
+    """Run the `magray` command. What a user can mend is one line on stderr and exit code 2; a bug is a traceback."""
+    write_plainly(sys.stdout, sys.stderr)
     try:
         app()
     except UserError as error:
         _stop(str(error))
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        _stop(f"no room left on the disk ({error.filename or 'or its quota'}); free some space and run again")
+        _stop(in_words(error))
+    except MemoryError as error:
+        _stop(f"not enough memory: {gist(error)}; close other programs, or take a larger machine")
 
 
 def _stop(reason: str) -> NoReturn:
-    typer.echo(f"magray: {' '.join(reason.split())}", err=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # its disk is full, and Python would try once more at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):  # nobody can be told
+        typer.echo(f"magray: {mask(' '.join(reason.split()))}", err=True)
     raise SystemExit(2) from None
 
 
@@ -159,9 +168,9 @@ def protocols(
 @app.command()
 def paper(
     configs: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with studies/fig*.yaml.")] = Path("configs"),
-    results: Annotated[Path, typer.Option(metavar="FOLDER", help="Where figures and tables go.")] = Path(
-        "results/paper"
-    ),
+    results: Annotated[
+        Path, typer.Option(metavar="FOLDER", parser=at_home, help="Where figures and tables go.")
+    ] = Path("results/paper"),
     small: Annotated[bool, typer.Option("--small", help="A few coarse films: to see that all of it works.")] = False,
     overrides: Overrides = None,
 ) -> None:
@@ -189,7 +198,9 @@ def estimate(
     estimator: Annotated[
         Path,
         typer.Option(
-            metavar="FOLDER", help="Folder of the estimator; or co-like or co-like-microscope, which come with magray."
+            metavar="FOLDER",
+            parser=at_home,
+            help="Folder of the estimator; or co-like or co-like-microscope, which come with magray.",
         ),
     ],
     scale_um: Annotated[
@@ -211,7 +222,7 @@ def estimate(
 
 @app.command()
 def quickstart(
-    config: Annotated[Path, typer.Option(metavar="CONFIG", help="YAML file of the project.")] = Path(
+    config: Annotated[Path, typer.Option(metavar="CONFIG", parser=at_home, help="YAML file of the project.")] = Path(
         "configs/quickstart.yaml"
     ),
     overrides: Overrides = None,
@@ -230,6 +241,7 @@ def quickstart(
 def doctor() -> None:
     """Say what is here, and what is missing."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from magray.doctor import examine
@@ -237,7 +249,7 @@ def doctor() -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for finding in examine(Path.cwd()):
         mark = "[green]✓[/green]" if finding.state == "found" else "[yellow]–[/yellow]"
-        table.add_row(mark, f"[bold]{finding.topic}[/bold]", finding.detail)
+        table.add_row(mark, f"[bold]{finding.topic}[/bold]", escape(finding.detail))
     Console().print(table)
 
 
@@ -274,7 +286,9 @@ def store_show(
 @store_app.command("verify")
 def store_verify(
     store: StoreUri,
-    plan: Annotated[Path | None, typer.Option(metavar="FILE", help="plan.parquet, to name the missing films.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", parser=at_home, help="plan.parquet, to name the missing films.")
+    ] = None,
 ) -> None:
     """Find missing, duplicate, truncated and foreign films. Exit code 1 if there are any."""
     from magray.films.plan import PLAN_SCHEMA
@@ -299,7 +313,7 @@ class PictureFormat(StrEnum):
 @store_app.command("export")
 def store_export(
     store: StoreUri,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder for the pictures.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", parser=at_home, help="New folder for the pictures.")],
     format: Annotated[  # noqa: A002
         PictureFormat, typer.Option(help="PNG or OVF files and films.csv, or a data set of Hugging Face.")
     ] = PictureFormat.png,
@@ -347,13 +361,13 @@ def _submit(stage: str, config: Path, overrides: list[str] | None, address: str 
         os.environ["RAY_ADDRESS"] = address
         return
     job = submit_stage(address, stage, config, overrides or (), by_pip)
-    typer.echo(f"{job.id} {'submitted' if job.fresh else 'is under way already'}: {job.entrypoint}")
+    typer.echo(f"{job.id} {'submitted' if job.fresh else 'is under way already'}: {mask(job.entrypoint)}")
     try:
         raise typer.Exit(follow(job, lambda text: typer.echo(text, nl=False)))
     except KeyboardInterrupt:
         typer.echo(
             f"magray: {job.id} goes on; run the same command to follow it again, "
-            f"or stop it: ray job stop {job.id} --address {address}",
+            f"or stop it: ray job stop {job.id} --address {mask(address)}",
             err=True,
         )
         raise typer.Exit(INTERRUPTED) from None

@@ -1,5 +1,6 @@
 """What this machine has for magray, and what is missing for what. Secrets are never shown."""
 
+import contextlib
 import os
 import platform
 import shutil
@@ -8,9 +9,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from magray import __version__
+from magray.masking import mask
 
 PACKAGES = ("ray", "torch", "numpy", "scipy", "numba", "pyarrow")
 S3_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
@@ -95,13 +96,15 @@ def _gpu() -> Iterator[Finding]:
 
 def _ray() -> Iterator[Finding]:
     address = os.environ.get("RAY_ADDRESS")
-    yield Finding("Ray", "found", f"cluster at {address}" if address else "a local cluster is started when needed")
+    yield Finding(
+        "Ray", "found", f"cluster at {_masked(address)}" if address else "a local cluster is started when needed"
+    )
 
 
 def _s3() -> Iterator[Finding]:
-    settings = [f"{name} {_without_password(os.environ[name])}" for name in S3_SETTINGS if os.environ.get(name)]
+    settings = [f"{name} {_masked(os.environ[name])}" for name in S3_SETTINGS if os.environ.get(name)]
     secrets = [f"{name} (hidden)" for name in S3_SECRETS if os.environ.get(name)]
-    if os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or Path("~/.aws/credentials").expanduser().exists():
+    if os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or _has_credentials_at_home():
         secrets.append("a credentials file")
     if settings or secrets:
         yield Finding("S3", "found", ", ".join(settings + secrets))
@@ -109,6 +112,12 @@ def _s3() -> Iterator[Finding]:
         yield Finding("S3", "missing", "no AWS_ settings: stores at s3:// work only through an instance role")
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}").geturl() if "@" in parts.netloc else url
+def _has_credentials_at_home() -> bool:
+    with contextlib.suppress(OSError, RuntimeError):  # a home that is not ours, or none
+        return Path("~/.aws/credentials").expanduser().exists()
+    return False
+
+
+def _masked(address: str) -> str:
+    """A setting that is a URL or, without its scheme, begins with what would follow that."""
+    return mask(address) if "://" in address else mask(f"//{address}").removeprefix("//")

@@ -63,7 +63,7 @@ def run(configs: Path, results: Path, console: Console, small: bool = False, ove
         tell(project.causes(), console)
     console.rule("results", align="left", style="dim")
     _write_results(figures, projects, results)
-    console.print(f"{len(figures)} figures in {results}", highlight=False, soft_wrap=True)
+    console.print(f"{len(figures)} figures in {results}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _figures(configs: Path, overrides: Sequence[str], small: bool) -> list[Figure]:

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.compute as pc
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from magray.config import Config
@@ -42,9 +43,9 @@ def run(config: Config, console: Console) -> None:
 def tell(outcome: Outcome, console: Console) -> None:
     """Prints what a stage did, when, and its warnings."""
     when = f"in {outcome.seconds:.1f} s" if outcome.fresh else "done before"
-    console.print(f"{outcome.text} [dim]({when})[/dim]", highlight=False, soft_wrap=True)
+    console.print(f"{escape(outcome.text)} [dim]({when})[/dim]", highlight=False, soft_wrap=True)
     for warning in outcome.warnings:
-        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
 def tolerance_tables(study: Path) -> list[Table]:
@@ -84,12 +85,15 @@ def _tell_answer(project: Project, console: Console) -> None:
     folder = project.folder
     command = f"magray estimate {folder / 'report' / answer['picture']} --estimator {folder / 'estimator'}"
     console.print(
-        f"\nA film that no estimator has seen:\n$ {command} --scale-um {answer['scale_um']:g}", soft_wrap=True
+        f"\nA film that no estimator has seen:\n$ {command} --scale-um {answer['scale_um']:g}",
+        soft_wrap=True,
+        markup=False,
     )
-    console.print(f"[bold]{answer['text']}[/bold]  (true: {true_values(answer)})", highlight=False)
+    console.print(f"[bold]{escape(answer['text'])}[/bold]  (true: {true_values(answer)})", highlight=False)
     _tell_of_shipped(project, folder / "report" / answer["picture"], answer, console)
     seconds = sum(project.summary["seconds"].values())
-    console.print(f"\n{seconds / 60:.1f} minutes in all. Open {folder / 'report' / 'index.html'}", soft_wrap=True)
+    page = folder / "report" / "index.html"
+    console.print(f"\n{seconds / 60:.1f} minutes in all. Open {page}", soft_wrap=True, markup=False)
 
 
 def _tell_of_shipped(project: Project, picture: Path, answer: dict[str, Any], console: Console) -> None:
@@ -101,7 +105,8 @@ def _tell_of_shipped(project: Project, picture: Path, answer: dict[str, Any], co
         about = estimator.description
         if about.knows(film) and about.microscope == project.microscope and about.trained_at(scale_um):
             console.print(f"\nAn estimator that comes with magray, of {about.training_films:,} films:", soft_wrap=True)
-            console.print(f"$ magray estimate {picture} --estimator {name} --scale-um {scale_um:g}", soft_wrap=True)
+            command = f"$ magray estimate {picture} --estimator {name} --scale-um {scale_um:g}"
+            console.print(command, soft_wrap=True, markup=False)
             console.print(f"[bold]{estimator.predict(read_picture(picture), scale_um)}[/bold]", highlight=False)
 
 

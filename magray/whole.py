@@ -24,6 +24,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield unfinished
         unfinished.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # of which PyArrow says nothing
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

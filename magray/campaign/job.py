@@ -24,7 +24,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from magray.config import Config, load_config
-from magray.errors import UserError
+from magray.errors import UserError, gist
 
 STAGES = {"simulate": ["simulate"], "fit": ["fit"], "study": ["study", "report"]}  # a stage and its commands
 ON_THE_IMAGE = {"working_dir": "."}  # nodes run the image of cluster/Dockerfile: only our files travel
@@ -58,7 +58,7 @@ def submit_stage(address: str, stage: str, config: Path, overrides: Sequence[str
     try:
         return submit(client, submission_id(stage, project), entrypoint, runtime_env)
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"the job server at {address} does not take the job: {_gist(error)}") from error
+        raise UserError(f"the job server at {address} does not take the job: {gist(error)}") from error
 
 
 def submission_id(stage: str, config: Config) -> str:
@@ -105,7 +105,7 @@ def follow(job: Job, show: Callable[[str], None]) -> int:
             if time.monotonic() - heard > PATIENCE:
                 raise UserError(
                     f"the job server has not answered for {PATIENCE:.0f} s, and {job.id} may go on; run the same "
-                    f"command again to follow it ({_gist(error)})"
+                    f"command again to follow it ({gist(error)})"
                 ) from error
         else:
             show(log[shown:])
@@ -167,16 +167,10 @@ def _client(address: str) -> JobSubmissionClient:
             "to the cluster's token (or put that into ~/.ray/auth_token)"
         ) from error
     except (OSError, HTTPException, RuntimeError, ValueError, LookupError) as error:
-        raise UserError(f"no Ray job server answers at {address}: {_gist(error)}") from error
+        raise UserError(f"no Ray job server answers at {address}: {gist(error)}") from error
 
 
 def _knock(address: str) -> None:
     """Raises OSError or HTTPException if nobody speaks HTTP there, after a while: Ray's client would wait for ever."""
     with contextlib.suppress(urllib.error.HTTPError):  # Ray's client, which has the token, finds out who it is
         urllib.request.urlopen(f"{address.rstrip('/')}/api/version", timeout=KNOCK_SECONDS).close()
-
-
-def _gist(error: Exception) -> str:
-    """The line of an error's text that says most: its first, or a traceback's last."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1] if "Traceback" in lines[0] else lines[0]

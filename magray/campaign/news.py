@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from magray.masking import mask
+
 
 class News:
     """Lines on the terminal's error stream, and a JSON object a line appended to the file `log`, if one is given.
@@ -27,7 +29,7 @@ class News:
 
     def show(self, text: str) -> None:
         """A line on the terminal alone."""
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        self.console.print(mask(text), highlight=False, soft_wrap=True, markup=False)
 
     def write(self, event: str, **facts: Any) -> None:
         """A line of the log alone."""
@@ -35,4 +37,4 @@ class News:
             return
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | facts)
         with self.lock, self.log.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+            stream.write(mask(line) + "\n")

@@ -30,6 +30,7 @@ from magray.config.section import (
 )
 from magray.config.strict_yaml import dump
 from magray.errors import UserError
+from magray.paths import refuse_credentials
 from magray.units import in_si, parse_quantity
 
 Parameter = Literal["D", "Ms", "Ku1", "Aex", "sigma"]
@@ -60,6 +61,12 @@ class SimulateConfig(Section):
     gpu_share: GpuShare = 1.0  # of a GPU that an actor takes
     block_films: Films | None = None  # that an actor takes at a time; default: 4, on a GPU half of its slots
     retry_failed: bool = False  # simulate films once more that failed before
+
+    @field_validator("store")
+    @classmethod
+    def _holds_no_credentials(cls, store: str | None) -> str | None:
+        refuse_credentials(store or "")  # the config is kept beside the results
+        return store
 
 
 class MicroscopeConfig(Section):

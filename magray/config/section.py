@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 from pydantic_core import PydanticCustomError
 
 from magray.config.scales import LARGEST, SMALLEST
+from magray.paths import at_home
 
 
 class Section(BaseModel):
@@ -40,7 +41,7 @@ def at_least(least: float, reason: str, unit: str = "") -> AfterValidator:
     return AfterValidator(check)
 
 
-Place = Annotated[Path, Strict(False)]  # a text in YAML
+Place = Annotated[Path, Strict(False), AfterValidator(at_home)]  # a text in YAML
 Count = Annotated[int, Field(gt=0)]
 
 # Limits are set where a number stops making sense, and well above what anybody has used.

@@ -122,7 +122,7 @@ class Estimator:
         folder = Path(folder)
         weights = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         with whole_file(folder / WEIGHTS) as unfinished:
-            safetensors.torch.save_file(weights, unfinished)
+            unfinished.write_bytes(safetensors.torch.save(weights))
         text = json.dumps({"format": FORMAT, **asdict(self.description)}, indent=2, ensure_ascii=False)
         with whole_file(folder / DESCRIPTION) as unfinished:
             unfinished.write_text(text + "\n", encoding="utf-8")

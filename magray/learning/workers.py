@@ -23,13 +23,13 @@ from ray.train import WorkerGroupError
 from ray.util.queue import Queue
 
 from magray.config import FEWEST_FILMS
-from magray.errors import UserError
+from magray.errors import UserError, in_words
+from magray.learning.checkpoint import save_state
 from magray.learning.lesson import Lesson
 from magray.learning.network import own_device
 from magray.learning.progress import FitProgress
 from magray.learning.recipe import Recipe
 from magray.learning.training import State, Training
-from magray.whole import whole_file
 
 STATE_FILE = "training.pt"
 WORKER_FAILURES = 3  # after each the fit goes on from its last checkpoint
@@ -88,8 +88,7 @@ def training_process(lesson: Lesson, threads: int, checkpoint: str, news: Queue)
 
         def keep(loss: float) -> None:
             state.update(_state(training, lesson, loss))
-            with whole_file(Path(checkpoint)) as unfinished:
-                torch.save(state, unfinished)
+            save_state(state, Path(checkpoint))
 
         _run(training, lesson.recipe, lambda *epoch: news.put(epoch), keep)
     return {"network": {name: tensor.cpu() for name, tensor in state["network"].items()}} | {
@@ -194,7 +193,7 @@ def _report(training: Training, lesson: Lesson, loss: float, rank: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if rank == 0:
-            torch.save(_state(training, lesson, loss), Path(folder) / STATE_FILE)
+            save_state(_state(training, lesson, loss), Path(folder) / STATE_FILE)
             checkpoint = ray.train.Checkpoint.from_directory(folder)
         ray.train.report({"loss": loss}, checkpoint=checkpoint)
 
@@ -218,6 +217,8 @@ def _share(workers: int) -> tuple[int, int]:
 def _mistake(error: Exception) -> Exception:
     """What the user can mend of what a worker raised, without the frames that Ray puts around it; or else `error`."""
     cause = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(cause, OSError) and cause.errno:
+        return UserError(in_words(cause))
     return UserError(str(cause)) if isinstance(cause, UserError) else error
 
 

@@ -18,9 +18,10 @@ A single layer has no Nxz or Nyz. N is even in x and in y (Nxy: odd in both), so
 import math
 from functools import lru_cache
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from magray.micromagnetics.compiled import compiled
 
 Array = NDArray[np.floating]
 Sides = tuple[float, float, float]
@@ -91,7 +92,7 @@ def _second_difference(f: Array) -> Array:
     return np.asarray(f[0])
 
 
-@numba.njit(cache=True)
+@compiled()
 def _far_cell(x: float, y: float, dx: float, dy: float, dz: float, out: Array) -> None:
     """Adds N between two cells that are (x, y) apart, in units of length of dx, dy, dz, to out[4]."""
     volume = dx * dy * dz / (4 * math.pi)
@@ -107,7 +108,7 @@ def _far_cell(x: float, y: float, dx: float, dy: float, dz: float, out: Array) -
                 out[3] -= w * 3 * X * Y
 
 
-@numba.njit(cache=True)
+@compiled()
 def _tail_of_plane(x: float, y: float, period: tuple[float, float], images: Pair, out: Array) -> None:
     """Adds the dipole tensor of V = 1, summed over the images that are not summed one by one, times a period's area.
 
@@ -127,7 +128,7 @@ def _tail_of_plane(x: float, y: float, period: tuple[float, float], images: Pair
                     out[3] += w / r
 
 
-@numba.njit(cache=True)
+@compiled()
 def _tail_of_line(across: float, along: float, period: float, images: int, out: Array, axes: Pair) -> None:
     """The same for images along one axis only, times a period's length. `axes`: the components across and along.
 
@@ -144,7 +145,7 @@ def _tail_of_line(across: float, along: float, period: float, images: int, out: 
             out[3] -= w * s * across / (r * r * r)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _tail(x: float, y: float, nx: int, ny: int, cell: Sides, images: Pair, out: Array) -> None:
     """Sets out[4] to N of the images that are not summed one by one; none along an axis with images = 0."""
     dx, dy, dz = cell
@@ -160,7 +161,7 @@ def _tail(x: float, y: float, nx: int, ny: int, cell: Sides, images: Pair, out: 
         out *= dx * dz / ny
 
 
-@numba.njit(cache=True)
+@compiled()
 def _far_quarter(nx: int, ny: int, cell: Sides, near2: float, images: Pair) -> Array:
     """All but the near cells' part of N in the quarter 0 ≤ i ≤ nx/2, 0 ≤ j ≤ ny/2."""
     dx, dy, dz = cell

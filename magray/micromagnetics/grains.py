@@ -20,10 +20,10 @@ Tiles are tried row by row about the cell's own, which is (2x + 1) · gx // (2 �
 and for each, tx from −2 to 2. A later tile wins only if it is strictly nearer.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from magray.micromagnetics.compiled import compiled
 from magray.micromagnetics.random import STREAM_GRAINS, uniforms
 
 Pair = tuple[int, int]  # along x, along y
@@ -42,7 +42,7 @@ def tiles(cells: Pair, cell_size: Sides, grain_size: float) -> Pair:
     return max(1, round(cells[0] * cell_size[0] / grain_size)), max(1, round(cells[1] * cell_size[1] / grain_size))
 
 
-@numba.njit(cache=True)
+@compiled()
 def _nearest(centres: NDArray[np.float64], nx: int, ny: int, dx: float, dy: float) -> NDArray[np.int32]:
     """The tile of the nearest centre. `centres`: (2, gy, gx), in units of a tile from the tile's corner."""
     _, gy, gx = centres.shape

@@ -10,7 +10,8 @@ Both complete an upload whose stream an exception closes, so that half a file be
 Endpoint, region and credentials come from the environment of the process that reads or writes (AWS_ENDPOINT_URL,
 AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or the machine's instance role. The workers
 of a local Ray cluster have the driver's environment as it was when Ray started. A remote cluster's workers have that
-of their node: set it there before `ray start`; nothing is sent from the driver. A URI with credentials is refused.
+of their node: set it there before `ray start`; nothing is sent from the driver. A URI with credentials is refused, and
+so never reaches a config that is kept, a log, a page or a message.
 
 pyarrow's from_uri, and the environment that it heeds, come without timeouts to choose: an operation on a server that
 accepts and never answers took 99 s to fail (measured). So its S3FileSystem is made here; it gives up after 20 s.
@@ -20,7 +21,6 @@ read, but which the bucket keeps and bills until a lifecycle rule (AbortIncomple
 """
 
 import contextlib
-import errno
 import os
 import shutil
 import uuid
@@ -30,16 +30,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
 
-from magray.errors import UserError
+from magray.errors import UserError, in_words
+from magray.paths import at_home, refuse_credentials
 from magray.store.patience import PATIENCE_SECONDS, no_bucket, patiently
 
 UNFINISHED = ".tmp"  # suffix of a local file that is still being written; its name also begins with a dot
-CREDENTIALS = ("access_key", "secret_key", "session_token")  # what pyarrow would take from a URI
 S3_OPTIONS = ("region", "scheme", "endpoint_override")  # what a URI may say
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0  # a request without one byte either way for so long is given up and sent once more
@@ -101,11 +101,7 @@ class Location:
             else:
                 self.patiently(partial(self._upload, name, content), seconds)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise UserError(
-                    f"no room left at {self.uri}: free some space and run again; nothing is lost"
-                ) from error
-            raise UserError(f"cannot write to {self.uri}: {error}") from error
+            raise UserError(f"cannot write to {self.uri}: {in_words(error)}; nothing is lost") from error
 
     def remove(self, name: str) -> None:
         """Removes a file of the folder, if it is there."""
@@ -159,15 +155,11 @@ def locate(uri: str) -> Location:
     Raises UserError for a URI that cannot be opened, or that holds credentials.
     """
     if "://" not in uri:
-        uri = str(Path(uri).expanduser().resolve())
+        uri = str(at_home(uri).resolve())
         return Location(uri, fs.LocalFileSystem(), uri)
-    parts = urlsplit(uri)
-    if "@" in parts.netloc or not parse_qs(parts.query).keys().isdisjoint(CREDENTIALS):
-        raise UserError(
-            f"the URI of a store at {parts.hostname} holds credentials, which would be kept and shown; "
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment instead"
-        )
+    refuse_credentials(uri)
     try:
+        parts = urlsplit(uri)
         if parts.scheme == "s3":
             return Location(uri, _bucket_filesystem(uri, parts), f"{parts.netloc}{unquote(parts.path)}".rstrip("/"))
         filesystem, path = fs.FileSystem.from_uri(uri)

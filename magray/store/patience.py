@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from magray.errors import UserError
+from magray.masking import mask
 
 PATIENCE_SECONDS = 120.0  # a server that is started again, or a network that comes back, within this costs nothing
 LONGEST_PAUSE_SECONDS = 10.0
@@ -58,7 +59,7 @@ def _silence(uri: str, error: OSError) -> str:
     found = _AWS_ERROR.search(str(error))
     if found is None:
         raise error
-    code, text = found["code"], re.sub(r" \(Request ID: .*", "", found["text"]).rstrip(".")
+    code, text = found["code"], mask(re.sub(r" \(Request ID: .*", "", found["text"]).rstrip("."))
     whole_code = code + (found["status"] or "")
     if code == "NO_SUCH_BUCKET":
         raise no_bucket(uri) from error

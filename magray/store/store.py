@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from magray.errors import UserError
+from magray.errors import UserError, in_words
 from magray.films.film import PHYSICS_VERSION
 from magray.films.plan import checked_plan
 from magray.parquet import read_plain
@@ -250,7 +250,7 @@ def create_store(uri: str, campaign: str, plan: pa.Table) -> Store:
     try:
         names = location.names()  # without patience: a wrong address is told at once
     except OSError as error:
-        raise UserError(f"store {uri} cannot be read: {_first_line(error)}") from error
+        raise UserError(f"store {uri} cannot be read: {in_words(error)}") from error
     store = Store(location, campaign, plan.num_rows)
     if CAMPAIGN_FILE in names:
         old = open_store(uri)
@@ -273,7 +273,9 @@ def open_store(uri: str | Path) -> Store:
         format_, campaign, films = _about(location.read(CAMPAIGN_FILE, PATIENCE_SECONDS))
     except FileNotFoundError as error:
         raise UserError(f"there is no store at {uri}; `magray simulate` makes one") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"store {uri} cannot be read: {in_words(error)}") from error
+    except (ValueError, RecursionError) as error:
         raise UserError(f"store {uri} cannot be read: {CAMPAIGN_FILE}: {_first_line(error)}") from error
     if format_ != FORMAT:
         advice = "install a newer magray" if format_ > FORMAT else "simulate its films again"
@@ -316,6 +318,8 @@ def reading(uri: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f"store {uri} changed while it was read: a file is gone; run it again") from error
     except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # the system refusal, no damage
+            raise UserError(f"store {uri} cannot be read: {in_words(error)}") from error
         raise UserError(
             f"store {uri} cannot be read: {_first_line(error)}; "
             "`magray store verify` names the damaged files: delete them and simulate again"

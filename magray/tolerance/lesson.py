@@ -19,6 +19,7 @@ from magray.config import FitConfig, SearchConfig, parse_scales
 from magray.errors import UserError
 from magray.imaging import cells_of, check_room, scale_of
 from magray.learning.batches import TrainingFilms, scales_shown
+from magray.learning.checkpoint import save_state
 from magray.learning.description import Calibration, Description, Target, standardised
 from magray.learning.estimator import Estimator
 from magray.learning.fit import calibration_ids, target_of
@@ -27,7 +28,6 @@ from magray.learning.recipe import Recipe
 from magray.learning.training import Training
 from magray.store import Store
 from magray.tolerance.trials import Candidate
-from magray.whole import whole_file
 
 PARTS = 9  # of a budget: an epoch each
 LOOKS = (1, 3, 9)  # the parts after which the errors are measured, and a trial may be stopped
@@ -141,8 +141,7 @@ def learn(course: Course, candidate: Candidate, device: torch.device, saved: Pat
         seconds = look.seconds + time.monotonic() - start
         look = Look(training.epoch, training.views * training.epoch, seconds, (*look.curve, max(errors)), errors)
         state = {"training": training.state(), "look": _plain(look), "candidate": asdict(candidate)}
-        with whole_file(saved) as unfinished:
-            torch.save(state, unfinished)
+        save_state(state, saved)
         yield look
 
 

@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import ray
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 import magray
@@ -159,10 +163,40 @@ def test_everything_runs_this_version_of_the_image() -> None:
 
 def test_the_image_is_pinned() -> None:
     dockerfile = (CLUSTER / "Dockerfile").read_text(encoding="utf-8")
-    assert re.search(r"^FROM nvidia/cuda:13\.\d+\.\d+-runtime-ubuntu\d\d\.\d\d$", dockerfile, re.MULTILINE)
+    base = r"^ARG BASE=nvidia/cuda:13\.\d+\.\d+-runtime-ubuntu\d\d\.\d\d@sha256:[0-9a-f]{64}\nFROM \$BASE$"
+    assert re.search(base, dockerfile, re.MULTILINE)
+    assert len(re.findall("^FROM", dockerfile, re.MULTILINE)) == 1
     assert "-c constraints.txt -c cluster/constraints.txt" in dockerfile
     pins = (CLUSTER / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert all(line.startswith("#") or "==" in line for line in pins)
+
+
+def test_all_that_is_installed_is_pinned() -> None:
+    """What is not pinned changes by itself, and is not held against known vulnerabilities by .ci/audit."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines if not line.startswith("#")}
+    installed = {
+        canonicalize_name(name): Version(metadata.version(name)).public for name in brought_by("magray", {"dev"})
+    }
+    assert len(installed) > 50
+    assert {name: pins.get(name) for name in installed} == installed
+
+
+def brought_by(package: str, extras: set[str]) -> set[str]:
+    """Names of all packages that installing a package with these extras brings on this machine."""
+    names: set[str] = set()
+    queue = [(package, frozenset(extras))]
+    seen = set(queue)
+    while queue:
+        name, wanted = queue.pop()
+        for line in metadata.requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in wanted or {""}):
+                names.add(canonicalize_name(needed.name))
+                found = (needed.name, frozenset(needed.extras))
+                queue += [found] if found not in seen else []
+                seen.add(found)
+    return names - {package}
 
 
 @pytest.mark.parametrize("path", TEXT_FILES, ids=lambda path: path.name)

@@ -206,7 +206,7 @@ def test_a_store_of_another_format_is_refused(made: Made, format_: int, advice: 
 @pytest.mark.parametrize("uri", ["s3://me:secret@bucket/films", "s3://bucket/films?access_key=me&secret_key=secret"])
 def test_credentials_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
     """A store's URI is kept beside results and shown; the environment is where credentials belong."""
-    with pytest.raises(UserError, match=r"^the URI of a store at bucket holds credentials.*environment") as refused:
+    with pytest.raises(UserError, match=r"^the URI of the store, .*bucket.* holds credentials.*environ") as refused:
         open_store(uri)
     assert "secret@" not in str(refused.value)
     assert "=secret" not in str(refused.value)
@@ -337,6 +337,6 @@ def test_a_disk_that_fills_up_leaves_no_half_file(made: Made, monkeypatch: pytes
 
     monkeypatch.setattr(Location, "_put", fill_up)
     before = sorted(Path(made.store.uri).iterdir())
-    with pytest.raises(UserError, match="no room left at"):
+    with pytest.raises(UserError, match="no room left"):
         made.store.commit(rows_of(made.relaxed[:3], made.plan.slice(0, 3)))
     assert sorted(Path(made.store.uri).iterdir()) == before
