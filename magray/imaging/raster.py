@@ -1,0 +1,81 @@
+"""PNG, JPEG, GIF and BMP files, by Pillow.
+
+the file says                     the grey value is
+1 to 16 bits of grey              the share of the largest value
+a palette, RGB, YCbCr, CMYK       the luminance of the colour
+transparency                      refused, unless every pixel is opaque
+several frames                    refused
+an orientation (EXIF)             that of the upright picture
+"""
+
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from magray.errors import UserError
+from magray.imaging.luminance import BYTES_PER_PIXEL, check_opaque, check_single, check_size, luminance, shares, upright
+
+ORIENTATION = 0x0112
+SCANS = 100  # a progressive JPEG has about ten; thousands in a small file take minutes
+FRAMES = 1000
+
+
+def read_raster(file: IO[bytes], format: str, max_megapixels: float) -> NDArray[np.float32]:  # noqa: A002
+    """Return the grey values (h, w) of the picture in an open file of Pillow's `format`."""
+    _check_file(file, format, max_megapixels)
+    with Image.open(file, formats=[format]) as picture:
+        check_size(*picture.size, len(picture.getbands()), max_megapixels)
+        check_single(_frames(picture))
+        orientation = picture.getexif().get(ORIENTATION, 1)
+        picture.load()
+        if picture.has_transparency_data:
+            check_opaque(_transparent(picture))
+        return np.ascontiguousarray(upright(_grey(picture), orientation), np.float32)
+
+
+def _check_file(file: IO[bytes], format: str, max_megapixels: float) -> None:  # noqa: A002
+    """Refuse what would take Pillow more memory or time than a picture within the limits does."""
+    length = file.seek(0, 2)
+    if length > max_megapixels * 1e6 * BYTES_PER_PIXEL:
+        raise UserError(f"is a file of {length / 1e6:.0f} MB, too large for a picture of {max_megapixels:g} megapixels")
+    file.seek(0)
+    if format == "JPEG" and file.read().count(b"\xff\xda") > SCANS:
+        raise UserError(f"has more than {SCANS} scans; save it again as a PNG")
+    file.seek(0)
+
+
+def _frames(picture: Image.Image) -> int | str:
+    """Return the number of frames, counted no further than FRAMES, and go back to the first."""
+    if not getattr(picture, "is_animated", False):
+        return 1
+    count = 1
+    try:
+        while count <= FRAMES:
+            picture.seek(count)
+            count += 1
+    except EOFError:
+        return count
+    return f"more than {FRAMES}"
+
+
+def _transparent(picture: Image.Image) -> NDArray[np.bool_]:
+    """Return which pixels are not fully opaque. A colour that stands for transparent is one number, or three."""
+    key = picture.info.get("transparency")
+    if picture.mode in ("1", "L", "I;16", "I", "RGB") and key is not None:
+        channels = np.atleast_3d(np.asarray(picture))
+        return np.asarray((channels == np.asarray(key)).all(axis=-1))
+    return np.asarray(picture.convert("RGBA").getchannel("A")) < 255
+
+
+def _grey(picture: Image.Image) -> NDArray[np.float32]:
+    if picture.mode in ("1", "L") or picture.mode.startswith("I;16"):
+        return shares(np.asarray(picture), 8 * np.asarray(picture).itemsize)
+    if picture.mode == "LA":
+        return shares(np.asarray(picture.getchannel("L")), 8)
+    if picture.mode == "I":  # PNG and BMP know nothing longer than 16 bits
+        return shares(np.asarray(picture).astype(np.uint16), 16)
+    colour = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
+    red, green, blue = (shares(np.asarray(colour.getchannel(name)), 8) for name in "RGB")
+    return luminance(red, green, blue)
