@@ -1,27 +1,32 @@
 """From the samples of a picture file to grey values, as a person who looks at the picture sees them."""
 
+import math
+from collections.abc import Callable, Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from magray.errors import UserError
 
 MAX_MEGAPIXELS = 64.0
-BYTES_PER_PIXEL = 8  # of memory for the samples of one pixel on average: four channels of 16 bits, or a float64
+BYTES_PER_PIXEL = 4  # of decoded samples, on average: as many as the float32 that a picture becomes
+BAND = 1 << 20  # pixels that become grey at once, so that what lies between takes little memory
 WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 
 
-def check_size(width: int, height: int, pixel_bytes: float, max_megapixels: float) -> None:
+def check_size(width: int, height: int, pixel_bytes: int, max_megapixels: float) -> None:
     """Raise UserError if a picture is too large to be decoded. To be called before memory is taken for it."""
     megapixels = width * height / 1e6
-    if megapixels > max_megapixels:
+    if not megapixels <= max_megapixels:
         raise UserError(
             f"has {width} × {height} pixels, more than {max_megapixels:g} megapixels; crop or shrink it, "
-            f"or ask for it with --max-megapixels {np.ceil(megapixels):.0f}"
+            f"or ask for it with --max-megapixels {math.ceil(megapixels)}"
         )
-    if megapixels * pixel_bytes > max_megapixels * BYTES_PER_PIXEL:
+    if pixel_bytes > BYTES_PER_PIXEL and megapixels * pixel_bytes > max_megapixels * BYTES_PER_PIXEL:
         raise UserError(
-            f"would take {megapixels * pixel_bytes:.0f} MB of memory, {pixel_bytes:g} bytes a pixel, more than "
-            f"{max_megapixels * BYTES_PER_PIXEL:.0f} MB; save one channel of it as a grey picture"
+            f"has {pixel_bytes} bytes a pixel, {megapixels * pixel_bytes:.0f} MB in all, more than "
+            f"{max_megapixels * BYTES_PER_PIXEL:.0f} MB; save it in fewer channels or bits, crop or shrink it, "
+            f"or ask for it with --max-megapixels {math.ceil(megapixels * pixel_bytes / BYTES_PER_PIXEL)}"
         )
 
 
@@ -33,12 +38,21 @@ def shares(samples: NDArray[np.generic], bits: int) -> NDArray[np.float32]:
     return values
 
 
-def luminance(red: NDArray[np.float32], green: NDArray[np.float32], blue: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the grey value of a colour."""
-    grey = WEIGHTS[0] * red
-    grey += WEIGHTS[1] * green
-    grey += WEIGHTS[2] * blue
-    return grey
+def luminance(colours: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the grey value of red, green and blue."""
+    red, green, blue = (np.float32(weight) * colour for weight, colour in zip(WEIGHTS, colours, strict=True))
+    return red + green + blue
+
+
+def in_bands(
+    grey: Callable[[NDArray[np.generic]], NDArray[np.float32]], samples: NDArray[np.generic]
+) -> NDArray[np.float32]:
+    """Return `grey` of samples (h, w, channels), some rows at a time."""
+    picture = np.empty(samples.shape[:2], np.float32)
+    rows = max(1, BAND // max(1, samples.shape[1]))
+    for top in range(0, len(samples), rows):
+        picture[top : top + rows] = grey(samples[top : top + rows])
+    return picture
 
 
 def check_opaque(transparent: NDArray[np.bool_]) -> None:

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from magray.errors import UserError
-from magray.imaging.luminance import BYTES_PER_PIXEL, check_opaque, check_single, check_size, luminance, shares, upright
+from magray.imaging.luminance import (
+    BYTES_PER_PIXEL,
+    check_opaque,
+    check_single,
+    check_size,
+    in_bands,
+    luminance,
+    shares,
+    upright,
+)
 
 ORIENTATION = 0x0112
 SCANS = 100  # a progressive JPEG has about ten; thousands in a small file take minutes
@@ -63,19 +72,18 @@ def _frames(picture: Image.Image) -> int | str:
 def _transparent(picture: Image.Image) -> NDArray[np.bool_]:
     """Return which pixels are not fully opaque. A colour that stands for transparent is one number, or three."""
     key = picture.info.get("transparency")
-    if picture.mode in ("1", "L", "I;16", "I", "RGB") and key is not None:
+    if picture.mode in ("1", "L", "I;16", "RGB") and key is not None:
         channels = np.atleast_3d(np.asarray(picture))
         return np.asarray((channels == np.asarray(key)).all(axis=-1))
     return np.asarray(picture.convert("RGBA").getchannel("A")) < 255
 
 
 def _grey(picture: Image.Image) -> NDArray[np.float32]:
-    if picture.mode in ("1", "L") or picture.mode.startswith("I;16"):
-        return shares(np.asarray(picture), 8 * np.asarray(picture).itemsize)
+    if picture.mode in ("1", "L", "I;16"):
+        grey = np.asarray(picture)
+        return in_bands(lambda band: shares(band, 8 * band.itemsize), grey)
     if picture.mode == "LA":
-        return shares(np.asarray(picture.getchannel("L")), 8)
-    if picture.mode == "I":  # PNG and BMP know nothing longer than 16 bits
-        return shares(np.asarray(picture).astype(np.uint16), 16)
-    colour = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
-    red, green, blue = (shares(np.asarray(colour.getchannel(name)), 8) for name in "RGB")
-    return luminance(red, green, blue)
+        return _grey(picture.getchannel("L"))
+    if picture.mode not in ("RGB", "RGBA"):
+        picture = picture.convert("RGB")
+    return in_bands(lambda band: luminance(shares(band[..., channel], 8) for channel in range(3)), np.asarray(picture))

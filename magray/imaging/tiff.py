@@ -1,4 +1,4 @@
-"""TIFF files: uncompressed and deflated ones by tifffile, other compressions by Pillow's libtiff.
+"""TIFF files: uncompressed and deflated ones by tifffile, other compressions and packed bits by Pillow's libtiff.
 
 the file says                     the grey value is
 black is zero                     the share of the largest value that its bits hold; floating point as it is
@@ -13,9 +13,13 @@ anything else                     refused
 """
 
 import math
+import os
 import re
 import zlib
-from typing import IO, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +27,11 @@ from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC, PREDICTOR, TiffFile, TiffPage
 
 from magray.errors import UserError
-from magray.imaging.luminance import check_opaque, check_single, check_size, luminance, shares, upright
+from magray.imaging.luminance import check_opaque, check_single, check_size, in_bands, luminance, shares, upright
 
 PAGES = 100
 SEGMENTS = 1 << 18  # strips or tiles: the largest picture in tiles of 16 × 16
+ASSOCIATED_ALPHA, ALPHA = 1, 2  # of ExtraSamples; 0 is a channel of unknown meaning
 DEFLATE = (COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE)
 COLOURS = {
     PHOTOMETRIC.MINISWHITE: 1,
@@ -55,11 +60,11 @@ def read_tiff(file: IO[bytes], max_megapixels: float) -> NDArray[np.float32]:
         index, page = _only_page(tiff)
         _check_page(page, max_megapixels)
         segment_bytes = _check_segments(page, length)
-        if page.predictor not in (PREDICTOR.NONE, PREDICTOR.HORIZONTAL) or page.compression not in (1, *DEFLATE):
-            samples = _by_libtiff(file, index, page)
-        else:
+        if _is_plain(page):
             _check_data(page, file, length, segment_bytes)
             samples = _by_tifffile(page)
+        else:
+            samples = _by_libtiff(file, index, page)
         _check_extra(samples, page)
         return np.ascontiguousarray(_grey(samples, page), np.float32)
 
@@ -80,8 +85,6 @@ def _only_page(tiff: TiffFile) -> tuple[int, TiffPage]:
     if len(pages) > PAGES:
         check_single(f"more than {PAGES}")
     whole = [place for place, page in enumerate(pages) if not (page.is_reduced or page.is_mask)]
-    if not whole and len(pages) == 1 and not pages[0].subifds:
-        whole = [0]  # a reduced copy saved by itself is a picture
     if not whole:
         raise UserError("holds only reduced copies of a picture; save the picture itself, without pages")
     check_single(len(whole) if len(whole) > 1 else _planes(pages[whole[0]]))
@@ -91,9 +94,9 @@ def _only_page(tiff: TiffFile) -> tuple[int, TiffPage]:
 def _planes(page: TiffPage) -> int:
     """Return how many pictures lie one behind another in a page, as ImageJ, tifffile and MetaMorph save long stacks."""
     said = 1
-    if page.is_imagej and (images := re.search(r"^images=(\d{1,9})", page.description, re.MULTILINE)):
+    if images := re.search(r"^images=(\d{1,9})", page.imagej_description or "", re.MULTILINE):
         said = int(images[1])
-    elif page.is_shaped and (shape := re.search(r'"shape": \[([\d, ]{1,99})\]', page.description)):
+    elif shape := re.search(r'"shape": \[([\d, ]{1,99})\]', page.shaped_description or ""):
         said = math.prod(int(length) for length in shape[1].split(",") if length.strip()) // max(page.size, 1)
     elif STK_PLANES in page.tags:
         said = page.tags[STK_PLANES].count
@@ -105,9 +108,10 @@ def _check_page(page: TiffPage, max_megapixels: float) -> None:
     bits = page.bitspersample
     if not page.imagewidth or not page.imagelength:
         raise ValueError("it holds no picture")
-    if page.dtype is None or page.dtype.kind not in "buif" or not 1 <= bits <= 64:
+    if page.dtype is None or page.dtype.kind not in "buif" or bits not in range(1, 65):
         raise ValueError(f"its samples are of a kind that is not read, of {bits!s:.40} bits")
-    check_size(page.imagewidth, page.imagelength, page.samplesperpixel * page.dtype.itemsize, max_megapixels)
+    for width, height in ((page.imagewidth, page.imagelength), (page.tilewidth, page.tilelength)):
+        check_size(width, height, page.samplesperpixel * page.dtype.itemsize, max_megapixels)
     colour = _photometric(page)
     if colour not in COLOURS or (colour == PHOTOMETRIC.SEPARATED and page.tags.valueof(INK_SET, 1) != 1):
         raise UserError(
@@ -129,21 +133,18 @@ def _photometric(page: TiffPage) -> int:
 def _check_segments(page: TiffPage, file_bytes: int) -> list[int]:
     """Return how many bytes each strip or tile decodes to. Refuse more of them than a picture has, and missing ones."""
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
+    height, width = min(page.rowsperstrip, page.imagelength), page.imagewidth
     if page.is_tiled:
         height, width = page.tilelength, page.tilewidth
-        heights = [height] * (math.ceil(page.imagelength / height) * math.ceil(page.imagewidth / width))
-    else:
-        height, width = min(page.rowsperstrip, page.imagelength), page.imagewidth
-        heights = [min(height, page.imagelength - row) for row in range(0, page.imagelength, height)][: SEGMENTS + 1]
-    if len(heights) * planes > SEGMENTS:
+    down, across = math.ceil(page.imagelength / height), math.ceil(page.imagewidth / width)
+    if down * across * planes > SEGMENTS:
         raise ValueError("it is cut into too many strips or tiles")
-    if height * width > 4 * (page.imagelength + 512) * (page.imagewidth + 512):
-        raise ValueError("its tiles are far larger than the picture")
     starts, counts = page.dataoffsets, page.databytecounts
-    if not len(starts) == len(counts) == len(heights) * planes or not all(counts) or max(starts) >= file_bytes:
+    if not len(starts) == len(counts) == down * across * planes or not all(counts) or max(starts) >= file_bytes:
         raise ValueError("parts of the picture are missing; copy the file again")
     row = math.ceil(width * page.bitspersample * page.samplesperpixel / planes / 8)
-    return [row * height for height in heights] * planes
+    last = height if page.is_tiled else page.imagelength - (down - 1) * height
+    return ([row * height] * across * (down - 1) + [row * last] * across) * planes
 
 
 def _check_data(page: TiffPage, file: IO[bytes], file_bytes: int, segment_bytes: list[int]) -> None:
@@ -155,12 +156,29 @@ def _check_data(page: TiffPage, file: IO[bytes], file_bytes: int, segment_bytes:
         count = min(said, file_bytes - start)
         if page.compression in DEFLATE:
             file.seek(start)
-            most = 2 * max(segment_bytes) + 1024
-            count = len(zlib.decompressobj().decompress(file.read(min(count, most)), most))
-            if count == most:
-                raise ValueError("a strip of it inflates to more than it should hold")
+            count = _inflated(file.read(count), 2 * max(segment_bytes) + 1024)
         if count < expected:
             raise ValueError("parts of the picture are missing; copy the file again")
+
+
+def _inflated(data: bytes, most: int) -> int:
+    """Return how many bytes data inflate to, without keeping them. Raise ValueError if they are more than `most`."""
+    inflate, length = zlib.decompressobj(), 0
+    while piece := inflate.decompress(data, 1 << 20):
+        data = inflate.unconsumed_tail
+        length += len(piece)
+        if length > most:
+            raise ValueError("a strip of it inflates to more than it should hold")
+    return length
+
+
+def _is_plain(page: TiffPage) -> bool:
+    """Return whether tifffile decodes a page without the codecs of other packages."""
+    return (
+        page.compression in (COMPRESSION.NONE, *DEFLATE)
+        and page.predictor in (PREDICTOR.NONE, PREDICTOR.HORIZONTAL)
+        and page.bitspersample in (1, 8, 16, 32, 64)
+    )
 
 
 def _by_tifffile(page: TiffPage) -> Samples:
@@ -174,10 +192,10 @@ def _by_tifffile(page: TiffPage) -> Samples:
 
 def _by_libtiff(file: IO[bytes], index: int, page: TiffPage) -> Samples:
     """Return the samples as Pillow decodes them, which makes them upright and has its own view of some kinds."""
-    if any(kind not in (1, 2) for kind in page.extrasamples):
+    if any(kind not in (ASSOCIATED_ALPHA, ALPHA) for kind in page.extrasamples):
         raise UserError("has channels of unknown meaning; save the one to be measured by itself, as grey")
     file.seek(0)
-    with Image.open(file, formats=["TIFF"]) as picture:
+    with _silent_stderr(), Image.open(file, formats=["TIFF"]) as picture:
         picture.seek(index)
         values = np.asarray(picture)
     photometric, bits = _photometric(page), page.bitspersample
@@ -192,34 +210,47 @@ def _by_libtiff(file: IO[bytes], index: int, page: TiffPage) -> Samples:
     return Samples(values.astype(page.dtype)[..., None], bits, photometric)
 
 
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what libtiff itself writes of a damaged file; Pillow raises what matters of it."""
+    stderr = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
 def _check_extra(samples: Samples, page: TiffPage) -> None:
     """Refuse a picture with transparent pixels, or with further channels in which something is to be seen."""
-    for place, kind in enumerate(page.extrasamples, start=COLOURS[PHOTOMETRIC(samples.photometric)]):
-        if place >= samples.values.shape[-1]:
-            break
-        channel = samples.values[..., place]
-        if kind in (1, 2):
-            check_opaque(shares(channel, samples.bits) < 1)
+    own = COLOURS[PHOTOMETRIC(samples.photometric)]
+    for kind, channel in zip(page.extrasamples, np.moveaxis(samples.values, -1, 0)[own:], strict=False):
+        if kind in (ASSOCIATED_ALPHA, ALPHA):
+            check_opaque(channel < (1 if channel.dtype.kind in "bf" else 2**samples.bits - 1))
         elif channel.min() != channel.max():
             check_single(samples.values.shape[-1])
 
 
 def _grey(samples: Samples, page: TiffPage) -> NDArray[np.float32]:
-    channels = np.moveaxis(samples.values, -1, 0)
-    if samples.photometric == PHOTOMETRIC.PALETTE:
-        grey: NDArray[np.float32] = _palette(page)[channels[0].astype(np.int64)]
-        return grey
-    if samples.photometric == PHOTOMETRIC.RGB:
-        red, green, blue = (shares(channel, samples.bits) for channel in channels[:3])
-        return luminance(red, green, blue)
-    if samples.photometric == PHOTOMETRIC.SEPARATED:
-        paper = 1 - shares(channels[3], samples.bits)
-        red, green, blue = (paper * (1 - shares(ink, samples.bits)) for ink in channels[:3])
-        return luminance(red, green, blue)
-    grey = shares(channels[0], samples.bits)
-    if samples.photometric != PHOTOMETRIC.MINISWHITE:
-        return grey
-    return 1 - grey if samples.values.dtype.kind in "bu" else -grey
+    palette = _palette(page) if samples.photometric == PHOTOMETRIC.PALETTE else np.empty(0, np.float32)
+
+    def grey(band: NDArray[Any]) -> NDArray[np.float32]:
+        channels = [band[..., channel] for channel in range(COLOURS[PHOTOMETRIC(samples.photometric)])]
+        if samples.photometric == PHOTOMETRIC.PALETTE:
+            return np.asarray(palette[channels[0].astype(np.int64)])
+        values = (shares(channel, samples.bits) for channel in channels)
+        if samples.photometric == PHOTOMETRIC.RGB:
+            return luminance(values)
+        if samples.photometric == PHOTOMETRIC.SEPARATED:
+            *inks, black = values
+            return luminance((1 - ink) * (1 - black) for ink in inks)
+        if samples.photometric == PHOTOMETRIC.MINISWHITE:
+            return (1 if band.dtype.kind in "bu" else 0) - next(values)
+        return next(values)
+
+    return in_bands(grey, samples.values)
 
 
 def _palette(page: TiffPage) -> NDArray[np.float32]:
@@ -227,5 +258,4 @@ def _palette(page: TiffPage) -> NDArray[np.float32]:
     colours = page.colormap
     if colours is None or colours.shape != (3, 2**page.bitspersample):
         raise ValueError("its palette is missing")
-    red, green, blue = (shares(channel, 8) for channel in (colours if colours.max() < 256 else colours >> 8))
-    return luminance(red, green, blue)
+    return luminance(shares(channel, 8) for channel in (colours if colours.max() < 256 else colours >> 8))
