@@ -84,6 +84,8 @@ def _only_page(tiff: TiffFile) -> tuple[int, TiffPage]:
         pages.append(page)
     if len(pages) > PAGES:
         check_single(f"more than {PAGES}")
+    if not pages:
+        raise ValueError("it holds no picture")
     whole = [place for place, page in enumerate(pages) if not (page.is_reduced or page.is_mask)]
     if not whole:
         raise UserError("holds only reduced copies of a picture; save the picture itself, without pages")
@@ -197,6 +199,7 @@ def _by_libtiff(file: IO[bytes], index: int, page: TiffPage) -> Samples:
     file.seek(0)
     with _silent_stderr(), Image.open(file, formats=["TIFF"]) as picture:
         picture.seek(index)
+        picture.load()  # makes it upright, so its shape is known only then
         values = np.asarray(picture)
     photometric, bits = _photometric(page), page.bitspersample
     if photometric == PHOTOMETRIC.YCBCR:
