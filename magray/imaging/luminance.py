@@ -30,6 +30,15 @@ def check_size(width: int, height: int, pixel_bytes: int, max_megapixels: float)
         )
 
 
+def check_file(file_bytes: int, max_megapixels: float) -> None:
+    """Raise UserError for a file that holds more than a picture: parts of it may be read into memory as they are."""
+    if file_bytes > (max_megapixels * BYTES_PER_PIXEL + 1) * 1e6:
+        raise UserError(
+            f"is a file of {file_bytes / 1e6:.0f} MB, too large for a picture; save the one to be measured by itself, "
+            f"or ask for it with --max-megapixels {math.ceil(file_bytes / BYTES_PER_PIXEL / 1e6)}"
+        )
+
+
 def shares(samples: NDArray[np.generic], bits: int) -> NDArray[np.float32]:
     """Return whole numbers as shares of the largest that `bits` can hold, floating-point ones as they are."""
     values = samples.astype(np.float32)
@@ -41,7 +50,8 @@ def shares(samples: NDArray[np.generic], bits: int) -> NDArray[np.float32]:
 def luminance(colours: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return the grey value of red, green and blue."""
     red, green, blue = (np.float32(weight) * colour for weight, colour in zip(WEIGHTS, colours, strict=True))
-    return red + green + blue
+    grey: NDArray[np.float32] = red + green + blue
+    return grey
 
 
 def in_bands(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from magray.errors import UserError
-from magray.imaging.luminance import MAX_MEGAPIXELS
+from magray.imaging.luminance import MAX_MEGAPIXELS, check_file
 from magray.imaging.raster import read_raster
 from magray.imaging.tiff import read_tiff
 
@@ -88,6 +88,8 @@ def _decode(file: IO[bytes], max_megapixels: float) -> NDArray[np.float32]:
     format = next((name for signature, name in SIGNATURES.items() if start.startswith(signature)), None)  # noqa: A001
     if format is None:
         raise UserError("is not a picture; PNG, TIFF, JPEG, GIF and BMP are read")
+    check_file(file.seek(0, 2), max_megapixels)
+    file.seek(0)
     most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's own limit, where `max_megapixels` counts
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -16,7 +16,6 @@ from PIL import Image
 
 from magray.errors import UserError
 from magray.imaging.luminance import (
-    BYTES_PER_PIXEL,
     check_opaque,
     check_single,
     check_size,
@@ -33,7 +32,9 @@ FRAMES = 1000
 
 def read_raster(file: IO[bytes], format: str, max_megapixels: float) -> NDArray[np.float32]:  # noqa: A002
     """Return the grey values (h, w) of the picture in an open file of Pillow's `format`."""
-    _check_file(file, format, max_megapixels)
+    if format == "JPEG" and file.read().count(b"\xff\xda") > SCANS:
+        raise UserError(f"has more than {SCANS} scans; save it again as a PNG")
+    file.seek(0)
     with Image.open(file, formats=[format]) as picture:
         check_size(*picture.size, len(picture.getbands()), max_megapixels)
         check_single(_frames(picture))
@@ -42,17 +43,6 @@ def read_raster(file: IO[bytes], format: str, max_megapixels: float) -> NDArray[
         if picture.has_transparency_data:
             check_opaque(_transparent(picture))
         return np.ascontiguousarray(upright(_grey(picture), orientation), np.float32)
-
-
-def _check_file(file: IO[bytes], format: str, max_megapixels: float) -> None:  # noqa: A002
-    """Refuse what would take Pillow more memory or time than a picture within the limits does."""
-    length = file.seek(0, 2)
-    if length > max_megapixels * 1e6 * BYTES_PER_PIXEL:
-        raise UserError(f"is a file of {length / 1e6:.0f} MB, too large for a picture of {max_megapixels:g} megapixels")
-    file.seek(0)
-    if format == "JPEG" and file.read().count(b"\xff\xda") > SCANS:
-        raise UserError(f"has more than {SCANS} scans; save it again as a PNG")
-    file.seek(0)
 
 
 def _frames(picture: Image.Image) -> int | str:

@@ -15,6 +15,7 @@ anything else                     refused
 import math
 import os
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,13 @@ COLOURS = {
     PHOTOMETRIC.SEPARATED: 4,
     PHOTOMETRIC.YCBCR: 3,
 }
+BIG = 43  # of a header: offsets have 64 bits
+LONGEST = {  # lists in tags that tifffile reads one number after the other, whatever their length
+    **dict.fromkeys((258, 338, 339), SEGMENTS),  # bits, meaning and format of each channel
+    **dict.fromkeys((273, 279, 324, 325, 330), SEGMENTS),  # places and lengths of strips, tiles and further pages
+    **dict.fromkeys((33628, 33629, 33630, 33631), 10_000),  # planes of a stack, as MetaMorph lists them
+    **dict.fromkeys((50838, 50839), SEGMENTS),  # notes of ImageJ
+}
 ORIENTATION, PHOTOMETRIC_TAG, INK_SET, STK_PLANES = 274, 262, 332, 33629
 
 
@@ -54,6 +62,7 @@ class Samples(NamedTuple):
 
 def read_tiff(file: IO[bytes], max_megapixels: float) -> NDArray[np.float32]:
     """Return the grey values (h, w) of the picture in an open TIFF file. Raise ValueError if it cannot be decoded."""
+    _check_tags(file)
     length = file.seek(0, 2)
     file.seek(0)
     with TiffFile(file) as tiff:
@@ -67,6 +76,29 @@ def read_tiff(file: IO[bytes], max_megapixels: float) -> NDArray[np.float32]:
             samples = _by_libtiff(file, index, page)
         _check_extra(samples, page)
         return np.ascontiguousarray(_grey(samples, page), np.float32)
+
+
+def _check_tags(file: IO[bytes]) -> None:
+    """Refuse tags with lists of millions of numbers, before tifffile reads them."""
+    file.seek(0)
+    header = file.read(16)
+    order = "<" if header.startswith(b"II") else ">"
+    try:
+        big = struct.unpack(order + "H", header[2:4])[0] == BIG
+        first, number, entry, following = (8, "Q", "HHQ8x", "Q") if big else (4, "H", "HHI4x", "I")
+        (offset,) = struct.unpack_from(order + following, header, first)
+        for _ in range(PAGES + 1):
+            file.seek(min(offset, 1 << 62))
+            (tags,) = struct.unpack(order + number, file.read(struct.calcsize(order + number)))
+            directory = file.read(min(tags, 1 << 16) * struct.calcsize(order + entry))
+            for code, _, count in struct.iter_unpack(order + entry, directory):
+                if count > LONGEST.get(code, count):
+                    raise ValueError("it is cut into too many strips, tiles or planes")
+            (offset,) = struct.unpack(order + following, file.read(struct.calcsize(order + following)))
+            if not offset:
+                break
+    except struct.error:
+        return  # the file ends here; tifffile says what that means
 
 
 def _only_page(tiff: TiffFile) -> tuple[int, TiffPage]:
