@@ -193,7 +193,9 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
 def estimate(
     pictures: Annotated[
         list[Path],
-        typer.Argument(metavar="PICTURE...", help="PNG, TIFF or JPEG of a film's domains; or several, of its places."),
+        typer.Argument(
+            metavar="PICTURE...", help="PNG, TIFF, JPEG, GIF or BMP of a film's domains; or several, of its places."
+        ),
     ],
     estimator: Annotated[
         Path,
@@ -207,13 +209,16 @@ def estimate(
         float | None, typer.Option(metavar="X", help="Length of the picture's shorter side, µm.")
     ] = None,
     pixel_nm: Annotated[float | None, typer.Option(metavar="Y", help="Size of a pixel, nm.")] = None,
+    max_megapixels: Annotated[float, typer.Option(metavar="N", min=0, help="Refuse larger pictures.")] = 64,
 ) -> None:
     """Estimate a film's parameters from its picture, or several."""
     if (scale_um is None) == (pixel_nm is None):
         raise UserError("say how large the picture is: give either --scale-um or --pixel-nm")
     from magray.project import estimate_pictures
 
-    answer = estimate_pictures(*pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm)
+    answer = estimate_pictures(
+        *pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, max_megapixels=max_megapixels
+    )
     typer.echo(str(answer))
     typer.echo(f"learned from {answer.films}")
     for warning in answer.warnings:

@@ -27,7 +27,7 @@ from magray.doctor import cores, processor, versions
 from magray.errors import UserError
 from magray.films import plan_table, sample
 from magray.films.plan import PLAN_SCHEMA
-from magray.imaging import cells_of, check_room, cut, read_picture, write_picture
+from magray.imaging import MAX_MEGAPIXELS, cells_of, check_room, cut, read_picture, write_picture
 from magray.store import open_store
 from magray.whole import read_notes, read_table, whole_file, write_table
 
@@ -363,12 +363,16 @@ class Project:
 
 
 def estimate_pictures(
-    *pictures: str | Path, estimator: str | Path, scale_um: float | None = None, pixel_nm: float | None = None
+    *pictures: str | Path,
+    estimator: str | Path,
+    scale_um: float | None = None,
+    pixel_nm: float | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> "Answer":
     """The answer of an estimator for a film's pictures in files, at a scale or with a size of a pixel."""
     from magray.learning.estimator import Estimator
 
-    shown = [read_picture(picture) for picture in pictures]
+    shown = [read_picture(picture, max_megapixels) for picture in pictures]
     return Estimator.load(estimator).predict(shown, scale_um=scale_um, pixel_nm=pixel_nm)
 
 

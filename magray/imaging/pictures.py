@@ -1,33 +1,51 @@
 """Picture files: reading what a microscope wrote, refusing what holds no domains, and writing a film's picture."""
 
 import logging
+import stat
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from magray.errors import UserError
+from magray.imaging.luminance import MAX_MEGAPIXELS, check_file
+from magray.imaging.raster import read_raster
+from magray.imaging.tiff import read_tiff
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 OUTER = 0.005  # the share of pixels beyond each end of the contrast, so that a dead pixel decides nothing
 LEAST_CONTRAST = 0.002  # of the brightest grey value
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has to say of a file is said by UserError
-_NOT_A_PICTURE = "is not a picture; PNG, TIFF and JPEG are read"
 
 
-def read_picture(path: str | Path) -> NDArray[np.float32]:
-    """The picture (h, w) in a PNG, TIFF or JPEG file of any bit depth; colour becomes luminance.
+def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[np.float32]:
+    """Return the picture (h, w) in a PNG, TIFF, JPEG, GIF or BMP file of any bit depth; colour becomes luminance.
 
     Whole-number grey values are scaled to 0…1 of what their type can hold; floating-point ones stay as they are.
-    Raises UserError, with the reason, for a file that is no picture, and as `check_picture` does.
+    Raises UserError, with the reason, for a file that is no picture, or several, or larger than `max_megapixels`,
+    before memory is taken for it; and as `check_picture` does.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    picture = _grey(_decode(path), path)
+    try:
+        _check_regular(path)
+        with path.open("rb") as file:
+            picture = _decode(file, max_megapixels)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     check_picture(picture, str(path))
     return picture
 
@@ -54,34 +72,35 @@ def write_picture(path: str | Path, image: NDArray[np.uint8]) -> None:
     Image.fromarray(image).save(path)
 
 
-def _decode(path: Path) -> NDArray[Any]:
-    if path.suffix.lower() in (".tif", ".tiff"):
-        try:
-            pixels = np.squeeze(tifffile.imread(path))
-        except Exception as error:  # each damage, and each codec that is not installed, raises its own kind
-            raise UserError(f"{path} cannot be read as TIFF: {error}") from error
-        if not pixels.size:
-            raise UserError(f"{path} cannot be read as TIFF: it holds no picture")
-        return pixels
+def _check_regular(path: Path) -> None:
+    """Refuse what is no file, or one such as a pipe or a device, which may be read for ever."""
     try:
-        with Image.open(path) as picture:
-            if picture.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB"):
-                return np.asarray(picture.convert("RGB"))
-            return np.asarray(picture.convert("L") if picture.mode == "LA" else picture)
-    except UnidentifiedImageError as error:
-        raise UserError(f"{path} {_NOT_A_PICTURE}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError("no such file") from None
+    if not stat.S_ISREG(mode):
+        raise UserError("is a folder; give the pictures in it" if stat.S_ISDIR(mode) else "is no regular file")
 
 
-def _grey(pixels: NDArray[Any], path: Path) -> NDArray[np.float32]:
-    """Float32 (h, w) from whole-number, boolean or floating-point pixels (h, w) or (h, w, 3 or 4)."""
-    if not (np.issubdtype(pixels.dtype, np.number) or pixels.dtype == bool) or np.iscomplexobj(pixels):
-        raise UserError(f"{path} {_NOT_A_PICTURE}")
-    full = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1
-    grey: NDArray[np.float32] = pixels.astype(np.float32) / np.float32(full)
-    if grey.ndim == 3 and grey.shape[-1] in (3, 4):
-        return grey[..., :3] @ LUMINANCE
-    if grey.ndim == 3:
-        raise UserError(f"{path} holds a stack of {len(grey)} pictures; save the one to be measured by itself")
-    return grey
+def _decode(file: IO[bytes], max_megapixels: float) -> NDArray[np.float32]:
+    """Return grey values (h, w). What kind of file it is, its first bytes say, not its name."""
+    start = file.read(8)
+    format = next((name for signature, name in SIGNATURES.items() if start.startswith(signature)), None)  # noqa: A001
+    if format is None:
+        raise UserError("is not a picture; PNG, TIFF, JPEG, GIF and BMP are read")
+    check_file(file.seek(0, 2), max_megapixels)
+    file.seek(0)
+    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's own limit, where `max_megapixels` counts
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            if format == "TIFF":
+                return read_tiff(file, max_megapixels)
+            return read_raster(file, format, max_megapixels)
+    except UserError:
+        raise
+    except MemoryError:
+        raise UserError("takes more memory than this machine has; crop or shrink it") from None
+    except Exception as error:  # each damage raises its own kind
+        raise UserError(f"cannot be read as {format}: {error!s:.200}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = most

@@ -1,0 +1,91 @@
+"""From the samples of a picture file to grey values, as a person who looks at the picture sees them."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magray.errors import UserError
+
+MAX_MEGAPIXELS = 64.0
+BYTES_PER_PIXEL = 4  # of decoded samples, on average: as many as the float32 that a picture becomes
+BAND = 1 << 20  # pixels that become grey at once, so that what lies between takes little memory
+WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
+
+
+def check_size(width: int, height: int, pixel_bytes: int, max_megapixels: float) -> None:
+    """Raise UserError if a picture is too large to be decoded. To be called before memory is taken for it."""
+    megapixels = width * height / 1e6
+    if not megapixels <= max_megapixels:
+        raise UserError(
+            f"has {width} × {height} pixels, more than {max_megapixels:g} megapixels; crop or shrink it, "
+            f"or ask for it with --max-megapixels {math.ceil(megapixels)}"
+        )
+    if pixel_bytes > BYTES_PER_PIXEL and megapixels * pixel_bytes > max_megapixels * BYTES_PER_PIXEL:
+        raise UserError(
+            f"has {pixel_bytes} bytes a pixel, {megapixels * pixel_bytes:.0f} MB in all, more than "
+            f"{max_megapixels * BYTES_PER_PIXEL:.0f} MB; save it in fewer channels or bits, crop or shrink it, "
+            f"or ask for it with --max-megapixels {math.ceil(megapixels * pixel_bytes / BYTES_PER_PIXEL)}"
+        )
+
+
+def check_file(file_bytes: int, max_megapixels: float) -> None:
+    """Raise UserError for a file that holds more than a picture: parts of it may be read into memory as they are."""
+    if file_bytes > (max_megapixels * BYTES_PER_PIXEL + 1) * 1e6:
+        raise UserError(
+            f"is a file of {file_bytes / 1e6:.0f} MB, too large for a picture; save the one to be measured by itself, "
+            f"or ask for it with --max-megapixels {math.ceil(file_bytes / BYTES_PER_PIXEL / 1e6)}"
+        )
+
+
+def shares(samples: NDArray[np.generic], bits: int) -> NDArray[np.float32]:
+    """Return whole numbers as shares of the largest that `bits` can hold, floating-point ones as they are."""
+    values = samples.astype(np.float32)
+    if np.issubdtype(samples.dtype, np.integer):
+        values /= np.float32(2.0 ** (bits - np.issubdtype(samples.dtype, np.signedinteger)) - 1)
+    return values
+
+
+def luminance(colours: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the grey value of red, green and blue."""
+    red, green, blue = (np.float32(weight) * colour for weight, colour in zip(WEIGHTS, colours, strict=True))
+    grey: NDArray[np.float32] = red + green + blue
+    return grey
+
+
+def in_bands(
+    grey: Callable[[NDArray[np.generic]], NDArray[np.float32]], samples: NDArray[np.generic]
+) -> NDArray[np.float32]:
+    """Return `grey` of samples (h, w, channels), some rows at a time."""
+    picture = np.empty(samples.shape[:2], np.float32)
+    rows = max(1, BAND // max(1, samples.shape[1]))
+    for top in range(0, len(samples), rows):
+        picture[top : top + rows] = grey(samples[top : top + rows])
+    return picture
+
+
+def check_opaque(transparent: NDArray[np.bool_]) -> None:
+    """Raise UserError if any pixel is transparent: what grey value it has depends on what lies behind it."""
+    if transparent.any():
+        raise UserError(
+            f"has {np.count_nonzero(transparent)} transparent pixels, which have no grey value of their own; "
+            "crop it to what is opaque, or save it without transparency"
+        )
+
+
+def check_single(pictures: int | str) -> None:
+    """Raise UserError if a file holds several pictures: which one is to be measured is not ours to choose."""
+    if pictures != 1:
+        raise UserError(f"holds a stack of {pictures} pictures; save the one to be measured by itself")
+
+
+def upright(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
+    """Return pixels (h, w, …) turned as the Orientation tag of EXIF and TIFF says, 1 to 8; others leave them as is."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
