@@ -72,7 +72,7 @@ class _Loader(yaml.SafeLoader):
         if self._depth == DEEPEST:
             _refuse(event, f"this is nested more than {DEEPEST} deep; no config is")
         if self._values > MOST_VALUES:
-            _refuse(event, f"this is the end of {MOST_VALUES:,} keys and values; no config has more")
+            _refuse(event, f"there are more than {MOST_VALUES:,} keys and values; no config has so many")
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1

@@ -21,7 +21,7 @@ MOST_STAGES = 1000
 
 
 def field_vector(values: object, name: str = "field") -> Vector:
-    """Return an applied field, A/m. Raises UserError unless it is three numbers that no magnet is too weak for."""
+    """Return an applied field, A/m. Raises UserError unless it is three numbers up to STRONGEST_FIELD."""
     field = _vector(values, name)
     if max(map(abs, field)) > STRONGEST_FIELD:
         raise UserError(f"{name} must lie between -{STRONGEST_FIELD:g} and {STRONGEST_FIELD:g} A/m, not {field}")
