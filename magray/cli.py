@@ -189,9 +189,11 @@ def estimate(
         typer.Argument(metavar="PICTURE...", help="PNG, TIFF or JPEG of a film's domains; or several, of its places."),
     ],
     estimator: Annotated[
-        Path,
+        str,  # a Path would not tell ./co-like from co-like
         typer.Option(
-            metavar="FOLDER", help="Folder of the estimator; or co-like or co-like-microscope, which come with magray."
+            metavar="FOLDER",
+            help="Folder of the estimator; or co-like or co-like-microscope, which come with magray "
+            "(./co-like is a folder of yours).",
         ),
     ],
     scale_um: Annotated[

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from magray.errors import UserError
+from magray.whole import whole_file
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 OUTER = 0.005  # the share of pixels beyond each end of the contrast, so that a dead pixel decides nothing
@@ -51,7 +52,8 @@ def grey_range(picture: NDArray[Any]) -> tuple[float, float]:
 
 def write_picture(path: str | Path, image: NDArray[np.uint8]) -> None:
     """Writes `image` (h, w) as an 8-bit grey picture, in the format of the file's ending."""
-    Image.fromarray(image).save(path)
+    with whole_file(Path(path)) as unfinished:
+        Image.fromarray(image).save(unfinished, format=Image.registered_extensions()[Path(path).suffix.lower()])
 
 
 def _decode(path: Path) -> NDArray[Any]:
