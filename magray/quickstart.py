@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from magray.config import Config
+from magray.errors import UserError
 from magray.imaging import read_picture
 from magray.learning.estimator import Estimator, shipped
 from magray.project import Outcome, Project
@@ -96,7 +97,10 @@ def _tell_answer(project: Project, console: Console) -> None:
 def _tell_of_shipped(project: Project, picture: Path, answer: HeldOutAnswer, console: Console) -> None:
     """The answers of estimators that come with magray, know such films and see them in the same way."""
     store = open_store(project.config.store_uri)
-    (film,) = store.table(filter=pc.field("film_id") == answer.film_id).to_pylist()
+    rows = store.table(filter=pc.field("film_id") == answer.film_id).to_pylist()
+    if not rows:
+        raise UserError(f"{project.folder / 'summary.json'} tells of film {answer.film_id}, which the store lacks")
+    film = rows[0]
     for name in shipped():
         estimator, scale_um = Estimator.load(name), answer.scale_um
         about = estimator.description

@@ -37,7 +37,7 @@ def pictures_of(given: GivenPicture | Iterable[GivenPicture]) -> list[Picture]:
 
 
 def check_length(value: float | None, name: str, least: float = LEAST_SCALE, most: float = LARGEST_SCALE) -> None:
-    """Raises UserError unless `value` is None, or a number from `least` to `most`. name: with a unit, as "scale, µm"."""
+    """Raises UserError unless `value` is None, or a number from `least` to `most`. name: with its unit."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, Real):
