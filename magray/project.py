@@ -279,7 +279,7 @@ class Project:
             from magray.report import write_report
 
             summary = self.summary
-            if not self._is_done("estimate", *self._estimate_order()):
+            if summary.answer and not self._is_done("estimate", *self._estimate_order()):
                 summary.answer = None  # it is of other estimators, or another film
             write_report(self.folder, open_store(self.config.store_uri), self.config, summary)
             return {}

@@ -21,11 +21,16 @@ def read_record(path: Path, model: TypeAdapter[Record], problem: str) -> Record:
     Raises UserError, "path problem (why)", unless it can be read and is what `model` says.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path} {problem} (it has more than {MOST_BYTES // 2**20} MB)")
-        return model.validate_json(path.read_bytes(), strict=True)
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    if len(text) > MOST_BYTES:
+        raise UserError(f"{path} {problem} (it has more than {MOST_BYTES // 2**20} MB)")
+    try:
+        return model.validate_json(text, strict=True)
+    except UserError as error:
+        raise UserError(f"{path} {problem} ({error})") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))

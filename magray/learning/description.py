@@ -164,11 +164,11 @@ def read_description(path: Path) -> Description:
     version = read_record(path, TypeAdapter(_Format), problem).format
     if version > FORMAT:
         raise UserError(f"{path}: format {version} is newer than this magray reads ({FORMAT}); update magray")
+    description = read_record(path, TypeAdapter(Description), problem)
     try:
-        description = read_record(path, TypeAdapter(Description), problem)
         _check(description)
         protocols = tuple(Protocol.from_json(text).to_json() for text in description.protocols)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} {problem} ({error})") from error
     return replace(description, protocols=protocols)
 
@@ -182,7 +182,8 @@ def _check(description: Description) -> None:
     names, calibration = {target.name for target in description.targets}, description.calibration
     if len(names) < len(description.targets):
         raise ValueError("targets: one is there twice")
-    for one in (*description.targets, *description.constants):
+    ranges: tuple[Target | Constant, ...] = (*description.targets, *description.constants)
+    for one in ranges:
         if one.low > one.high:
             raise ValueError(f"{one.name}: low is above high")
     for scales in (description.train_scales_um, calibration.scales_um):

@@ -12,8 +12,8 @@ from PIL import Image
 from magray.errors import UserError
 from magray.imaging.pictures import LUMINANCE
 
-LEAST_SCALE, LARGEST_SCALE = 1e-3, 1e5  # µm: less than ten atoms, and a hand's width
-LARGEST_GREY = 1e30  # beyond that, single precision ends
+LEAST_LENGTH, LARGEST_LENGTH = 1e-3, 1e5  # of scales in µm and pixels in nm: less than any picture has, and more
+FAINTEST, LARGEST_GREY = 1e-30, 1e30  # of floating-point pictures: beyond these single precision ends
 GREY_MODES = ("1", "L", "I", "I;16", "I;16L", "I;16B", "F")  # of Pillow
 
 Picture = NDArray[Any]
@@ -36,14 +36,14 @@ def pictures_of(given: GivenPicture | Iterable[GivenPicture]) -> list[Picture]:
     return pictures
 
 
-def check_length(value: float | None, name: str, least: float = LEAST_SCALE, most: float = LARGEST_SCALE) -> None:
-    """Raises UserError unless `value` is None, or a number from `least` to `most`. name: with its unit."""
+def check_length(value: object, name: str) -> None:
+    """Raises UserError unless `value` is None, or a number that a length can be. name: with its unit."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, Real):
         raise UserError(f"{name}: give a number, not {_kind(value)}")
-    if not least <= value <= most:
-        raise UserError(f"{name}: give a length from {least:g} to {most:g}, not {value:g}")
+    if not LEAST_LENGTH <= float(value) <= LARGEST_LENGTH:
+        raise UserError(f"{name}: give a length from {LEAST_LENGTH:g} to {LARGEST_LENGTH:g}, not {float(value):g}")
 
 
 def _is_picture(given: Any) -> bool:
@@ -69,13 +69,15 @@ def _grey_values(given: Any) -> Picture:
         return pixels.astype(np.uint8)
     if not (np.issubdtype(pixels.dtype, np.integer) or np.issubdtype(pixels.dtype, np.floating)):
         raise UserError(f"picture: its pixels are {pixels.dtype}, not whole or floating-point numbers")
-    if np.issubdtype(pixels.dtype, np.floating):
-        # NaN passes: that is said by who looks at the picture
-        if pixels.size and (np.abs(pixels) > LARGEST_GREY).any() and np.isfinite(pixels).all():
-            raise UserError(f"picture: it has values beyond {LARGEST_GREY:g}, which are no grey values")
-        if pixels.dtype not in (np.float32, np.float64):
-            return pixels.astype(np.float64)
-    return pixels
+    return _of_known_precision(pixels) if np.issubdtype(pixels.dtype, np.floating) else pixels
+
+
+def _of_known_precision(pixels: Picture) -> Picture:
+    """Return floating-point pixels as float32 or float64. Of those that are not finite `check_picture` tells."""
+    brightest = float(np.abs(pixels).max(initial=0))
+    if 0 < brightest < FAINTEST or LARGEST_GREY < brightest < np.inf:
+        raise UserError(f"picture: its brightest value is {brightest:g}, and no grey values are like that")
+    return pixels if pixels.dtype in (np.float32, np.float64) else pixels.astype(np.float64)
 
 
 def _array(given: Any) -> Picture:
@@ -96,6 +98,6 @@ def _array(given: Any) -> Picture:
         raise UserError("picture: its rows have other lengths, or values that are no numbers") from error
 
 
-def _kind(given: Any) -> str:
+def _kind(given: object) -> str:
     """Return what something is, for an error: a path as it is, anything else by its type."""
     return repr(given) if isinstance(given, str) else f"a {type(given).__name__}"

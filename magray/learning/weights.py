@@ -38,7 +38,7 @@ def _read(path: Path, expected: dict[str, torch.Tensor]) -> dict[str, torch.Tens
         (header,) = struct.unpack("<Q", start.read(8))
     if header > MOST_HEADER:
         raise ValueError(f"a header of {header} bytes")
-    with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(path, "pt") as file:
         if set(file.keys()) != set(expected):
             raise ValueError("other names")
         if any(file.get_slice(name).get_shape() != list(tensor.shape) for name, tensor in expected.items()):

@@ -63,7 +63,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
 
 def project_of(folder: Path, *changes: str) -> Project:
     """A project whose store is filled, with one training set."""
-    settings = [f"output={folder}", "campaign.films=12", f"campaign.cells=[{SIDE}, {SIDE}]"]
+    settings = [f"output={folder}", "campaign.films=16", f"campaign.cells=[{SIDE}, {SIDE}]"]
     settings += ["fit.train_scales=['0.5']", "study.test_scales=[0.5]"]
     project = Project(load_config(CONFIG, [*settings, *changes]))
     if not (folder / "store").exists():
@@ -72,7 +72,7 @@ def project_of(folder: Path, *changes: str) -> Project:
         energy = dict.fromkeys(("exchange", "anisotropy", "dmi", "demag", "zeeman", "total"), -1.0)
         relaxed = []
         for number, film in enumerate(films):
-            mz = stripes(2 + number, 0.5, number, SIDE)
+            mz = stripes(2 + number % 7, 0.5, number, SIDE)
             m = np.stack([np.sqrt(1 - mz**2), np.zeros_like(mz), mz])
             relaxed.append(RelaxedFilm(film, m, energy, 0.0, 1, "converged", "", 0.0, "none", "drawn"))
         create_store(project.config.store_uri, "stripes", plan).commit(rows_of(relaxed, plan))

@@ -64,9 +64,15 @@ def test_who_may_read_a_file_is_a_matter_of_the_umask(tmp_path: Path, umask: int
     assert modes == {0o666 & ~umask}
 
 
-@pytest.mark.parametrize(
-    "write", [lambda path: write_picture(path, np.eye(8, dtype=np.uint8)), lambda path: save(Figure(), path)]
-)
+def write_film(path: Path) -> None:
+    write_picture(path, np.eye(8, dtype=np.uint8))
+
+
+def write_figure(path: Path) -> None:
+    save(Figure(), path)
+
+
+@pytest.mark.parametrize("write", [write_film, write_figure])
 def test_a_picture_is_there_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
 ) -> None:
