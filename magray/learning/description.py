@@ -168,9 +168,11 @@ def read_description(path: Path) -> Description:
     try:
         _check(description)
         protocols = tuple(Protocol.from_json(text).to_json() for text in description.protocols)
-    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
+        description = replace(description, protocols=protocols)
+        assert description.films  # can be told, with every answer
+    except (UserError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} {problem} ({error})") from error
-    return replace(description, protocols=protocols)
+    return description
 
 
 class _Format(BaseModel):
