@@ -15,7 +15,9 @@ from magray.quickstart import tell
 from magray.report.figures import thinned
 from magray.report.papers import Shown, write_paper
 from magray.report.scores import of_parameter
-from magray.whole import read_table, write_table
+from magray.tolerance.causes import CAUSES
+from magray.tolerance.study import PREDICTIONS, STUDY, read_rows
+from magray.whole import write_table
 
 # What CI runs: the same stages on few, coarse films. Their physics and their scores mean nothing.
 SMALL = (
@@ -93,8 +95,8 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
     """Tables as Parquet, and index.html and README.md with their figures as PNG."""
     results.mkdir(parents=True, exist_ok=True)
     study, causes = (
-        pa.concat_tables(_with_project(name, project, table) for name, project in projects.items())
-        for table in ("study", "causes")
+        pa.concat_tables(_with_project(name, project, table, schema) for name, project in projects.items())
+        for table, schema in (("study", STUDY), ("causes", CAUSES))
     )
     write_table(study, results / "study.parquet")
     write_table(causes, results / "causes.parquet")
@@ -111,8 +113,8 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
     write_paper(shown, studies, causes, results)
 
 
-def _with_project(name: str, project: Project, table: str) -> pa.Table:
-    rows = read_table(project.folder / f"{table}.parquet")
+def _with_project(name: str, project: Project, table: str, schema: pa.Schema) -> pa.Table:
+    rows = read_rows(project.folder / f"{table}.parquet", schema)
     return rows.add_column(0, "project", pa.repeat(name, rows.num_rows))
 
 
@@ -122,7 +124,7 @@ def _shown(figure: Figure) -> pa.Table:
     for panel in figure.config.panels:
         wanted = (pc.field("train_set") == panel.train) & (pc.field("seed") == seed)
         wanted &= pc.field("test_scale").isin(panel.test) & (pc.field("parameter") == figure.parameter)
-        rows = read_table(figure.project.folder / "predictions.parquet", filters=wanted)
+        rows = read_rows(figure.project.folder / "predictions.parquet", PREDICTIONS, filters=wanted)
         for scale in panel.test:
             some = thinned(rows.filter(pc.equal(rows["test_scale"], scale)).sort_by("film_id"))
             labels = {"figure": figure.config.figure, "panel": panel.name}

@@ -208,7 +208,7 @@ class Project:
     def study(self) -> Outcome:
         """Tests every estimator at every test scale: predictions.parquet and study.parquet."""
 
-        from magray.tolerance.study import TWO_NUMBERS, run_study
+        from magray.tolerance.study import STUDY, TWO_NUMBERS, read_rows, run_study
 
         def work() -> Facts:
             predictions, study = run_study(self.config.store_uri, estimators, scales)
@@ -221,14 +221,15 @@ class Project:
         files = [self.folder / "predictions.parquet", self.folder / "study.parquet"]
         inputs = [self._fits(), scales, self._learnable()]
         fresh, seconds = self._run("study", inputs, files, work, "scores")
-        table = read_table(files[1])
+        table = read_rows(files[1], STUDY)
         trained = table.filter(pc.and_(table["trained"], pc.not_equal(table["train_set"], TWO_NUMBERS)))
         worst = pc.min(trained["r2"]).as_py() if trained.num_rows else float("nan")
         return Outcome(f"{table.num_rows} rows of R², MAE and bias; R² ≥ {worst:.2f} at trained scales", fresh, seconds)
 
     def causes(self) -> Outcome:
         """Tells for the estimators of one scale why they fail at the others that any is trained at: causes.parquet."""
-        from magray.tolerance.causes import separate
+        from magray.tolerance.causes import CAUSES, separate
+        from magray.tolerance.study import read_rows
 
         def work() -> Facts:
             write_table(separate(self.config.store_uri, lonely, scales), path)
@@ -244,7 +245,7 @@ class Project:
         if not lonely:
             raise UserError("only estimators of one scale can tell why others fail; add one to fit.train_scales")
         fresh, seconds = self._run("causes", [self._fits(), scales, self._learnable()], [path], work)
-        return Outcome(f"{read_table(path).num_rows} rows of errors by their causes", fresh, seconds)
+        return Outcome(f"{read_rows(path, CAUSES).num_rows} rows of errors by their causes", fresh, seconds)
 
     def estimate_held_out(self) -> Outcome:
         """Saves the picture of one film that no estimator has seen, and estimates its constants from that file."""

@@ -17,7 +17,7 @@ from magray.project import Outcome, Project
 from magray.report.quantities import quantity
 from magray.store import open_store
 from magray.summary import HeldOutAnswer
-from magray.whole import read_table
+from magray.tolerance.study import STUDY, read_rows
 
 
 def run(config: Config, console: Console) -> None:
@@ -52,7 +52,7 @@ def tolerance_tables(study: Path) -> list[Table]:
     """The study for the terminal, one table a parameter; untrained scales in yellow."""
     tables: dict[str, Table] = {}
     before = ""
-    for row in read_table(study).to_pylist():
+    for row in read_rows(study, STUDY).to_pylist():
         shown = quantity(row["parameter"])
         table = tables.setdefault(shown.name, _empty_table(shown.label))
         table.add_row(

@@ -26,7 +26,8 @@ from magray.report.scores import (
 from magray.report.tables import causes_table, number, score_table, tolerance_table
 from magray.store import Store
 from magray.summary import HeldOutAnswer, Summary
-from magray.whole import read_table
+from magray.tolerance.causes import CAUSES
+from magray.tolerance.study import PREDICTIONS, STUDY, read_rows
 
 CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma")
 FIGURES = ("scatter_*.png", "curves_*.png", "heat_map_*.png", "samples.png")
@@ -41,8 +42,8 @@ def write_report(folder: Path, store: Store, config: Config, summary: Summary) -
     report.mkdir(parents=True, exist_ok=True)
     for old in (path for pattern in FIGURES for path in report.glob(pattern)):
         old.unlink()
-    films, study = store.table(), read_table(folder / "study.parquet")
-    causes = read_table(folder / "causes.parquet") if (folder / "causes.parquet").exists() else None
+    films, study = store.table(), read_rows(folder / "study.parquet", STUDY)
+    causes = read_rows(folder / "causes.parquet", CAUSES) if (folder / "causes.parquet").exists() else None
     write_page(
         "project.html",
         report / "index.html",
@@ -95,11 +96,12 @@ def _samples(store: Store, films: pa.Table, parameter: str, report: Path) -> str
 def _scatter(predictions: Path, study: pa.Table, report: Path) -> list[dict[str, str]]:
     """Draws the estimates of each training set's first seed at some scales: its words, figure and panels."""
     name, scores = parameter_of(study), seeds_of(study)
-    scales = scales_to_show(study, read_table(predictions, columns=["test_scale"])["test_scale"].unique().to_pylist())
+    tested = read_rows(predictions, PREDICTIONS, ["test_scale"])["test_scale"].unique()
+    scales = scales_to_show(study, tested.to_pylist())
     seeds = [rows[0]["seed"] for rows in scores.values()]
     wanted = pc.field("test_scale").isin(scales) & pc.field("seed").isin(seeds) & (pc.field("parameter") == name)
     columns = ["train_set", "seed", "test_scale", "set_value", "estimated"]
-    points, figures = read_table(predictions, columns=columns, filters=wanted), []
+    points, figures = read_rows(predictions, PREDICTIONS, columns, wanted), []
     for train_set in train_sets(study):
         first = [scores[train_set, scale][0] for scale in scales]
         panels = [panel for row in first if (panel := _panel(row, points)).clouds[0].points.num_rows]

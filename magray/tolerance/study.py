@@ -23,6 +23,7 @@ from magray.learning.network import own_device
 from magray.store import Store, open_store
 from magray.tolerance.baseline import Baseline
 from magray.tolerance.metrics import bias, mae, r2
+from magray.whole import read_table
 
 TWO_NUMBERS = "two-numbers"
 GPU_SHARE = 0.25  # of a test: most of it is a process that starts, reads films and counts
@@ -56,6 +57,23 @@ STUDY = pa.schema(
         ("n", pa.int64()),  # views
     ]
 )
+
+
+def read_rows(
+    path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
+) -> pa.Table:
+    """Return a table of a project's tests as it was written: PREDICTIONS, STUDY or another `schema`, of some `columns`.
+
+    Raises UserError if the file is damaged, or holds something else.
+    """
+    expected = pa.schema([schema.field(name) for name in columns or schema.names])
+    try:
+        table = read_table(path, expected.names, filters)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read; remove it and run the same stage again") from error
+    if not table.schema.equals(expected) or any(column.null_count for column in table.columns):
+        raise UserError(f"{path} holds no such table as magray writes; remove it and run the same stage again")
+    return table
 
 
 class Trial(NamedTuple):

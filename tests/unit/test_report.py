@@ -17,6 +17,7 @@ from magray.errors import UserError
 from magray.films import Film, plan_table, sample
 from magray.imaging import write_picture
 from magray.micromagnetics import RelaxedFilm
+from magray.quickstart import tolerance_tables
 from magray.report import write_report
 from magray.report.curves import draw_curves, draw_heat_map, look
 from magray.report.html import write_page
@@ -172,6 +173,24 @@ def test_a_figure_that_is_a_link_to_a_file_elsewhere_is_not_shown(tmp_path: Path
     with pytest.raises(UserError, match=r"search\.png is no file of that folder"):
         write_page("search.html", tmp_path / "report" / "search.html", **content, **tables)
     assert not (tmp_path / "report" / "search.html").exists()
+
+
+@pytest.mark.parametrize(
+    "damage", ["empty", "cut short", "other types", "nulls", "other columns", "a stranger's parameter"]
+)
+def test_a_study_that_magray_did_not_write_is_one_line(tmp_path: Path, damage: str) -> None:
+    path, study = tmp_path / "study.parquet", study_of("D", ["1.0"], TEST_SCALES)
+    changed = {
+        "other types": study.set_column(6, "r2", study["r2"].cast(pa.string())),
+        "nulls": study.set_column(6, "r2", pa.nulls(study.num_rows, pa.float64())),
+        "other columns": study.drop_columns(["mae"]),
+        "a stranger's parameter": study.set_column(4, "parameter", pa.repeat("o[/x]", study.num_rows)),
+    }
+    pq.write_table(changed.get(damage, study), path)
+    if damage in ("empty", "cut short"):
+        path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else -9])
+    with pytest.raises(UserError, match=r"^(.*study\.parquet .*remove it|films have no parameter called 'o\[/x\]')"):
+        tolerance_tables(path)
 
 
 def test_figures_of_an_earlier_config_do_not_stay(made: tuple[Path, Config, Store]) -> None:
