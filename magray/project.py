@@ -333,7 +333,7 @@ class Project:
         with _WRITING:
             before = self.summary.model_dump(exclude_unset=True)
             news = {name: before.get(name, {}) | new if name in BY_STAGE else new for name, new in news.items()}
-            text = json.dumps(before | facts | news, indent=2, ensure_ascii=False, allow_nan=False)
+            text = json.dumps(before | facts | news, indent=2, ensure_ascii=False)
             with whole_file(self.folder / "summary.json") as unfinished:
                 unfinished.write_text(text + "\n", encoding="utf-8")
 
@@ -365,11 +365,15 @@ class Project:
 
     def _held_out_film(self) -> dict[str, Any]:
         """The test film with the smallest id: any film would do, as long as nobody chose it for its answer."""
+        from magray.learning.fit import check_finite
+
         wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
-        rows = open_store(self.config.store_uri).table(["film_id", *self.config.fit.targets], wanted).sort_by("film_id")
-        if not rows.num_rows:
+        store, targets = open_store(self.config.store_uri), self.config.fit.targets
+        first = store.table(["film_id", *targets], wanted).sort_by("film_id").slice(0, 1)
+        if not first.num_rows:
             raise UserError("none of the films is one to test on; plan more films (campaign.films)")
-        film: dict[str, Any] = rows.slice(0, 1).to_pylist()[0]
+        check_finite(store, first, targets)
+        film: dict[str, Any] = first.to_pylist()[0]
         return film
 
 

@@ -1,5 +1,6 @@
 """What people give to an estimator, checked at the door: pictures of many kinds, and the scale they were taken at."""
 
+import math
 from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any
@@ -42,8 +43,12 @@ def check_length(value: object, name: str) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, Real):
         raise UserError(f"{name}: give a number, not {_kind(value)}")
-    if not LEAST_LENGTH <= float(value) <= LARGEST_LENGTH:
-        raise UserError(f"{name}: give a length from {LEAST_LENGTH:g} to {LARGEST_LENGTH:g}, not {float(value):g}")
+    try:
+        length = float(value)
+    except OverflowError:  # of a whole number
+        length = math.inf
+    if not LEAST_LENGTH <= length <= LARGEST_LENGTH:
+        raise UserError(f"{name}: give a length from {LEAST_LENGTH:g} to {LARGEST_LENGTH:g}, not {length:g}")
 
 
 def _is_picture(given: Any) -> bool:

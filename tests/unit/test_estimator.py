@@ -326,7 +326,7 @@ def test_weights_that_are_not_the_networks_own_or_no_numbers_are_refused(
         Estimator.load(tmp_path)
 
 
-@pytest.mark.parametrize("scale", [0, -1.0, math.nan, math.inf, -math.inf, 1e-46, 1e300, "1.0", True, 1 + 0j])
+@pytest.mark.parametrize("scale", [0, -1.0, math.nan, math.inf, -math.inf, 1e-46, 1e300, 10**400, "1.0", True, 1 + 0j])
 def test_a_scale_that_no_picture_has_is_refused(scale: Any) -> None:
     for named in ({"scale_um": scale}, {"pixel_nm": scale}):
         with pytest.raises(UserError, match=r"scale, µm|pixel, nm"):
