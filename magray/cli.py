@@ -198,11 +198,12 @@ def estimate(
         ),
     ],
     estimator: Annotated[
-        Path,
+        str,  # a Path would not tell ./co-like from co-like
         typer.Option(
             metavar="FOLDER",
-            parser=at_home,
-            help="Folder of the estimator; or co-like or co-like-microscope, which come with magray.",
+            parser=os.path.expanduser,
+            help="Folder of the estimator; or co-like or co-like-microscope, which come with magray "
+            "(./co-like is a folder of yours).",
         ),
     ],
     scale_um: Annotated[

@@ -2,8 +2,8 @@
 
     plan.parquet  store/  simulate.jsonl  estimator/  study.parquet  predictions.parquet  report/  summary.json
 
-summary.json keeps, for every stage, a fingerprint of what it is made from. A stage whose fingerprint is still the same
-and whose files are there is not run again.
+summary.json keeps, for every stage that has ended, a fingerprint of what it is made from. A stage whose fingerprint is
+still the same and whose files are there is not run again.
 """
 
 import hashlib
@@ -29,6 +29,7 @@ from magray.films import plan_table, sample
 from magray.films.plan import PLAN_SCHEMA
 from magray.imaging import MAX_MEGAPIXELS, cells_of, check_room, cut, read_picture, write_picture
 from magray.store import open_store
+from magray.summary import Summary, read_summary
 from magray.whole import read_notes, read_table, whole_file, write_table
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 
 CONFIG_KEY = b"magray.config"  # in the metadata of plan.parquet: the resolved config
 PICTURE = "held_out_film.png"
+BY_STAGE = ("seconds", "made_from", "done")  # in summary.json
 _WRITING = threading.Lock()  # of summary.json
+Facts = dict[str, Any]  # entries of summary.json
 
 
 @dataclass(frozen=True)
@@ -89,23 +92,19 @@ class Project:
         return Recipe.of(self.config.fit.model_dump()).microscope
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """The content of summary.json; its skeleton if there is none yet."""
-        path = self.folder / "summary.json"
-        if path.exists():
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        return {"name": self.config.name, "seconds": {}, "made_from": {}}
+    def summary(self) -> Summary:
+        """The content of summary.json; its skeleton if there is none yet. Raises UserError if it is damaged."""
+        return read_summary(self.folder / "summary.json", self.config.name)
 
     def plan(self) -> Outcome:
         """Writes plan.parquet. Raises UserError if the folder holds the plan of other films."""
         self._check_scales()
-        path, summary = self.folder / "plan.parquet", self.summary
-        if "plan" in summary and _config_in(path) == self.config.to_yaml():  # a million films take a minute to sample
-            return Outcome(
-                summary["plan"]["text"], False, summary["seconds"]["plan"], tuple(summary["plan"]["warnings"])
-            )
+        path, summary, inputs = self.folder / "plan.parquet", self.summary, self.config.to_yaml()
+        # a million films take a minute to sample
+        if summary.plan and self._is_done("plan", inputs, [path]) and _config_in(path) == inputs:
+            return Outcome(summary.plan.text, False, summary.seconds.get("plan", 0.0), tuple(summary.plan.warnings))
         films = sample(self.config.campaign.sampling())
-        table = plan_table(films, self.config.name).replace_schema_metadata({CONFIG_KEY: self.config.to_yaml()})
+        table = plan_table(films, self.config.name).replace_schema_metadata({CONFIG_KEY: inputs})
         if path.exists() and not _ids(read_table(path, PLAN_SCHEMA)) <= _ids(table):
             raise UserError(f"{path} plans other films; choose another output, or remove the folder {self.folder}")
         start = time.monotonic()
@@ -115,7 +114,9 @@ class Project:
         warnings = [f"{n} films have a D beyond the critical value: {warning}" for warning, n in beyond.items()]
         tests = sum(film.split == "test" for film in films)
         text = f"{len(films)} films planned, {len(films) - tests} to learn from and {tests} to test on"
-        self._write({"plan": {"text": text, "warnings": warnings}, "seconds": {"plan": seconds}})
+        mark = {"plan": _fingerprint(inputs)}
+        facts: dict[str, Any] = {"plan": {"text": text, "warnings": warnings}, "seconds": {"plan": seconds}}
+        self._write(facts | {"made_from": mark, "done": mark})
         return Outcome(text, True, seconds, tuple(warnings))
 
     def simulate(self) -> Outcome:
@@ -124,7 +125,7 @@ class Project:
 
         self.plan()
         config, plan = self.config, read_table(self.folder / "plan.parquet", PLAN_SCHEMA)
-        start, spent = time.monotonic(), float(self.summary["seconds"].get("simulate", 0.0))
+        start, spent = time.monotonic(), self.summary.seconds.get("simulate", 0.0)
         try:
             done = run_campaign(
                 plan,
@@ -138,12 +139,11 @@ class Project:
                 log=self.folder / "simulate.jsonl",
             )
         except KeyboardInterrupt:
-            self._write_seconds("simulate", spent + time.monotonic() - start)
+            self._write(_seconds("simulate", spent + time.monotonic() - start))
             raise
         spent += done.seconds if done.simulated else 0.0
         counts = {"films": done.films, "failed": done.failed, "not_converged": done.not_converged}
-        self._write(counts | {"evaluations": done.evaluations})
-        self._write_seconds("simulate", spent)
+        self._write(counts | {"evaluations": done.evaluations} | _seconds("simulate", spent))
         text = f"{done.films} films in {done.evaluations:,} field evaluations"
         text += f", {done.not_converged} not converged" if done.not_converged else ""
         text += f", {done.failed} failed" if done.failed else ""
@@ -177,9 +177,10 @@ class Project:
                 raise
 
     def _fit(self, trial: "Trial", films: list[str], progress: bool) -> Outcome:
-        def work() -> None:
+        def work() -> Facts:
             from magray.learning.fit import fit
 
+            self._write({"scores": None, "answer": None})  # they are of the former estimators
             fit(
                 self.config.store_uri,
                 self._fit_config(trial),
@@ -188,6 +189,7 @@ class Project:
                 self.folder / ".work",
                 progress,
             )
+            return {}
 
         folder = self.estimator_folder(*trial)
         fresh, seconds = self._run(*self._fit_order(trial, films), work)
@@ -209,20 +211,19 @@ class Project:
 
         from magray.tolerance.study import STUDY, TWO_NUMBERS, run_study
 
-        def work() -> None:
+        def work() -> Facts:
             predictions, study = run_study(self.config.store_uri, estimators, scales)
             write_table(predictions, files[0])
             write_table(study, files[1])
+            return {"scores": _scores(study, self.config.fit.seed)}
 
         scales = tuple(self.config.study.test_scales)
         estimators = {trial: self.estimator_folder(*trial) for trial in self.trials}
         files = [self.folder / "predictions.parquet", self.folder / "study.parquet"]
         inputs = [self._fits(), scales, self._learnable()]
-        fresh, seconds = self._run("study", inputs, files, work)
+        fresh, seconds = self._run("study", inputs, files, work, "scores")
         table = read_table(files[1], STUDY)
-        networks = table.filter(pc.not_equal(table["train_set"], TWO_NUMBERS))
-        self._write({"scores": _scores(networks.filter(pc.equal(networks["seed"], self.config.fit.seed)))})
-        trained = networks.filter(networks["trained"])
+        trained = table.filter(pc.and_(table["trained"], pc.not_equal(table["train_set"], TWO_NUMBERS)))
         worst = pc.min(trained["r2"]).as_py() if trained.num_rows else float("nan")
         return Outcome(f"{table.num_rows} rows of R², MAE and bias; R² ≥ {worst:.2f} at trained scales", fresh, seconds)
 
@@ -230,8 +231,9 @@ class Project:
         """Tells for the estimators of one scale why they fail at the others that any is trained at: causes.parquet."""
         from magray.tolerance.causes import CAUSES, separate
 
-        def work() -> None:
+        def work() -> Facts:
             write_table(separate(self.config.store_uri, lonely, scales), path)
+            return {}
 
         scales = tuple(sorted({scale for trial in self.trials for scale in parse_scales(trial.train_set)}))
         seed, path = self.config.fit.seed, self.folder / "causes.parquet"
@@ -248,7 +250,7 @@ class Project:
     def estimate_held_out(self) -> Outcome:
         """Saves the picture of one film that no estimator has seen, and estimates its constants from that file."""
 
-        def work() -> None:
+        def work() -> Facts:
             self._write_view(film["film_id"], scale_um, picture)
             answer = estimate_pictures(picture, estimator=folder, scale_um=scale_um)
             constants = {
@@ -256,72 +258,81 @@ class Project:
                 for name, value in answer.values.items()
             }
             told = {"picture": picture.name, "film_id": film["film_id"], "scale_um": scale_um, "text": str(answer)}
-            self._write({"answer": told | {"warnings": answer.warnings, "constants": constants}})
+            return {"answer": told | {"warnings": answer.warnings, "constants": constants}}
 
         train_set = self.config.fit.train_scales[0]
         folder, scale_um = self.estimator_folder(train_set), max(parse_scales(train_set))
-        picture, film = self.folder / "report" / PICTURE, self._held_out_film()
-        fresh, seconds = self._run("estimate", [self._fits(), film], [picture], work)
-        told = self.summary["answer"]
-        return Outcome(told["text"], fresh, seconds, tuple(told["warnings"]))
+        inputs, files = self._estimate_order()
+        (_, film), (picture,) = inputs, files
+        fresh, seconds = self._run("estimate", inputs, files, work, "answer")
+        told = self.summary.answer
+        assert told is not None  # the stage is done
+        return Outcome(told.text, fresh, seconds, tuple(told.warnings))
+
+    def _estimate_order(self) -> tuple[Any, list[Path]]:
+        """What the held-out film's answer is made from, and the files that come of it."""
+        return [self._fits(), self._held_out_film()], [self.folder / "report" / PICTURE]
 
     def report(self) -> Outcome:
         """Draws report/index.html and the same figures as PNG."""
 
-        def work() -> None:
+        def work() -> Facts:
             from magray.report import write_report
 
-            write_report(self.folder, open_store(self.config.store_uri), self.config, self.summary)
+            summary = self.summary
+            if summary.answer and not self._is_done("estimate", *self._estimate_order()):
+                summary.answer = None  # it is of other estimators, or another film
+            write_report(self.folder, open_store(self.config.store_uri), self.config, summary)
+            return {}
 
         if not (self.folder / "study.parquet").exists():
             raise UserError(f"{self.folder} holds no study to report on; run magray study first")
-        page, made_from = self.folder / "report" / "index.html", self.summary["made_from"]
+        page, made_from = self.folder / "report" / "index.html", self.summary.made_from
         found = [made_from.get(stage) for stage in ("study", "causes", "estimate")]
-        inputs = [found, self.config.to_yaml(), versions()]
+        inputs = [found, self._fits(), self.config.to_yaml(), versions()]
         fresh, seconds = self._run("report", inputs, [page], work)
         return Outcome(str(page), fresh, seconds)
 
-    def _run(self, stage: str, inputs: Any, files: Sequence[Path], work: Callable[[], None]) -> tuple[bool, float]:
+    def _run(
+        self, stage: str, inputs: Any, files: Sequence[Path], work: Callable[[], Facts], *found: str
+    ) -> tuple[bool, float]:
         """Does `work`, which makes `files` from `inputs`, unless it is done. Returns whether it did, and the seconds.
 
-        Files made from other inputs go first, so that a stage cut short never leaves old beside new. Work that goes on
-        where it was cut short adds to its seconds.
+        Its facts, those that are called `found` among them, go into summary.json with the record of its end. Files made
+        from other inputs go first, so that a stage cut short never leaves old beside new. Work that goes on where it
+        was cut short adds to its seconds.
         """
-        summary, fingerprint = self.summary, _fingerprint(inputs)
-        same = summary["made_from"].get(stage) == fingerprint
-        spent = float(summary["seconds"].get(stage, 0.0)) if same else 0.0
-        if self._is_done(stage, inputs, files):
+        summary, mark = self.summary, _fingerprint(inputs)
+        same = summary.made_from.get(stage) == mark
+        spent = summary.seconds.get(stage, 0.0) if same else 0.0
+        if self._is_done(stage, inputs, files) and all(getattr(summary, name) is not None for name in found):
             return False, spent
         if not same:
             for file in files:
                 file.unlink(missing_ok=True)
-        self._write({"made_from": {stage: fingerprint}})
-        start = time.monotonic()
+        self._write({"made_from": {stage: mark}, "done": {stage: None}} | dict.fromkeys(found))
+        start, end = time.monotonic(), {}
         try:
-            work()
+            end = work() | {"done": {stage: mark}}
         finally:
             spent += time.monotonic() - start
-            self._write_seconds(stage, spent)
+            self._write(end | _seconds(stage, spent))
         return True, spent
 
     def _is_done(self, stage: str, inputs: Any, files: Sequence[Path]) -> bool:
-        """Whether a stage's files are there, made from these inputs."""
-        same = self.summary["made_from"].get(stage) == _fingerprint(inputs)
-        return same and all(file.exists() for file in files)
+        """Whether a stage has ended with these inputs, and its files are still there."""
+        return self.summary.done.get(stage) == _fingerprint(inputs) and all(file.exists() for file in files)
 
-    def _write_seconds(self, stage: str, seconds: float) -> None:
-        self._write({"seconds": {stage: round(seconds, 2)}})
-
-    def _write(self, news: dict[str, Any]) -> None:
-        """Updates summary.json, of which `seconds` and `made_from` keep what they have of other stages.
+    def _write(self, news: Facts) -> None:
+        """Updates summary.json, of which `seconds`, `made_from` and `done` keep what they have of other stages.
 
         The file is replaced as a whole. Fits side by side write in turn.
         """
-        facts: dict[str, Any] = {"config": self.config.model_dump(mode="json"), "versions": versions()}
+        facts: Facts = {"config": self.config.model_dump(mode="json"), "versions": versions()}
         facts |= {"machine": f"{cores()} cores, {processor()}"}
         with _WRITING:
-            before = self.summary
-            news = {name: before[name] | new if name in ("seconds", "made_from") else new for name, new in news.items()}
+            before = self.summary.model_dump(exclude_unset=True)
+            news = {name: before.get(name, {}) | new if name in BY_STAGE else new for name, new in news.items()}
             text = json.dumps(before | facts | news, indent=2, ensure_ascii=False)
             with whole_file(self.folder / "summary.json") as unfinished:
                 unfinished.write_text(text + "\n", encoding="utf-8")
@@ -339,7 +350,7 @@ class Project:
         return sorted(rows["film_id"].to_pylist())
 
     def _fits(self) -> list[str | None]:
-        made_from = self.summary["made_from"]
+        made_from = self.summary.made_from
         return [made_from.get(_stage_of(trial)) for trial in self.trials]
 
     def _write_view(self, film_id: str, scale_um: float, path: Path) -> None:
@@ -354,11 +365,15 @@ class Project:
 
     def _held_out_film(self) -> dict[str, Any]:
         """The test film with the smallest id: any film would do, as long as nobody chose it for its answer."""
+        from magray.learning.fit import check_finite
+
         wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
-        rows = open_store(self.config.store_uri).table(["film_id", *self.config.fit.targets], wanted).sort_by("film_id")
-        if not rows.num_rows:
+        store, targets = open_store(self.config.store_uri), self.config.fit.targets
+        first = store.table(["film_id", *targets], wanted).sort_by("film_id").slice(0, 1)
+        if not first.num_rows:
             raise UserError("none of the films is one to test on; plan more films (campaign.films)")
-        film: dict[str, Any] = rows.slice(0, 1).to_pylist()[0]
+        check_finite(store, first, targets)
+        film: dict[str, Any] = first.to_pylist()[0]
         return film
 
 
@@ -381,10 +396,17 @@ def _stage_of(trial: "Trial") -> str:
     return f"fit {trial.train_set} seed {trial.seed}"
 
 
-def _scores(study: pa.Table) -> dict[str, Any]:
-    """parameter -> train set -> test scale -> {r2, mae, bias, n, trained}, of one seed."""
+def _seconds(stage: str, seconds: float) -> Facts:
+    return {"seconds": {stage: round(seconds, 2)}}
+
+
+def _scores(study: pa.Table, seed: int) -> dict[str, Any]:
+    """parameter -> train set -> test scale -> {r2, mae, bias, n, trained}, of the networks of one seed."""
+    from magray.tolerance.study import TWO_NUMBERS
+
     scores: dict[str, Any] = {}
-    for row in study.to_pylist():
+    networks = (pc.field("train_set") != TWO_NUMBERS) & (pc.field("seed") == seed)
+    for row in study.filter(networks).to_pylist():
         numbers = {name: row[name] if math.isfinite(row[name]) else None for name in ("r2", "mae", "bias")}
         sets = scores.setdefault(row["parameter"], {}).setdefault(row["train_set"], {})
         sets[f"{row['test_scale']:g}"] = numbers | {"n": row["n"], "trained": row["trained"]}

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow.compute as pc
 from rich import box
@@ -11,11 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from magray.config import Config
+from magray.errors import UserError
 from magray.imaging import read_picture
 from magray.learning.estimator import Estimator, shipped
 from magray.project import Outcome, Project
 from magray.report.quantities import quantity
 from magray.store import open_store
+from magray.summary import HeldOutAnswer
 from magray.tolerance.study import STUDY
 from magray.whole import read_table
 
@@ -81,27 +82,28 @@ def _empty_table(label: str) -> Table:
 
 
 def _tell_answer(project: Project, console: Console) -> None:
-    answer: dict[str, Any] = project.summary["answer"]
-    folder = project.folder
-    command = f"magray estimate {folder / 'report' / answer['picture']} --estimator {folder / 'estimator'}"
+    summary, folder = project.summary, project.folder
+    assert summary.answer is not None  # the stage before has just been done
+    answer, picture = summary.answer, folder / "report" / summary.answer.picture
+    command = f"magray estimate {picture} --estimator {folder / 'estimator'} --scale-um {answer.scale_um:g}"
+    console.print(f"\nA film that no estimator has seen:\n$ {escape(command)}", soft_wrap=True)
+    console.print(f"[bold]{escape(answer.text)}[/bold]  (true: {true_values(answer)})", highlight=False)
+    _tell_of_shipped(project, picture, answer, console)
+    seconds = sum(summary.seconds.values())
     console.print(
-        f"\nA film that no estimator has seen:\n$ {command} --scale-um {answer['scale_um']:g}",
-        soft_wrap=True,
-        markup=False,
+        f"\n{seconds / 60:.1f} minutes in all. Open {folder / 'report' / 'index.html'}", soft_wrap=True, markup=False
     )
-    console.print(f"[bold]{escape(answer['text'])}[/bold]  (true: {true_values(answer)})", highlight=False)
-    _tell_of_shipped(project, folder / "report" / answer["picture"], answer, console)
-    seconds = sum(project.summary["seconds"].values())
-    page = folder / "report" / "index.html"
-    console.print(f"\n{seconds / 60:.1f} minutes in all. Open {page}", soft_wrap=True, markup=False)
 
 
-def _tell_of_shipped(project: Project, picture: Path, answer: dict[str, Any], console: Console) -> None:
+def _tell_of_shipped(project: Project, picture: Path, answer: HeldOutAnswer, console: Console) -> None:
     """The answers of estimators that come with magray, know such films and see them in the same way."""
     store = open_store(project.config.store_uri)
-    (film,) = store.table(filter=pc.field("film_id") == answer["film_id"]).to_pylist()
+    rows = store.table(filter=pc.field("film_id") == answer.film_id).to_pylist()
+    if not rows:
+        raise UserError(f"{project.folder / 'summary.json'} tells of film {answer.film_id}, which the store lacks")
+    film = rows[0]
     for name in shipped():
-        estimator, scale_um = Estimator.load(name), answer["scale_um"]
+        estimator, scale_um = Estimator.load(name), answer.scale_um
         about = estimator.description
         if about.knows(film) and about.microscope == project.microscope and about.trained_at(scale_um):
             console.print(f"\nAn estimator that comes with magray, of {about.training_films:,} films:", soft_wrap=True)
@@ -110,10 +112,10 @@ def _tell_of_shipped(project: Project, picture: Path, answer: dict[str, Any], co
             console.print(f"[bold]{estimator.predict(read_picture(picture), scale_um)}[/bold]", highlight=False)
 
 
-def true_values(answer: dict[str, Any]) -> str:
+def true_values(answer: HeldOutAnswer) -> str:
     """What the film of the answer was made with, in practical units."""
     words = []
-    for name, constant in answer["constants"].items():
+    for name, constant in answer.constants.items():
         shown = quantity(name)
-        words.append(f"{constant['true'] * shown.factor:.3g} {shown.unit}".rstrip())
+        words.append(f"{constant.true * shown.factor:.3g} {shown.unit}".rstrip())
     return ", ".join(words)

@@ -17,12 +17,16 @@ from magray.parquet import metadata_of, open_plain, read_plain
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a path to write to, which becomes `path` at the end, replacing what was there; or goes, on an error.
 
-    Of processes that write the same file at the same time, the last one's stays.
+    Of processes that write the same file at the same time, the last one's stays. Who may read it is a matter of the
+    umask, as for any other file; some libraries make files that their owner alone can read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
+        unfinished.touch()
+        permissions = unfinished.stat().st_mode
         yield unfinished
+        unfinished.chmod(permissions)
         unfinished.replace(path)
     except OSError as error:
         error.filename = str(path)  # of which PyArrow says nothing

@@ -14,6 +14,7 @@ from magray.errors import UserError
 from magray.imaging.luminance import MAX_MEGAPIXELS, check_file
 from magray.imaging.raster import read_raster
 from magray.imaging.tiff import read_tiff
+from magray.whole import whole_file
 
 OUTER = 0.005  # the share of pixels beyond each end of the contrast, so that a dead pixel decides nothing
 LEAST_CONTRAST = 0.002  # of the brightest grey value
@@ -69,7 +70,8 @@ def grey_range(picture: NDArray[Any]) -> tuple[float, float]:
 
 def write_picture(path: str | Path, image: NDArray[np.uint8]) -> None:
     """Writes `image` (h, w) as an 8-bit grey picture, in the format of the file's ending."""
-    Image.fromarray(image).save(path)
+    with whole_file(Path(path)) as unfinished:
+        Image.fromarray(image).save(unfinished, format=Image.registered_extensions()[Path(path).suffix.lower()])
 
 
 def _check_regular(path: Path) -> None:

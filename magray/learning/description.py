@@ -2,18 +2,27 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, TypeAdapter
 
+from magray.config.project import Width
 from magray.config.scales import SAME_SCALE, is_trained
+from magray.errors import UserError
 from magray.films import Protocol
 from magray.imaging.microscope import Microscope
-from magray.learning.network import NETWORKS, NetworkName
+from magray.learning.network import NetworkName
+from magray.records import Finite, NotNegative, Positive, Text, read_record
 
+FORMAT = 6
+MOST_TARGETS = 16
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_/]*$", max_length=32)]  # of a parameter, or a unit
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 ROUNDING = 1e-9  # relative: constants that were written as text are the same
 PRACTICAL = {
     "A/m": (1e-3, "kA/m"),
@@ -28,22 +37,22 @@ PRACTICAL = {
 class Target:
     """One parameter that the network estimates. SI: it learned from values in low…high, as (value − mean) / spread."""
 
-    name: str
-    unit: str
-    mean: float
-    spread: float
-    low: float
-    high: float
+    name: Name
+    unit: Name
+    mean: Finite
+    spread: Positive
+    low: Finite
+    high: Finite
 
 
 @dataclass(frozen=True)
 class Constant:
     """What the training films were made with: a column of the store, from low to high, SI."""
 
-    name: str
-    unit: str
-    low: float
-    high: float
+    name: Name
+    unit: Name
+    low: Finite
+    high: Finite
 
     def __str__(self) -> str:
         low, high = (practical(value, None, self.unit) for value in (self.low, self.high))
@@ -67,10 +76,10 @@ class Calibration:
     than each by itself dares to say: their mean lies so many times farther from the middle.
     """
 
-    scales_um: tuple[float, ...]
-    errors: Mapping[str, tuple[float, ...]]
-    films: int
-    several: Mapping[str, tuple[tuple[tuple[float, float], ...], ...]] = field(default_factory=dict)
+    scales_um: tuple[Positive, ...]
+    errors: Mapping[str, tuple[NotNegative, ...]]
+    films: Count
+    several: Mapping[str, tuple[tuple[tuple[Finite, NotNegative], ...], ...]] = field(default_factory=dict)
 
     def error(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
         """The error bar at `scale_um`, between its neighbours; the largest for a scale that is unknown or beyond."""
@@ -113,17 +122,17 @@ class Description:
     of the training films; older formats do not tell. A protocol is what `Protocol.to_json` makes of it.
     """
 
-    targets: tuple[Target, ...]
-    train_scales_um: tuple[float, ...]
-    training_films: int
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=MOST_TARGETS)]
+    train_scales_um: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    training_films: Count
     calibration: Calibration
     provenance: Mapping[str, Any]
     network: NetworkName = "paper"
-    width: float = 1.0
+    width: Width = 1.0
     between: bool = False
     microscope: Microscope | None = None
     constants: tuple[Constant, ...] = ()
-    protocols: tuple[str, ...] = ()
+    protocols: tuple[Text, ...] = ()
 
     @property
     def films(self) -> str:
@@ -146,41 +155,50 @@ class Description:
         return is_trained(scale_um, self.train_scales_um, self.between)
 
 
-def read_description(data: Mapping[str, Any]) -> Description:
-    """What `dataclasses.asdict` made of one, after JSON. Raises ValueError, KeyError, TypeError or AttributeError."""
-    calibration = data["calibration"]
-    several = {
-        name: tuple(tuple((gain, error) for gain, error in levels) for levels in at_scales)
-        for name, at_scales in calibration.get("several", {}).items()
-    }
-    return Description(
-        targets=tuple(Target(**target) for target in data["targets"]),
-        train_scales_um=tuple(data["train_scales_um"]),
-        training_films=data["training_films"],
-        calibration=Calibration(
-            tuple(calibration["scales_um"]),
-            {name: tuple(errors) for name, errors in calibration["errors"].items()},
-            calibration["films"],
-            several,
-        ),
-        provenance=data["provenance"],
-        network=_known(data.get("network", "paper")),  # what older formats do not tell was the same for all
-        width=data.get("width", 1.0),
-        between=data.get("between", False),
-        microscope=_microscope(data.get("microscope")),
-        constants=tuple(Constant(**constant) for constant in data.get("constants", ())),
-        protocols=tuple(Protocol.from_json(text).to_json() for text in data.get("protocols", ())),
-    )
+def read_description(path: Path) -> Description:
+    """Return the description in an estimator's folder; what older formats do not tell was the same for all.
+
+    Raises UserError if it is of a newer format, or does not describe an estimator.
+    """
+    problem = "does not describe an estimator"
+    version = read_record(path, TypeAdapter(_Format), problem).format
+    if version > FORMAT:
+        raise UserError(f"{path}: format {version} is newer than this magray reads ({FORMAT}); update magray")
+    description = read_record(path, TypeAdapter(Description), problem)
+    try:
+        _check(description)
+        protocols = tuple(Protocol.from_json(text).to_json() for text in description.protocols)
+        description = replace(description, protocols=protocols)
+        assert description.films  # can be told, with every answer
+    except (UserError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} {problem} ({error})") from error
+    return description
 
 
-def _microscope(data: Mapping[str, Any] | None) -> Microscope | None:
-    return None if data is None else Microscope(tuple(data["blur_nm"]), tuple(data["noise"]))
+class _Format(BaseModel):
+    format: int
 
 
-def _known(network: NetworkName) -> NetworkName:
-    if network not in NETWORKS:
-        raise ValueError(f"no network is called {network}")
-    return network
+def _check(description: Description) -> None:
+    """Raises ValueError unless the parts of a description agree."""
+    names, calibration = {target.name for target in description.targets}, description.calibration
+    if len(names) < len(description.targets):
+        raise ValueError("targets: one is there twice")
+    ranges: tuple[Target | Constant, ...] = (*description.targets, *description.constants)
+    for one in ranges:
+        if one.low > one.high:
+            raise ValueError(f"{one.name}: low is above high")
+    for scales in (description.train_scales_um, calibration.scales_um):
+        if not scales or list(scales) != sorted(set(scales)):
+            raise ValueError("scales are not in ascending order")
+    for kind, by_target in (("errors", calibration.errors), ("several", calibration.several)):
+        if by_target.keys() != names and (kind == "errors" or by_target):
+            raise ValueError(f"calibration.{kind}: not of the same names as targets")
+        if any(len(at_scales) != len(calibration.scales_um) for at_scales in by_target.values()):
+            raise ValueError(f"calibration.{kind}: not one for each of scales_um")
+    seen = description.microscope
+    if seen is not None and not all(0 <= low <= high < math.inf for low, high in (seen.blur_nm, seen.noise)):
+        raise ValueError("microscope: ranges of numbers from 0 on, the least first")
 
 
 def means_and_spreads(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

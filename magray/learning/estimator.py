@@ -6,17 +6,15 @@ estimator.json         targets with unit, mean and spread; what it was trained o
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import nn
 
 from magray.config.scales import SAME_SCALE
@@ -35,18 +33,13 @@ from magray.imaging import (
 )
 from magray.imaging.microscope import NEEDS_SCALE, as_seen, levelled
 from magray.learning.batches import QUARTER_TURNS
-from magray.learning.description import (
-    Description,
-    Target,
-    means_and_spreads,
-    practical,
-    read_description,
-)
+from magray.learning.description import FORMAT, Description, Target, means_and_spreads, practical, read_description
+from magray.learning.given import GivenPicture, check_length, pictures_of
 from magray.learning.means import Estimate, estimate_of
 from magray.learning.network import NETWORKS, ScaleAwareCnn
+from magray.learning.weights import load_weights, save_weights
 from magray.whole import whole_file
 
-FORMAT = 6
 SHIPPED = Path(__file__).parents[1] / "estimators"  # a folder each, with the name by which it is asked for
 WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
 CHUNK, CHUNK_ON_GPU = 256, 2048  # pictures through the network at once: turned ones, too
@@ -104,55 +97,47 @@ class Estimator:
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "Estimator":
         """The estimator that `save` wrote to `folder`, or one of SHIPPED by its name.
 
-        Raises UserError where there is none, or a newer one.
+        A bare name is that of the one that comes with magray; "./co-like" and a `Path` are folders. Raises UserError
+        where there is none, a newer one, or a damaged one.
         """
-        folder = Path(folder)
-        if not folder.exists() and str(folder) in shipped():
-            folder = SHIPPED / folder
-        description = _read_description(folder)
+        folder = SHIPPED / folder if isinstance(folder, str) and folder in shipped() else Path(folder)
+        description = read_description(_existing(folder, DESCRIPTION))
         network = NETWORKS[description.network](len(description.targets), description.width)
-        try:
-            network.load_state_dict(safetensors.torch.load_file(_existing(folder, WEIGHTS)))
-        except (SafetensorError, RuntimeError) as error:
-            raise UserError(f"{folder / WEIGHTS} does not hold this estimator's weights; fit it again") from error
+        load_weights(network, _existing(folder, WEIGHTS))
         return cls(network.to(device), description)
 
     def save(self, folder: str | Path) -> None:
         """Writes the estimator to `folder`: the weights first, so that a description says that all is there."""
         folder = Path(folder)
-        weights = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        with whole_file(folder / WEIGHTS) as unfinished:
-            unfinished.write_bytes(safetensors.torch.save(weights))
+        save_weights(self.network, folder / WEIGHTS)
         text = json.dumps({"format": FORMAT, **asdict(self.description)}, indent=2, ensure_ascii=False)
         with whole_file(folder / DESCRIPTION) as unfinished:
             unfinished.write_text(text + "\n", encoding="utf-8")
 
     def predict(
         self,
-        picture: NDArray[Any] | Sequence[NDArray[Any]],
+        picture: GivenPicture | Iterable[GivenPicture],
         scale_um: float | None = None,
         pixel_nm: float | None = None,
     ) -> Answer:
         """The answer for a `picture` (h, w) of a film, or several of it from different places.
 
-        Grey values are of any kind: bright domains point up, dark ones down. The scale of all pictures is `scale_um`,
-        the length of the shorter side, or follows from the size of a pixel, `pixel_nm`. One that is not square counts
-        as the squares in it.
+        A picture is an array, a Pillow image or a list of rows, and its grey values are of any kind: bright domains
+        point up, dark ones down. The scale of all pictures is `scale_um`, the length of the shorter side, or follows
+        from the size of a pixel, `pixel_nm`. One that is not square counts as the squares in it.
         Raises UserError for a picture without contrast, with values that are not finite, or below 128 × 128 pixels;
-        for pictures of different scales; and without a scale where the network needs it.
+        for pictures of different scales; for a scale that no picture has, and without one where the network needs it.
         """
-        pictures = [picture] if isinstance(picture, np.ndarray) else list(picture)
-        if not pictures:
-            raise UserError("give at least one picture")
-        sides = [self._check(one) for one in pictures]
         if scale_um is not None and pixel_nm is not None:
             raise UserError("give the scale or the size of a pixel, not both")
+        check_length(pixel_nm, "size of a pixel, nm")
+        pictures = pictures_of(picture)
+        sides = [self._check(one) for one in pictures]
         if pixel_nm is not None:
             scale_um = scale_of(min(sides), pixel_nm)
             if max(sides) > (1 + SAME_SCALE) * min(sides):
                 raise UserError("the pictures show squares of different sizes; crop them to one, or ask one by one")
-        if scale_um is not None and not (math.isfinite(scale_um) and scale_um > 0):
-            raise UserError(f"a scale is a length above 0 µm, not {scale_um:g}")
+        check_length(scale_um, "scale, µm")
         squares = torch.cat([self._squares(one, side) for one, side in zip(pictures, sides, strict=True)])
         return self._answer(self._values(squares, scale_um), scale_um)
 
@@ -165,6 +150,7 @@ class Estimator:
         instrument for the `of_film` views in a row that are of one film.
         Raises UserError without the views' scale where the network needs it.
         """
+        check_length(scale_um, "scale, µm")
         views = torch.as_tensor(views, device=self.device)
         return self._values(as_seen(views, scale_um, self.description.microscope, of_film), scale_um)
 
@@ -177,7 +163,10 @@ class Estimator:
         return seen.to(self.device)
 
     def _values(self, pictures: torch.Tensor, scale_um: float | None) -> NDArray[np.float64]:
-        """Values (n, targets), SI, for `pictures` (n, 128, 128) as the network knows them: means over quarter turns."""
+        """Values (n, targets), SI, for `pictures` (n, 128, 128) as the network knows them: means over quarter turns.
+
+        Raises UserError if they are not finite: no number that is none leaves an estimator.
+        """
         if scale_um is None and isinstance(self.network, ScaleAwareCnn):
             raise UserError(NEEDS_SCALE)
         chunk, estimates = CHUNK_ON_GPU if self.device.type == "cuda" else CHUNK, []
@@ -189,6 +178,8 @@ class Estimator:
                 estimates.append(of_turned.mean(dim=0).cpu().numpy())
         means, spreads = means_and_spreads(self.targets)
         values: NDArray[np.float64] = np.concatenate(estimates) * spreads + means
+        if not np.isfinite(values).all():
+            raise UserError("this estimator's values are not finite numbers, so it is of no use; fit it again")
         return values
 
     def predict_films(self, films: torch.Tensor, scale_um: float, pixel_nm: float) -> NDArray[np.float64]:
@@ -230,9 +221,12 @@ class Estimator:
         for target, mean in zip(self.targets, values.mean(axis=0), strict=True):
             gain = calibration.gain(target.name, scale_um, pictures)
             named[target.name] = target.mean + gain * (float(mean) - target.mean)
+        errors = {name: calibration.error(name, scale_um, pictures) for name in named}
+        if not all(map(math.isfinite, (*named.values(), *errors.values()))):
+            raise UserError("this estimator's answer is not a finite number, so it is of no use; fit it again")
         return Answer(
             values=named,
-            errors={name: calibration.error(name, scale_um, pictures) for name in named},
+            errors=errors,
             units={target.name: target.unit for target in self.targets},
             warnings=(
                 *self._scale_warnings(scale_um),
@@ -277,20 +271,8 @@ def _existing(folder: Path, name: str) -> Path:
     if not folder.is_dir():
         raise UserError(
             f"{folder}: there is no such estimator folder; make one with magray fit, or name one that comes with "
-            f"magray: {', '.join(shipped())}"
+            f"magray: {', '.join(shipped())} (./{shipped()[0]} would be a folder of yours)"
         )
     if not (folder / name).is_file():
         raise UserError(f"{folder}: {name} is missing, so this is no complete estimator; fit it again")
     return folder / name
-
-
-def _read_description(folder: Path) -> Description:
-    path = _existing(folder, DESCRIPTION)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        version = int(data["format"])
-        if version > FORMAT:
-            raise UserError(f"{path}: format {version} is newer than this magray reads ({FORMAT}); update magray")
-        return read_description(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} does not describe an estimator") from error

@@ -5,6 +5,7 @@ A fit that was cut short goes on from its last checkpoint when it is run again w
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,6 +119,7 @@ def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
         raise UserError(
             f"store {store.uri} has {table.num_rows} training films, and a fit needs 2 or more; simulate more"
         )
+    check_finite(store, table, ["pixel_nm", *config.targets, *CONSTANTS])
     if len(table["pixel_nm"].unique()) > 1:
         raise UserError(f"store {store.uri} holds films of several cell sizes; fit those of one")
     if len(table.group_by(["height", "width"]).aggregate([])) > 1:
@@ -125,6 +127,18 @@ def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
     kept = calibration_ids(table["film_id"].to_pylist(), config.calibration_fraction)
     calibrating = pc.field("film_id").isin(sorted(kept))
     return table.filter(~calibrating), table.filter(calibrating)
+
+
+def check_finite(store: Store, films: pa.Table, names: Sequence[str]) -> None:
+    """Raises UserError, which names a film, unless all numbers in some columns of films of a store are finite."""
+    for name in names:
+        finite = pc.fill_null(pc.is_finite(films[name]), False)
+        if not pc.all(finite).as_py():
+            film_id = films.filter(pc.invert(finite))["film_id"][0]
+            raise UserError(
+                f"store {store.uri}: film {film_id} has a {name} that is not a finite number; magray store verify "
+                "names all such films"
+            )
 
 
 def target_of(store: Store, name: str, values: NDArray[np.float64]) -> Target:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from magray.report.quantities import Quantity
+from magray.whole import whole_file
 
 INK, FAINT = "#1b2733", "#9aa7b2"
 TRAINED, UNTRAINED = "#17698a", "#d1671b"
@@ -154,4 +155,5 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(drawn, dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 1})
     with Image.open(drawn) as picture:
         few = picture.convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
-    few.save(path, format="PNG", optimize=True, dpi=(DPI, DPI))
+    with whole_file(path) as unfinished:
+        few.save(unfinished, format="PNG", optimize=True, dpi=(DPI, DPI))

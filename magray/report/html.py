@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from magray.errors import UserError
 from magray.whole import whole_file
 
 
@@ -28,4 +29,7 @@ def duration(seconds: float) -> str:
 
 
 def _inline(picture: Path) -> str:
+    """Return a figure as an address that holds it. Raises UserError for a link to a file elsewhere."""
+    if picture.resolve().parent != picture.parent.resolve():
+        raise UserError(f"{picture} is no file of that folder; remove it and run again")
     return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"

@@ -25,6 +25,7 @@ from magray.report.scores import (
 )
 from magray.report.tables import causes_table, number, score_table, tolerance_table
 from magray.store import Store
+from magray.summary import HeldOutAnswer, Summary
 from magray.tolerance.causes import CAUSES
 from magray.tolerance.study import PREDICTIONS, STUDY
 from magray.whole import read_table
@@ -33,7 +34,7 @@ CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma")
 FIGURES = ("scatter_*.png", "curves_*.png", "heat_map_*.png", "samples.png")
 
 
-def write_report(folder: Path, store: Store, config: Config, summary: Mapping[str, Any]) -> Path:
+def write_report(folder: Path, store: Store, config: Config, summary: Summary) -> Path:
     """Writes report/index.html and its figures into a project's folder, and returns the page's path.
 
     The project has study.parquet and predictions.parquet; causes.parquet is shown if it is there.
@@ -56,11 +57,11 @@ def write_report(folder: Path, store: Store, config: Config, summary: Mapping[st
             for name in config.fit.targets
         ],
         constants=[_constant(name, config) for name in CONSTANTS],
-        answer=_answer(summary),
+        answer=_answer(summary.answer),
         yaml=config.to_yaml(),
         microscope=_microscope(config),
         counts=_counts(films),
-        seconds=_seconds(summary["seconds"]),
+        seconds=_seconds(summary.seconds),
         protocols=[str(Protocol.from_json(text)) for text in sorted(films["protocol"].unique().to_pylist())],
         solvers=sorted(films["solver"].unique().to_pylist()),
     )
@@ -144,18 +145,17 @@ def _microscope(config: Config) -> str:
     )
 
 
-def _answer(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+def _answer(answer: HeldOutAnswer | None) -> dict[str, Any] | None:
     """The held-out film's answer and truth, in words; None before there is one."""
-    answer = summary.get("answer")
     if answer is None:
         return None
     rows = []
-    for name, constant in answer["constants"].items():
+    for name, constant in answer.constants.items():
         shown = quantity(name)
-        numbers = {key: f"{constant[key] * shown.factor:.3g}" for key in ("value", "true")}
-        error = f"{constant['error'] * shown.factor:.2g}"
-        rows.append(numbers | {"name": name, "error": error, "unit": shown.unit})
-    return dict(answer) | {"rows": rows}
+        value, true, error = (number * shown.factor for number in (constant.value, constant.true, constant.error))
+        words = {"value": f"{value:.3g}", "true": f"{true:.3g}", "error": f"{error:.2g}"}
+        rows.append(words | {"name": name, "unit": shown.unit})
+    return answer.model_dump() | {"rows": rows}
 
 
 def _counts(films: pa.Table) -> dict[str, int]:

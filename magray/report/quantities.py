@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from magray.errors import UserError
 from magray.learning.description import in_practice
 from magray.store.schema import STORE_SCHEMA
 
@@ -21,6 +22,9 @@ class Quantity:
 
 
 def quantity(name: str) -> Quantity:
-    """A column of the store in practical units."""
-    unit = STORE_SCHEMA.field(name).metadata[b"unit"].decode()
-    return Quantity(name, *in_practice(unit))
+    """A column of the store in practical units. Raises UserError for a name that is none of a parameter."""
+    metadata = STORE_SCHEMA.field(name).metadata if name in STORE_SCHEMA.names else None
+    unit = (metadata or {}).get(b"unit")
+    if unit is None:
+        raise UserError(f"films have no parameter called {name!r}")
+    return Quantity(name, *in_practice(unit.decode()))

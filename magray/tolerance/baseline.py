@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from magray.errors import UserError
 from magray.imaging import VIEW_SIZE, over_views
 from magray.imaging.microscope import Microscope, as_seen
+from magray.learning.fit import check_finite
 from magray.store import Store
 
 DEGREE = 3
@@ -49,6 +50,7 @@ class Baseline:
         """From the training films of a store. Raises UserError if there are too few."""
         wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
         films = store.table(["film_id", "pixel_nm", target], wanted).sort_by("film_id").slice(0, FILMS)
+        check_finite(store, films, ["pixel_nm", target])
         images = torch.from_numpy(store.images(films["film_id"].to_pylist())).to(device)
         x, y = [], []
         for scale in scales_um:

@@ -22,7 +22,7 @@ from magray.learning.batches import TrainingFilms, scales_shown
 from magray.learning.checkpoint import save_state
 from magray.learning.description import Calibration, Description, Target, standardised
 from magray.learning.estimator import Estimator
-from magray.learning.fit import calibration_ids, target_of
+from magray.learning.fit import calibration_ids, check_finite, target_of
 from magray.learning.means import Means
 from magray.learning.recipe import Recipe
 from magray.learning.training import Training
@@ -89,6 +89,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> Course:
         raise UserError(
             f"store {store.uri} has {films.num_rows} training films, and a search needs 4 or more; simulate more"
         )
+    check_finite(store, films, ["pixel_nm", *fit.targets])
     if len(films["pixel_nm"].unique()) > 1:
         raise UserError(f"store {store.uri} holds films of several cell sizes; search over those of one")
     pixel_nm, side = films["pixel_nm"][0].as_py(), min(pc.min(films[name]).as_py() for name in ("width", "height"))

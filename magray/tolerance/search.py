@@ -45,6 +45,8 @@ from magray.tolerance.trials import Candidate, Found, How, Option, Row, Trials, 
 REDUCTION = 3  # ASHA: about the best third goes on after each look
 CARRIED = 3  # sets of the best trials so far that are tried first with more views
 FEWER_FILMS = (2, 4, 8)  # an answer is tried with so many times fewer films
+HOPELESS = 1e3  # of a parameter's range: the error that Optuna and ASHA, which need one, are told of a failed trial
+NOTHING = Look(0, 0, 0.0, (), ())  # is known of it
 RETRIES = 3  # of a trial whose process dies: it goes on from its last look
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -239,8 +241,11 @@ def run_trial(config: dict[str, Any], course: Course, candidate_of: CandidateOf,
     torch.set_num_threads(1)
     device = own_device()
     candidate = candidate_of(config)
-    for look in learn(course, candidate, device, _saved_file(saved, candidate, how)):
-        tune.report(asdict(look) | {"worst": look.curve[-1]})
+    try:
+        for look in learn(course, candidate, device, _saved_file(saved, candidate, how)):
+            tune.report(asdict(look) | {"worst": look.curve[-1]})
+    except UserError as error:  # it would only fail in the same way again, so this is its end
+        tune.report(asdict(NOTHING) | {"part": PARTS, "worst": HOPELESS, "reason": str(error)})
 
 
 class Bookkeeper(tune.Callback):
@@ -254,8 +259,12 @@ class Bookkeeper(tune.Callback):
         return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """It has learned from all of its views, or was stopped."""
-        self._write(trial, "finished" if trial.last_result["part"] == PARTS else "stopped", trial.last_result)
+        """It has learned from all of its views, was stopped, or cannot be done, as one that diverged."""
+        result = trial.last_result
+        if "reason" in result:
+            self._write_failed(trial, result["reason"])
+        else:
+            self._write(trial, "finished" if result["part"] == PARTS else "stopped", result)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """Its process died, or something failed that may not fail again."""
@@ -264,10 +273,12 @@ class Bookkeeper(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """It failed, and so did its retries."""
-        nothing = asdict(Look(0, 0, 0.0, (), ())) | {"worst": math.nan}
-        self._write(trial, "failed", nothing)
+        self._write_failed(trial, _last_line(trial.error_file))
 
-    def _write(self, trial: Any, status: str, result: dict[str, Any]) -> None:
+    def _write_failed(self, trial: Any, reason: str) -> None:
+        self._write(trial, "failed", asdict(NOTHING) | {"worst": math.nan}, reason)
+
+    def _write(self, trial: Any, status: str, result: dict[str, Any], reason: str = "") -> None:
         bench, candidate = self.bench, self.candidate_of(trial.config)
         errors, scales = list(result["errors"]), list(bench.course.test_scales)
         worst_scale = scales[errors.index(max(errors))] if errors else math.nan
@@ -286,7 +297,7 @@ class Bookkeeper(tune.Callback):
         }
         bench.trials.add(asdict(candidate) | about)
         _saved_file(bench.saved, candidate, bench.how).unlink(missing_ok=True)
-        ended = f"{result['worst']:.1%} at {worst_scale:g} µm" if errors else _last_line(trial.error_file)
+        ended = reason or f"{result['worst']:.1%} at {worst_scale:g} µm"
         bench.tell(f"{candidate.train_set} µm {status}: {ended}")
 
 

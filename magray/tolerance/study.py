@@ -18,6 +18,7 @@ from magray.errors import UserError
 from magray.imaging import over_views
 from magray.imaging.microscope import Microscope
 from magray.learning.estimator import Estimator
+from magray.learning.fit import check_finite
 from magray.learning.network import own_device
 from magray.parquet import complete
 from magray.store import Store, open_store
@@ -129,6 +130,7 @@ def _of_baseline(
 
 def _test(store: Store, tested: Tested, scales: tuple[float, ...]) -> tuple[pa.Table, pa.Table]:
     films = films_to_test(store, ["film_id", "pixel_nm", *tested.parameters])
+    check_finite(store, films, ["pixel_nm", *tested.parameters])
     images = torch.from_numpy(store.images(films["film_id"].to_pylist())).to(own_device())
     parts = [_at_scale(films, images, tested, scale) for scale in scales]
     predictions = pa.concat_tables(parts).combine_chunks()
@@ -145,6 +147,8 @@ def _at_scale(films: pa.Table, images: torch.Tensor, tested: Tested, scale: floa
     estimated = over_views(
         lambda shown: tested.predict_views(shown, scale), images, scale, films["pixel_nm"][0].as_py()
     )
+    if not np.isfinite(estimated).all():
+        raise UserError(f"estimates of {tested.trial.train_set} at {scale:g} µm are not finite numbers")
     true = np.stack([films[name].to_numpy() for name in tested.parameters], axis=1)
     film, view, parameter = (axis.ravel() for axis in np.indices(estimated.shape, np.int32))
     columns = {

@@ -7,19 +7,30 @@ views that it learns from (pictures × epochs), and after that the films that so
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from magray.config import is_range, parse_scales
 from magray.errors import UserError
 from magray.learning.schedule import Schedule
 from magray.parquet import complete
+from magray.records import NotNegative, Positive, Text
 from magray.whole import read_table, whole_file
 
 How = Literal["search", "exhaustive"]
@@ -48,6 +59,36 @@ SEARCH = complete(
         ("errors", pa.list_(pa.float64())),  # at each of them
     ]
 )
+
+
+class _Trial(BaseModel):
+    """What a row of SEARCH may hold."""
+
+    trial: Text
+    how: How
+    step: Text
+    train_set: Text
+    learning_rate: Positive
+    schedule: Schedule
+    width: Positive
+    budget: PositiveInt
+    films: PositiveInt
+    seed: NonNegativeInt
+    status: Literal["finished", "stopped", "failed"]
+    views: NonNegativeInt
+    seconds: NotNegative
+    worst: float
+    worst_scale: float
+    curve: list[float]
+    test_scales: Annotated[list[Positive], Field(min_length=1)]
+    errors: list[float]
+
+    @model_validator(mode="after")
+    def _has_errors(self) -> Self:
+        parse_scales(self.train_set)
+        if self.status != "failed" and len(self.errors) != len(self.test_scales):
+            raise ValueError("errors: not one for each of test_scales")
+        return self
 
 
 @dataclass(frozen=True)
@@ -204,10 +245,24 @@ class Trials:
 
 
 def read_trials(path: Path) -> pa.Table:
-    """The table SEARCH in a file. Raises UserError if there is none."""
+    """Return the table SEARCH in a file. Raises UserError if there is none, or it holds what no search writes.
+
+    Trials whose errors are not finite numbers, which older versions took for finished, have failed.
+    """
     if not path.exists():
         raise UserError(f"there is no {path}; magray search writes it")
-    return read_table(path, SEARCH)
+    table = read_table(path, SEARCH)
+    rows = table.to_pylist()
+    try:
+        TypeAdapter(list[_Trial]).validate_python(rows, strict=True)
+    except (ValidationError, UserError) as error:
+        raise UserError(f"{path} holds trials that no search writes; move it away") from error
+    failed = [row | {"status": "failed"} if _diverged(row) else row for row in rows]
+    return pa.Table.from_pylist(failed, schema=SEARCH.with_metadata(table.schema.metadata))
+
+
+def _diverged(row: Row) -> bool:
+    return not all(map(math.isfinite, (row["worst"], *row["curve"], *row["errors"])))
 
 
 def _option(rows: Sequence[Row]) -> Option:

@@ -218,6 +218,13 @@ def test_films_that_cannot_be_learned_from_are_refused(store: Store, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+def test_a_fit_that_diverges_is_one_line_and_leaves_no_estimator(store: Store, tmp_path: Path) -> None:
+    config = SHORT.model_copy(update={"learning_rate": 1e30, "epochs": 1})
+    with pytest.raises(UserError, match=r"^the fit diverged: its loss is not .* from step \d of epoch 1 on"):
+        fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
+    assert not (tmp_path / "estimator").exists()
+
+
 def test_calibration_films_are_a_matter_of_their_ids() -> None:
     ids = [f"{i:024x}" for i in range(40)]
     chosen = calibration_ids(ids, 0.15)

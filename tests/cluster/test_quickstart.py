@@ -113,7 +113,9 @@ def test_after_a_change_only_what_depends_on_it_is_done_again(finished: tuple[Co
     assert not any(outcome.fresh for outcome in project.fit())
     assert project.study().fresh
     assert project.report().fresh
-    assert set(project.summary["scores"]["D"]["0.5"]) == {"0.25", "0.5"}
+    scores = project.summary.scores
+    assert scores is not None
+    assert set(scores["D"]["0.5"]) == {"0.25", "0.5"}
 
 
 def test_a_browser_shows_the_report(finished: tuple[Config, str], tmp_path: Path) -> None:

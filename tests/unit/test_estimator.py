@@ -1,15 +1,18 @@
 """An estimator is its folder, answers with an error bar, and says when not to trust it."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from magray.errors import UserError
 from magray.films import Minimize, Protocol, Quench
@@ -242,8 +245,32 @@ def test_folders_that_hold_no_estimator_are_refused(tmp_path: Path) -> None:
     ("change", "reason"),
     [
         ({"format": 99}, "format 99 is newer"),
-        ({"targets": 3}, "does not describe an estimator"),
-        ({"network": "other"}, "does not describe an estimator"),
+        ({"format": "6"}, "format"),
+        ({"format": math.inf}, "format"),
+        ({"targets": 3}, "targets"),
+        ({"targets": []}, "targets"),
+        ({"targets": [vars(D), vars(D)]}, "twice"),
+        ({"targets": [vars(D) | {"spread": 0}]}, "spread"),
+        ({"targets": [vars(D) | {"mean": math.nan}]}, "mean"),
+        ({"targets": [vars(D) | {"low": 1.0}]}, "low is above high"),
+        ({"targets": [vars(D) | {"name": "D\u001b[2J"}]}, "name"),
+        ({"network": "other"}, "network"),
+        ({"width": 3000}, "times as wide"),
+        ({"width": "1"}, "width"),
+        ({"between": 1}, "between"),
+        ({"train_scales_um": [1.0, 0.25]}, "ascending"),
+        ({"train_scales_um": [-1.0]}, "train_scales_um"),
+        ({"training_films": 1e300}, "training_films"),
+        ({"microscope": {"blur_nm": [5.0, math.nan], "noise": [0.0, 0.1]}}, "microscope"),
+        ({"microscope": {"blur_nm": [5.0, 1.0], "noise": [0.0, 0.1]}}, "microscope"),
+        ({"protocols": ["{}"]}, "initial"),
+        ({"protocols": ["[" * 100_000]}, "recursion"),
+        ({"protocols": ['{"initial": "random", "stages": [{"minimize": {"torque": "small"}}]}']}, "estimator"),
+        ({"calibration": None}, "calibration"),
+        ({"calibration": {"scales_um": [], "errors": {"D": []}, "films": 9}}, "ascending"),
+        ({"calibration": {"scales_um": [1.0], "errors": {"D": [math.nan]}, "films": 9}}, "errors"),
+        ({"calibration": {"scales_um": [1.0], "errors": {"D": [1e-5, 1e-5]}, "films": 9}}, "one for each"),
+        ({"calibration": {"scales_um": [1.0], "errors": {"Ms": [1e4]}, "films": 9}}, "same names"),
     ],
 )
 def test_descriptions_that_this_version_cannot_read_are_refused(
@@ -252,11 +279,134 @@ def test_descriptions_that_this_version_cannot_read_are_refused(
     estimator_of(D).save(tmp_path)
     path = tmp_path / "estimator.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=reason) as refusal:
+        Estimator.load(tmp_path)
+    assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{ half a file", "[" * 10_000, '{"format": 1e999}', '{"format": ' + "9" * 5000 + "}", "\ud800", '["format"]'],
+    ids=["empty", "half", "deep", "infinite", "long", "surrogate", "list"],
+)
+def test_a_description_that_is_no_json_of_ours_is_refused(tmp_path: Path, text: str) -> None:
+    estimator_of(D).save(tmp_path)
+    (tmp_path / "estimator.json").write_text(text, encoding="utf-8", errors="surrogatepass")
+    with pytest.raises(UserError, match=r"estimator\.json does not describe an estimator"):
+        Estimator.load(tmp_path)
+
+
+def weights_of(change: Callable[[str, torch.Tensor], torch.Tensor]) -> bytes:
+    """An estimator's weights, each after a change."""
+    network = estimator_of(D).network
+    weights = {name: change(name, value).contiguous() for name, value in network.state_dict().items()}
+    return safetensors.torch.save(weights)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda: b"", "does not hold"),
+        (lambda: b"\xff" * 64, "does not hold"),
+        (lambda: (10**8).to_bytes(8, "little") + b"{" * 1000, "does not hold"),
+        (lambda: weights_of(lambda _, value: value)[:-9], "does not hold"),
+        (lambda: weights_of(lambda _, value: value.double()), "does not hold"),
+        (lambda: weights_of(lambda _, value: value.flatten()), "does not hold"),
+        (lambda: weights_of(lambda name, value: value * math.nan if name == "2.weight" else value), "not finite"),
+        (lambda: weights_of(lambda name, value: value / 0 if name == "2.bias" else value), "not finite"),
+    ],
+    ids=["empty", "noise", "gigantic header", "cut short", "float64", "other shapes", "NaN", "0/0"],
+)
+def test_weights_that_are_not_the_networks_own_or_no_numbers_are_refused(
+    tmp_path: Path, content: Callable[[], bytes], reason: str
+) -> None:
+    estimator_of(D).save(tmp_path)
+    (tmp_path / "network.safetensors").write_bytes(content())
     with pytest.raises(UserError, match=reason):
         Estimator.load(tmp_path)
-    path.write_text("{ half a file")
-    with pytest.raises(UserError, match="does not describe an estimator"):
-        Estimator.load(tmp_path)
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, math.nan, math.inf, -math.inf, 1e-46, 1e300, 10**400, "1.0", True, 1 + 0j])
+def test_a_scale_that_no_picture_has_is_refused(scale: Any) -> None:
+    for named in ({"scale_um": scale}, {"pixel_nm": scale}):
+        with pytest.raises(UserError, match=r"scale, µm|pixel, nm"):
+            scale_aware().predict(picture(), **named)
+    with pytest.raises(UserError, match="scale, µm"):
+        scale_aware().predict_views(np.zeros((1, 128, 128)), scale)
+
+
+def test_an_answer_that_is_no_number_is_an_error() -> None:
+    """Finite weights can overflow, too."""
+    estimator = estimator_of(D)
+    torch.nn.init.constant_(list(estimator.network.parameters())[-1], 3e38)
+    description = replace(estimator.description, targets=(replace(D, spread=1e300),))
+    estimator = Estimator(estimator.network, description)
+    with pytest.raises(UserError, match="not finite"):
+        estimator.predict(picture(), scale_um=1.0)
+    with pytest.raises(UserError, match="not finite"):
+        calibrate(estimator, np.zeros((2, 64, 64), np.uint8), np.zeros((2, 1)), pixel_nm=4.0)
+
+
+def test_a_picture_is_one_in_whatever_python_holds_it() -> None:
+    estimator, grey = estimator_of(D), np.rint((picture() + 1) * 127.5).astype(np.uint8)
+    image = Image.fromarray(grey)
+    same: list[Any] = [
+        grey.astype(">u2"),
+        grey.astype(np.float16),
+        np.ma.masked_array(grey, mask=False),
+        torch.from_numpy(grey),
+        grey.tolist(),
+        image,
+        image.convert("RGB"),
+        image.convert("I"),
+        [image],
+        iter([grey]),
+    ]
+    expected = estimator.predict(grey, scale_um=1.0).value
+    for one in same:
+        assert estimator.predict(one, scale_um=1.0).value == pytest.approx(expected, rel=1e-5), type(one)
+    assert estimator.predict(grey > 127, scale_um=1.0) == estimator.predict((grey > 127) * 200, scale_um=1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("film.png", "'film.png' is no picture"),
+        (b"film.png", "no picture"),
+        (Path("film.png"), "no picture"),
+        (3.0, "no picture"),
+        (None, "no picture"),
+        ({"picture": picture()}, "no picture"),
+        (["film.png"], "'film.png' is no picture"),
+        ([[]], "no picture"),
+        ([[1.0, 2.0], [1.0]], "other lengths"),
+        ([[1.0, "a"], [1.0, 2.0]], "not whole or floating-point"),
+        (picture().astype(complex), "complex128"),
+        (picture().astype(object), "object"),
+        (picture().astype(str), "not whole or floating-point"),
+        (np.ma.masked_less(picture(), 0), "masked"),
+        (picture() * 1e38, "no grey values"),
+        (picture().astype(float) * 1e-310, "no grey values"),
+        (np.stack([picture()] * 3), "rows and columns"),
+        (picture() * np.nan, "not finite"),
+        (Image.new("CMYK", (256, 256)), "mode CMYK"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_one_line(given: Any, reason: str) -> None:
+    with pytest.raises(UserError, match=reason) as refusal:
+        estimator_of(D).predict(given, scale_um=1.0)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_bare_name_is_the_estimator_that_comes_with_magray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that happens to have its name must not answer in its place."""
+    monkeypatch.chdir(tmp_path)
+    estimator_of(D).save("co-like")
+    assert Estimator.load("co-like").description.training_films == 7604
+    for own in ("./co-like", str(tmp_path / "co-like"), Path("co-like")):
+        assert Estimator.load(own).description.training_films == 80
+    with pytest.raises(UserError, match=r"co-like, co-like-microscope \(\./co-like would be a folder of yours\)"):
+        Estimator.load("./co-like-microscope")
 
 
 def test_error_bars_hold_for_two_thirds_of_further_errors() -> None:

@@ -5,7 +5,6 @@ import re
 import time
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,15 +13,19 @@ import pytest
 from PIL import Image
 
 from magray.config import Config, load_config
+from magray.errors import UserError
 from magray.films import Film, plan_table, sample
 from magray.imaging import write_picture
 from magray.micromagnetics import RelaxedFilm
+from magray.quickstart import tolerance_tables
 from magray.report import write_report
 from magray.report.curves import draw_curves, draw_heat_map, look
+from magray.report.html import write_page
 from magray.report.quantities import quantity
 from magray.report.scores import MOST_SCALES, in_file_name, in_words, scales_to_show, trained_spans
-from magray.report.tables import NOTHING, markdown, number, score_table, tolerance_table
+from magray.report.tables import NOTHING, Table, markdown, number, score_table, tolerance_table
 from magray.store import Store, create_store, rows_of
+from magray.summary import Summary
 from magray.tolerance.causes import CAUSES
 from magray.tolerance.study import PREDICTIONS, STUDY, TWO_NUMBERS
 from tests.browser import in_browser
@@ -69,16 +72,18 @@ def scores_of(predictions: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=STUDY)
 
 
-def summary_of(films: list[Film]) -> dict[str, Any]:
+def summary_of(films: list[Film]) -> Summary:
     """What a project knows when it draws its report."""
     constants = {"D": {"value": 0.512e-3, "error": 0.031e-3, "true": 0.534e-3, "unit": "J/m2"}}
     answer = {"picture": "held_out_film.png", "film_id": films[0].film_id, "scale_um": 1.0, "warnings": []}
-    return {
-        "seconds": {"plan": 0.1, "simulate": 120.0},
-        "versions": {"magray": "0.1.0", "python": "3.11"},
-        "machine": "2 cores, a processor",
-        "answer": answer | {"constants": constants},
-    }
+    return Summary.model_validate(
+        {
+            "seconds": {"plan": 0.1, "simulate": 120.0},
+            "versions": {"magray": "0.1.0", "python": "3.11"},
+            "machine": "2 cores, a processor",
+            "answer": answer | {"constants": constants},
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +161,36 @@ def test_answer_protocol_and_versions_are_told(made: tuple[Path, Config, Store])
     assert "start: random; minimised to 0.001 Ms" in words
     assert "films by magray test" in words
     assert "0.1 to 1 mJ/m²" in words
+
+
+def test_a_figure_that_is_a_link_to_a_file_elsewhere_is_not_shown(tmp_path: Path) -> None:
+    """Whoever gets the page would get the file with it."""
+    (tmp_path / "secret.png").write_text("secret", encoding="utf-8")
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "search.png").symlink_to(tmp_path / "secret.png")
+    content = {"project": "p", "ends": (0.5, 2.0), "tolerance": 0.1, "answers": {}, "picture": "search.png"}
+    tables = dict.fromkeys(("costs", "front", "options"), Table(("a",), ()))
+    with pytest.raises(UserError, match=r"search\.png is no file of that folder"):
+        write_page("search.html", tmp_path / "report" / "search.html", **content, **tables)
+    assert not (tmp_path / "report" / "search.html").exists()
+
+
+@pytest.mark.parametrize(
+    "damage", ["empty", "cut short", "other types", "nulls", "other columns", "a stranger's parameter"]
+)
+def test_a_study_that_magray_did_not_write_is_one_line(tmp_path: Path, damage: str) -> None:
+    path, study = tmp_path / "study.parquet", study_of("D", ["1.0"], TEST_SCALES)
+    changed = {
+        "other types": study.set_column(6, "r2", study["r2"].cast(pa.string())),
+        "nulls": study.set_column(6, "r2", pa.nulls(study.num_rows, pa.float64())),
+        "other columns": study.drop_columns(["mae"]),
+        "a stranger's parameter": study.set_column(4, "parameter", pa.repeat("o[/x]", study.num_rows)),
+    }
+    pq.write_table(changed.get(damage, study), path)
+    if damage in ("empty", "cut short"):
+        path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else -9])
+    with pytest.raises(UserError, match=r"^(.*study\.parquet .*remove it|films have no parameter called 'o\[/x\]')"):
+        tolerance_tables(path)
 
 
 def test_figures_of_an_earlier_config_do_not_stay(made: tuple[Path, Config, Store]) -> None:
@@ -278,7 +313,7 @@ def test_a_project_of_the_papers_size_has_one_figure_a_set_and_a_light_page(
     _, config, store = made
     summary = summary_of(sample(config.campaign.sampling()))
     start = time.monotonic()
-    page = write_report(tmp_path, store, config, {key: summary[key] for key in summary if key != "answer"})
+    page = write_report(tmp_path, store, config, summary.model_copy(update={"answer": None}))
     seconds = time.monotonic() - start
     print(f"{page.stat().st_size / 1e6:.2f} MB drawn in {seconds:.1f} s")
     assert len(list(page.parent.glob("scatter_*.png"))) == len(sets) + 1

@@ -1,18 +1,35 @@
 """What a search makes of its trials: options, their cost, the Pareto front, and the cheapest that serves."""
 
 import itertools
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from magray.config import SearchConfig, load_config, load_protocols, load_search
 from magray.errors import UserError
 from magray.tolerance.answer import words
+from magray.tolerance.lesson import Look
 from magray.tolerance.protocols import check_alike
-from magray.tolerance.search import Space, named
-from magray.tolerance.trials import Candidate, Found, Trials, cheapest, farthest, front, options, within
+from magray.tolerance.search import HOPELESS, Bookkeeper, Space, named, run_trial
+from magray.tolerance.trials import (
+    SEARCH,
+    Candidate,
+    Found,
+    Trials,
+    cheapest,
+    farthest,
+    front,
+    options,
+    read_trials,
+    within,
+)
 from tests.studies import trial
 
 SEARCHES = Path(__file__).parents[2] / "configs" / "searches"
@@ -168,3 +185,64 @@ def test_a_mistake_is_one_line_that_names_the_key(override: str, complaint: str)
         load_search(SEARCHES / "quickstart.yaml", [override])
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def rewritten(path: Path, table: pa.Table) -> Path:
+    pq.write_table(table, path)
+    return path
+
+
+def test_a_trial_whose_error_is_no_number_has_failed_and_never_wins(tmp_path: Path) -> None:
+    """It is below no other number, but `min` would take the first."""
+    wrong, right = trial([0.1, 0.1], budget=300), trial([0.3, 0.2])
+    wrong |= {"errors": [math.nan, 0.1], "worst": math.nan, "curve": [math.nan, math.nan]}
+    path = rewritten(tmp_path / "search.parquet", pa.Table.from_pylist([wrong, right], schema=SEARCH))
+    rows = read_trials(path).to_pylist()
+    assert [row["status"] for row in rows] == ["failed", "finished"]
+    assert Found.of(rows, "search", 0.05).best.worst == 0.3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"worst": pa.array(["0.1"])},
+        {"films": pa.array([0])},
+        {"learning_rate": pa.array([math.inf])},
+        {"train_set": pa.array(["wide"])},
+        {"errors": pa.array([[0.1]])},
+        {"status": pa.array([None], pa.string())},
+        {"how": pa.array(["luck"])},
+    ],
+)
+def test_a_table_that_no_search_writes_is_refused(tmp_path: Path, change: dict[str, pa.Array]) -> None:
+    table = pa.Table.from_pylist([trial([0.1, 0.2])], schema=SEARCH)
+    columns = {name: table[name] for name in table.column_names}
+    path = rewritten(tmp_path / "search.parquet", pa.table(columns | change))
+    with pytest.raises(UserError, match=r"search\.parquet holds .*move it away"):
+        read_trials(path)
+
+
+def test_a_trial_that_diverges_ends_at_once_and_is_written_down_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun again it would diverge again. Optuna and ASHA are told of a large error: they have no use for none."""
+    told: list[dict[str, Any]] = []
+
+    def diverge(*_: object) -> Iterator[Look]:
+        yield Look(1, 100, 1.0, (0.4,), (0.4, 0.2))
+        raise UserError("the fit diverged: its loss is not a finite number")
+
+    monkeypatch.setattr("magray.tolerance.search.learn", diverge)
+    monkeypatch.setattr("magray.tolerance.search.tune.report", told.append)
+    candidate, course = Candidate.of(trial([0.4, 0.2])), SimpleNamespace(test_scales=(0.5, 1.0))
+    run_trial({}, course, lambda _: candidate, "search", tmp_path)  # type: ignore[arg-type]
+    assert [one["worst"] for one in told] == [0.4, HOPELESS]
+    said: list[str] = []
+    trials = Trials(tmp_path / "search.parquet", "these films")
+    bench: Any = SimpleNamespace(how="search", course=course, trials=trials, saved=tmp_path, tell=said.append)
+    Bookkeeper(bench, "explore", lambda _: candidate).on_trial_complete(
+        1, [], SimpleNamespace(config={}, last_result=told[-1], error_file=None)
+    )
+    (row,) = read_trials(trials.path).to_pylist()
+    assert (row["status"], row["errors"]) == ("failed", [])
+    assert "0.5+1 µm failed: the fit diverged: its loss is not a finite number" in said[0]

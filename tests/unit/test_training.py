@@ -153,3 +153,9 @@ def test_what_goes_wrong_in_reading_is_raised_where_films_are_shown() -> None:
 def test_windows_without_a_whole_batch_are_refused() -> None:
     with by_turns(Shelf()) as films, pytest.raises(UserError, match=r"set fit\.films_at_once or"):
         Training(films, replace(TURNS, views_per_epoch=16))
+
+
+def test_a_fit_that_diverges_stops_and_says_where(films: TrainingFilms) -> None:
+    training = Training(films, replace(RECIPE, learning_rate=1e30, schedule="constant"))
+    with pytest.raises(UserError, match=r"from step 2 of epoch 1 on; set fit\.learning_rate below 1e\+30"):
+        training.run_epoch()
