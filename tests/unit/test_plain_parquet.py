@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray.data  # noqa: F401  # registers extension types of Arrow, one of which unpickles its values
 
-from magray import parquet, whole
+from magray import whole
 from magray.errors import UserError
 from magray.films import films_of, plan_table
 from magray.films.plan import PLAN_SCHEMA
@@ -120,7 +120,7 @@ def test_a_store_with_pickled_values_is_refused_whoever_reads_it(column: str, ma
     assert verify(open_store(store.uri), plan).foreign == [f"{path.name} has other columns than a store"]
 
 
-class Spy(pa.ExtensionType):
+class Spy(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
     """A type whose code runs as soon as pyarrow sees its name in a file's Arrow schema."""
 
     built = 0
@@ -177,7 +177,7 @@ def test_pyarrow_gets_no_file_that_python_has_opened(tmp_path: Path, monkeypatch
         sources.append((type(source), options["pre_buffer"]))
         return read(source, **options)
 
-    monkeypatch.setattr(parquet.pq, "ParquetFile", noting)
+    monkeypatch.setattr(pq, "ParquetFile", noting)
     write_table(plan_of_films(2), tmp_path / "plan.parquet")
     read_table(tmp_path / "plan.parquet", PLAN_SCHEMA)
     assert sources[-1] == (pa.OSFile, False)
