@@ -153,7 +153,7 @@ def _sound(rows: pa.Table, report: Report) -> pa.Table:
     sound = np.ones(rows.num_rows, bool)
     found = [*faults(rows.select(SCALARS)), ("its size is not the one of its cells", _differs_in_size(rows))]
     for what, wrong in found:
-        _report(report.damaged, rows.filter(pc.and_(wrong, sound)), f"is damaged: {what}")
+        _report(report.damaged, rows.filter(pc.and_(wrong, sound)), f"({what})")
         sound &= ~wrong.to_numpy(zero_copy_only=False)
     return rows.filter(pa.array(sound))
 

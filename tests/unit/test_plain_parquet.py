@@ -120,7 +120,7 @@ def test_a_store_with_pickled_values_is_refused_whoever_reads_it(column: str, ma
     assert verify(open_store(store.uri), plan).foreign == [f"{path.name} has other columns than a store"]
 
 
-class Spy(pa.ExtensionType):  # type: ignore[misc]
+class Spy(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
     """A type whose code runs as soon as pyarrow sees its name in a file's Arrow schema."""
 
     built = 0
