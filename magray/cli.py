@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -55,19 +56,38 @@ StoreUri = Annotated[
 
 def main() -> None:
     """The `magray` command. What a user can mend is one line on stderr and exit code 2."""
+    _on_signals()
     try:
         app()
     except UserError as error:
-        _stop(str(error))
+        _stop(str(error), error.exit_code)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         _stop(f"no room left on the disk ({error.filename or 'or its quota'}); free some space and run again")
 
 
-def _stop(reason: str) -> NoReturn:
+def _stop(reason: str, exit_code: int = 2) -> NoReturn:
     typer.echo(f"magray: {' '.join(reason.split())}", err=True)
-    raise SystemExit(2) from None
+    raise SystemExit(exit_code) from None
+
+
+def _on_signals() -> None:
+    """Ends the command at SIGINT and SIGTERM alike, at the second one at once: Ray dies badly of those that follow."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    for either in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(either, _leave)
+    raise KeyboardInterrupt
+
+
+def _leave(*_: object) -> NoReturn:
+    os.write(2, b"magray: stopped at once; what is finished is kept, run the same command again to go on\n")
+    os._exit(INTERRUPTED)
 
 
 @app.command()
