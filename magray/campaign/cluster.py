@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants
-from ray._raylet import AuthenticationTokenLoader
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled
 
 from magray.campaign.session import new_session
 from magray.errors import UserError
@@ -104,9 +104,6 @@ def _start(num_cpus: int | None) -> None:
     # Otherwise Ray listens on every interface, even if asked for 127.0.0.1: this is what it does on macOS and Windows.
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False
-    os.environ.setdefault(
-        "RAY_gcs_rpc_server_reconnect_timeout_s", "10"
-    )  # that a dead driver's agents live on; Ray: 60
     _check_open_files()
     session = new_session(ray.shutdown)
     try:
