@@ -49,7 +49,7 @@ class Session:
 
     def end(self) -> None:
         """Removes the folder. Ray must have been shut down."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
         os.close(self.lock)
 
 
@@ -109,6 +109,13 @@ def _private_file(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
 
 
+def _remove(folder: Path) -> None:
+    """Removes a session; what a dying process still writes to keeps its lock file, and goes at the next start."""
+    shutil.rmtree(folder / RAY, ignore_errors=True)
+    if not (folder / RAY).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _remove_dead(place: Path) -> None:
     """Removes the sessions of this user whose drivers were killed."""
     for folder in place.glob(f"{PREFIX}????????"):
@@ -122,7 +129,7 @@ def _remove_dead(place: Path) -> None:
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
         except BlockingIOError:  # its driver lives
             pass
         finally:
