@@ -102,8 +102,8 @@ def test_films_whose_files_are_removed_meanwhile_are_told_and_simulated_by_the_n
                 for path in [store / CAMPAIGN_FILE, *(store / name for name in results["file"].unique().to_pylist())]:
                     path.unlink()
 
-    with monkeypatch.context() as patch, pytest.raises(FilmsLost) as error:
-        patch.setattr("magray.campaign.run.FilmProgress", Thief)
+    monkeypatch.setattr("magray.campaign.run.FilmProgress", Thief)
+    with pytest.raises(FilmsLost) as error:
         run_campaign(plan, str(store), campaign=CAMPAIGN, block_films=4, progress=False)
     assert str(error.value).startswith(f"{len(lost)} of 10 films are not in {store}")
     assert run_campaign(plan, str(store), campaign=CAMPAIGN, block_films=4, progress=False).simulated == len(lost)
