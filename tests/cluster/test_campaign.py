@@ -117,14 +117,15 @@ def test_nobody_else_reads_the_folder_of_a_local_ray() -> None:
 
 
 SCRIPT = """
-import sys, pyarrow.parquet as pq
+import typer, pyarrow.parquet as pq
 from magray import cli
 from magray.campaign import connect, run_campaign
-def app():
+cli.app = typer.Typer()
+@cli.app.command()
+def simulate(plan: str, store: str):
     with cli._resumable():
         connect(num_cpus=2)
-        run_campaign(pq.read_table(sys.argv[1]), sys.argv[2], campaign="small", block_films=2)
-cli.app = app
+        run_campaign(pq.read_table(plan), store, campaign="small", block_films=2)
 cli.main()
 """
 
