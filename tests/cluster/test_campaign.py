@@ -92,7 +92,8 @@ def test_films_whose_files_are_removed_meanwhile_are_told_and_simulated_by_the_n
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the file that makes a folder a store: this is what is left if somebody empties it during a campaign."""
-    plan, store, lost = quick(10), tmp_path / "store", []
+    plan, store = quick(10), tmp_path / "store"
+    lost: list[str] = []
 
     class Thief(FilmProgress):
         def add(self, results: pa.Table) -> None:
