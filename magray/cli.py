@@ -1,6 +1,7 @@
 """The command line: thin commands over the package. Whatever takes long to import is imported inside a command."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,24 +58,43 @@ StoreUri = Annotated[
 def main() -> None:
     """Run the `magray` command. What a user can mend is one line on stderr and exit code 2; a bug is a traceback."""
     write_plainly(sys.stdout, sys.stderr)
+    _on_signals()
     try:
         app()
     except UserError as error:
-        _stop(str(error))
+        _stop(str(error), error.exit_code)
     except OSError as error:
         _stop(in_words(error))
     except MemoryError as error:
         _stop(f"not enough memory: {gist(error)}; close other programs, or take a larger machine")
 
 
-def _stop(reason: str) -> NoReturn:
+def _stop(reason: str, exit_code: int = 2) -> NoReturn:
     try:
         sys.stdout.flush()
     except OSError:  # its disk is full, and Python would try once more at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     with suppress(OSError):  # nobody can be told
         typer.echo(f"magray: {mask(' '.join(reason.split()))}", err=True)
-    raise SystemExit(2) from None
+    raise SystemExit(exit_code) from None
+
+
+def _on_signals() -> None:
+    """End the command at SIGINT and SIGTERM alike, at the second one at once: Ray dies badly of those that follow."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    for either in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(either, _leave)
+    raise KeyboardInterrupt
+
+
+def _leave(*_: object) -> NoReturn:
+    os.write(2, b"magray: stopped at once; what is finished is kept, run the same command again to go on\n")
+    os._exit(INTERRUPTED)
 
 
 @app.command()

@@ -31,8 +31,16 @@ _SYSTEM = {  # what the system says of a file, and what to do
 class UserError(Exception):
     """Bad input or a missing resource. The message is one clear line that says what to do, without any password."""
 
+    exit_code = 2
+
     def __init__(self, message: str) -> None:
         super().__init__(mask(message))
+
+
+class FilmsLost(UserError):
+    """A campaign ended and films that it had committed are gone. The same command simulates them again."""
+
+    exit_code = 1
 
 
 def in_words(error: OSError) -> str:

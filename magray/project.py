@@ -6,9 +6,11 @@ summary.json keeps, for every stage that has ended, a fingerprint of what it is 
 still the same and whose files are there is not run again.
 """
 
+import contextlib
 import hashlib
 import json
 import math
+import re
 import shutil
 import threading
 import time
@@ -24,7 +26,7 @@ import pyarrow.compute as pc
 
 from magray.config import Config, FitConfig, parse_scales
 from magray.doctor import cores, processor, versions
-from magray.errors import UserError
+from magray.errors import FilmsLost, UserError
 from magray.films import plan_table, sample
 from magray.films.plan import PLAN_SCHEMA
 from magray.imaging import MAX_MEGAPIXELS, cells_of, check_room, cut, read_picture, write_picture
@@ -138,7 +140,7 @@ class Project:
                 retry_failed=config.simulate.retry_failed,
                 log=self.folder / "simulate.jsonl",
             )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, FilmsLost):
             self._write(_seconds("simulate", spent + time.monotonic() - start))
             raise
         spent += done.seconds if done.simulated else 0.0
@@ -162,8 +164,17 @@ class Project:
             outcomes = [self._fit(trial, films, progress=True) for trial in self.trials]
         else:
             outcomes = self._fit_side_by_side(at_once, films)
-        shutil.rmtree(self.folder / ".work", ignore_errors=True)
+        self._remove_checkpoints()
         return outcomes
+
+    def _remove_checkpoints(self) -> None:
+        """Removes what fits go on from, and nothing else that may lie there."""
+        work = self.folder / ".work"
+        for folder in work.glob("fit-*"):
+            if re.fullmatch("fit-[0-9a-f]{16}", folder.name) and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a search may have its trials there
+            work.rmdir()
 
     def _fit_side_by_side(self, at_once: int, films: list[str]) -> list[Outcome]:
         import ray
@@ -308,6 +319,8 @@ class Project:
         if self._is_done(stage, inputs, files) and all(getattr(summary, name) is not None for name in found):
             return False, spent
         if not same:
+            if stage not in summary.made_from:
+                self._check_no_strangers(files)
             for file in files:
                 file.unlink(missing_ok=True)
         self._write({"made_from": {stage: mark}, "done": {stage: None}} | dict.fromkeys(found))
@@ -318,6 +331,14 @@ class Project:
             spent += time.monotonic() - start
             self._write(end | _seconds(stage, spent))
         return True, spent
+
+    def _check_no_strangers(self, files: Sequence[Path]) -> None:
+        """Raises UserError if a file is there that no stage of this project has made: it would be lost."""
+        if strangers := [file for file in files if file.exists()]:
+            raise UserError(
+                f"{strangers[0]} is not of this project, as {self.folder / 'summary.json'} says: "
+                "move it away, or choose another output"
+            )
 
     def _is_done(self, stage: str, inputs: Any, files: Sequence[Path]) -> bool:
         """Whether a stage has ended with these inputs, and its files are still there."""

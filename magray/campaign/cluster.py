@@ -4,16 +4,25 @@ import contextlib
 import logging
 import os
 import re
+import resource
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled
 
+from magray.campaign.session import new_session
 from magray.errors import UserError
 
 KNOCK_SECONDS = 5.0
+OPEN_FILES = 1024  # that a process must be allowed to open
+TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 IDLE_SECONDS = 60  # that processes wait for work: Ray ends them after 1, and a stage or an epoch would start new ones
 
 
@@ -57,9 +66,9 @@ def _join(address: str) -> None:
     if address != "auto":
         _knock(address)
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # attempts of 40 s each, of which Ray makes 20
+    AuthenticationTokenLoader.instance().reset_cache()  # of a local Ray that this process had before
     try:
-        with _quiet_native_code():
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        _init(address=address)
     except ConnectionError as error:
         raise UserError(
             f"{address} is no Ray cluster, or it refuses this machine's token: check RAY_AUTH_MODE=token and "
@@ -95,16 +104,54 @@ def _start(num_cpus: int | None) -> None:
     # Otherwise Ray listens on every interface, even if asked for 127.0.0.1: this is what it does on macOS and Windows.
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False
-    with _quiet_native_code():
-        # "local": never join a cluster that somebody else started on this machine
-        ray.init(
-            address="local",
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            _system_config={"idle_worker_killing_time_threshold_ms": 1000 * IDLE_SECONDS},
+    _check_open_files()
+    session = new_session(ray.shutdown)
+    try:
+        with _token_in(session.token_file):
+            _init(
+                address="local",  # never join a cluster that somebody else started on this machine
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                _temp_dir=str(session.ray_folder),
+                _system_config={"idle_worker_killing_time_threshold_ms": 1000 * IDLE_SECONDS},
+            )
+    except Exception as error:  # Ray raises what it likes
+        raise UserError(f"Ray does not start on this machine: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _check_open_files() -> None:
+    """Raises UserError if a process may open too few files for Ray, which ends without a word then."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # Ray raises the soft limit to the hard one
+    if limit != resource.RLIM_INFINITY and limit < OPEN_FILES:
+        raise UserError(
+            f"Ray needs {OPEN_FILES} open files a process, and {limit} are allowed: run `ulimit -n {OPEN_FILES}` first"
         )
+
+
+@contextlib.contextmanager
+def _token_in(file: Path) -> Iterator[None]:
+    """While the context lasts, Ray reads its token from `file`, and tells the processes that it starts to do so."""
+    before = {name: os.environ.pop(name) for name in TOKEN_VARIABLES if name in os.environ}
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
+    AuthenticationTokenLoader.instance().reset_cache()
+    try:
+        yield
+    finally:
+        del os.environ["RAY_AUTH_TOKEN_PATH"]
+        os.environ.update(before)
+
+
+def _init(**options: Any) -> None:
+    """Calls ray.init so that it says nothing, and leaves SIGTERM to this process: Ray's C++ would show its stack."""
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    with _quiet_native_code():
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 @contextlib.contextmanager

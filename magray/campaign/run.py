@@ -22,7 +22,7 @@ from magray.campaign.news import News
 from magray.campaign.nodes import check_nodes, nodes_watched
 from magray.campaign.pipeline import blocks_of, committed, cpu_pool, gpu_pool, pipeline
 from magray.campaign.progress import FilmProgress
-from magray.errors import UserError
+from magray.errors import FilmsLost, UserError
 from magray.films import films_of
 from magray.micromagnetics.feed import slots_of
 from magray.store import Store, create_store, forget_failed, settle
@@ -61,7 +61,7 @@ def run_campaign(
     log: file that gets a JSON object for whatever happens. Ctrl-C leaves in the store what is committed; run again for
     the rest.
     Raises UserError if the store is of another plan, has no room, or cannot be written, if another driver is at work on
-    it, or if the backend has no device.
+    it, or if the backend has no device; FilmsLost if films are not in the store at the end, since files were removed.
     """
     start = time.monotonic()
     if block_films is not None and block_films < 1:
@@ -80,6 +80,7 @@ def run_campaign(
             simulated = missing.num_rows
             if simulated:
                 _simulate(plan, missing, store, devices, block_films, news)
+                store.write_about()  # it may be lost like any other file
     return _summary(store, plan, simulated, time.monotonic() - start)
 
 
@@ -103,7 +104,13 @@ def _simulate(
 
 
 def _summary(store: Store, plan: pa.Table, simulated: int, seconds: float) -> CampaignSummary:
-    rows = store.table(["status", "evaluations"])
+    """Raises FilmsLost unless every film is in the store. A column is read for that, and no picture."""
+    rows = store.table(["film_id", "status", "evaluations"])
+    if lost := plan.num_rows - pc.sum(pc.is_in(plan["film_id"], value_set=rows["film_id"].combine_chunks())).as_py():
+        raise FilmsLost(
+            f"{lost} of {plan.num_rows} films are not in {store.uri}, whose files were removed meanwhile; "
+            "run the same command again to simulate them"
+        )
     count = Counter({value["values"]: value["counts"] for value in pc.value_counts(rows["status"]).to_pylist()})
     return CampaignSummary(
         films=plan.num_rows,

@@ -137,13 +137,19 @@ def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[byte
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `folder` at the end; or goes, on an error."""
+    """A folder to write to, which becomes `folder` at the end; or goes, on an error.
+
+    One that is there before is nobody's to remove: another process may be writing to it.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty; export to a new folder")
     unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
     try:
         unfinished.mkdir(parents=True)
+    except FileExistsError as error:
+        raise UserError(
+            f"{unfinished} is there: another export writes it, or was killed; remove it then, and export again"
+        ) from error
     except (NotADirectoryError, PermissionError) as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}; export to another folder") from error
     try:

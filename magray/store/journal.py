@@ -9,6 +9,7 @@ its listing knows that nothing was replaced meanwhile.
 """
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterable
@@ -20,6 +21,8 @@ from magray.store.parquet import in_order, is_film_file, readers
 from magray.store.patience import PATIENCE_SECONDS
 
 JOURNAL_FILE = "_replacing.json"
+_FILMS = r"films-[0-9a-f]{24}\.parquet"
+_OURS = rf"{_FILMS}|_campaign\.json|_driver\.json|{re.escape(JOURNAL_FILE)}"
 LISTINGS, PAUSE = 50, 0.1  # who gets no quiet listing in so many, these seconds apart, reads a damaged store
 
 
@@ -73,7 +76,10 @@ def read_journal(location: Location) -> Journal | None:
         return None
     try:
         note = json.loads(content)
-        return Journal(note["id"], tuple(note["into"]), tuple(note["from"]))
+        journal = Journal(note["id"], tuple(note["into"]), tuple(note["from"]))
+        if not all(re.fullmatch(_FILMS, name) for name in journal.into + journal.old):
+            raise ValueError("it names other files than those of films")  # they would be removed
+        return journal
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"store {location.uri} cannot be read: {JOURNAL_FILE} is damaged; "
@@ -82,13 +88,26 @@ def read_journal(location: Location) -> Journal | None:
 
 
 def settle(location: Location) -> None:
-    """Ends or takes back what a killed process was replacing, and removes what it left half-written."""
+    """Ends or takes back what a killed process was replacing, and removes what it left half-written.
+
+    Nothing else is removed: neither what has other names than our files have, nor anything but plain files.
+    """
     journal = read_journal(location)
     if journal is not None and journal.old:
         journal.settle(location)
     for name in location.names(PATIENCE_SECONDS):
-        if name.endswith(UNFINISHED):
+        if is_unfinished(name) and location.is_plain_file(name):
             location.remove(name)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of the store's folder is one of ours that was never finished, by its name."""
+    return re.fullmatch(rf"\.({_OURS})\.[0-9a-f]{{8}}{re.escape(UNFINISHED)}", name) is not None
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of the store's folder is one of a store, finished or not, by its name."""
+    return is_unfinished(name) or re.fullmatch(_OURS, name) is not None
 
 
 def committed_files(location: Location) -> list[str]:

@@ -23,6 +23,7 @@ read, but which the bucket keeps and bills until a lifecycle rule (AbortIncomple
 import contextlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -68,15 +69,18 @@ class Location:
         return ask() if self.local else patiently(self.uri, ask, seconds)
 
     def names(self, seconds: float = 0.0) -> list[str]:
-        """The files below the folder, relative to it, sorted. Empty if there is no such folder.
+        """What lies in the folder, sorted; the names of folders end with a slash. Empty if there is no such folder.
 
+        An object store has no folders, but names with slashes in them.
         Raises UserError if an object store refuses, has no such bucket, or does not answer for `seconds`.
         """
-        everything = fs.FileSelector(self.path, recursive=True, allow_not_found=True)
+        everything = fs.FileSelector(self.path, recursive=not self.local, allow_not_found=True)
         found = self.patiently(lambda: self.filesystem.get_file_info(everything), seconds)
         if not found:
             self._check_bucket(seconds)
-        return sorted(info.path[len(self.path) :].lstrip("/") for info in found if info.is_file)
+        slash = {fs.FileType.File: "", fs.FileType.Directory: "/"} if self.local else {fs.FileType.File: ""}
+        listed = [(info.path[len(self.path) :].lstrip("/"), info.type) for info in found]
+        return sorted(f"{name}{slash[kind]}" for name, kind in listed if kind in slash)
 
     def file(self, name: str) -> str:
         """The path of a file in the folder, for `filesystem`."""
@@ -107,6 +111,10 @@ class Location:
         """Removes a file of the folder, if it is there."""
         with contextlib.suppress(FileNotFoundError):
             self.patiently(lambda: self.filesystem.delete_file(self.file(name)), 0.0)
+
+    def is_plain_file(self, name: str) -> bool:
+        """Whether a name in the folder is a file itself, and neither a link nor a folder."""
+        return not self.local or stat.S_ISREG(Path(self.file(name)).lstat().st_mode)
 
     def free_bytes(self) -> int | None:
         """Free space of the local disk; None on an object store."""

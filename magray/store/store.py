@@ -27,8 +27,8 @@ from magray.films.film import PHYSICS_VERSION
 from magray.films.plan import checked_plan
 from magray.parquet import read_plain
 from magray.store.faults import check_rows
-from magray.store.journal import committed_files, settle
-from magray.store.location import UNFINISHED, Location, locate
+from magray.store.journal import committed_files, is_ours, settle
+from magray.store.location import Location, locate
 from magray.store.parquet import file_name, in_order, large_batches, open_parquet, parquet, readers
 from magray.store.patience import PATIENCE_SECONDS
 from magray.store.schema import STORE_SCHEMA
@@ -161,6 +161,11 @@ class Store:
         self.location.write(name, parquet([rows]), PATIENCE_SECONDS)
         return name
 
+    def write_about(self) -> None:
+        """Writes the file that makes the folder a store: in a new one, or where it was lost."""
+        about = {"format": FORMAT, "campaign": self.campaign, "films": self.planned}
+        self.location.write(CAMPAIGN_FILE, json.dumps(about).encode(), PATIENCE_SECONDS)
+
     def check_room(self, films: pa.Table) -> None:
         """Raises UserError if the local disk cannot hold the pictures of `films`, rows of a plan, uncompressed."""
         free = self.location.free_bytes()
@@ -256,13 +261,14 @@ def create_store(uri: str, campaign: str, plan: pa.Table) -> Store:
         old = open_store(uri)
         _check_continues(old, campaign, plan)
         store = replace(old, planned=plan.num_rows)
-    elif any(not name.endswith(UNFINISHED) for name in names):
+    elif all(is_ours(name) for name in names):  # none, or those of a store whose first file was lost
+        _check_continues(_as_its_films_say(store), campaign, plan)
+    else:
         raise UserError(f"{uri} holds files and is not a store of magray; choose another folder")
     store.check_room(store.missing(plan))
     if LEASE_FILE not in location.names():  # whoever has a lease may be at work on what seems to be left over
         settle(location)
-    about = {"format": FORMAT, "campaign": campaign, "films": plan.num_rows}
-    location.write(CAMPAIGN_FILE, json.dumps(about).encode())
+    store.write_about()
     return store
 
 
@@ -372,6 +378,12 @@ def _check_plan(campaign: str, plan: pa.Table) -> None:
         )
     if len(plan["film_id"].unique()) != plan.num_rows:
         raise UserError("the plan holds a film twice; run `magray plan` again")
+
+
+def _as_its_films_say(store: Store) -> Store:
+    """The store, but of another campaign if any of its films is."""
+    names = store.table(["campaign"])["campaign"].unique().to_pylist()
+    return replace(store, campaign=next((name for name in names if name != store.campaign), store.campaign))
 
 
 def _check_continues(store: Store, campaign: str, plan: pa.Table) -> None:

@@ -15,8 +15,7 @@ from magray.errors import UserError
 from magray.films.plan import PLAN_SCHEMA, checked_plan, films_of
 from magray.parquet import read_plain
 from magray.store.faults import faults, has_picture, shown
-from magray.store.journal import JOURNAL_FILE, committed_files, read_journal
-from magray.store.location import UNFINISHED
+from magray.store.journal import JOURNAL_FILE, committed_files, is_unfinished, read_journal
 from magray.store.parquet import file_name, in_order, is_film_file, large_batches, open_parquet, readers
 from magray.store.patience import PATIENCE_SECONDS
 from magray.store.schema import STORE_SCHEMA
@@ -80,7 +79,7 @@ def _film_files(store: Store, report: Report) -> list[str]:
     if journal is not None and journal.old:
         report.unfinished.append(f"{JOURNAL_FILE}: files are being replaced; if nobody is at it, compact the store")
     for name in store.location.names(PATIENCE_SECONDS):
-        if name.endswith(UNFINISHED):
+        if is_unfinished(name):
             report.unfinished.append(name)
         elif not is_film_file(name) and name not in (CAMPAIGN_FILE, LEASE_FILE, JOURNAL_FILE):
             report.foreign.append(f"{name} is no file of a store")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -16,11 +17,14 @@ import ray
 from ray.exceptions import UserCodeException
 
 from magray.campaign import run_campaign
-from magray.errors import UserError
+from magray.campaign.progress import FilmProgress
+from magray.cli import INTERRUPTED
+from magray.errors import FilmsLost, UserError
 from magray.films import Minimize, Protocol, Quench, plan_table
 from magray.micromagnetics.solver import relax
 from magray.store import open_store, verify
 from magray.store.rows import pixels
+from magray.store.store import CAMPAIGN_FILE
 from tests.specimens import co_like
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -84,11 +88,48 @@ def test_a_second_run_simulates_what_is_missing_and_touches_nothing_else(tmp_pat
     assert run_campaign(plan, str(store), campaign=CAMPAIGN).simulated == 0
 
 
+def test_films_whose_files_are_removed_meanwhile_are_told_and_simulated_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the file that makes a folder a store: this is what is left if somebody empties it during a campaign."""
+    plan, store = quick(10), tmp_path / "store"
+    lost: list[str] = []
+
+    class Thief(FilmProgress):
+        def add(self, results: pa.Table) -> None:
+            super().add(results)
+            if not lost:
+                lost.extend(results["film_id"].to_pylist())
+                for path in [store / CAMPAIGN_FILE, *(store / name for name in results["file"].unique().to_pylist())]:
+                    path.unlink()
+
+    monkeypatch.setattr("magray.campaign.run.FilmProgress", Thief)
+    with pytest.raises(FilmsLost) as error:
+        run_campaign(plan, str(store), campaign=CAMPAIGN, block_films=4, progress=False)
+    assert str(error.value).startswith(f"{len(lost)} of 10 films are not in {store}")
+    assert run_campaign(plan, str(store), campaign=CAMPAIGN, block_films=4, progress=False).simulated == len(lost)
+    assert verify(open_store(str(store)), plan).ok
+
+
+def test_nobody_else_reads_the_folder_of_a_local_ray() -> None:
+    node = ray._private.worker._global_node
+    assert node is not None
+    folder = Path(node.get_session_dir_path()).parents[1]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "auth_token").stat().st_mode) == 0o600
+
+
 SCRIPT = """
-import sys, pyarrow.parquet as pq
+import typer, pyarrow.parquet as pq
+from magray import cli
 from magray.campaign import connect, run_campaign
-connect(num_cpus=2)
-run_campaign(pq.read_table(sys.argv[1]), sys.argv[2], campaign="small", block_films=2)
+cli.app = typer.Typer()
+@cli.app.command()
+def simulate(plan: str, store: str):
+    with cli._resumable():
+        connect(num_cpus=2)
+        run_campaign(pq.read_table(plan), store, campaign="small", block_films=2)
+cli.main()
 """
 
 
@@ -132,17 +173,20 @@ def interrupted(tmp_path: Path, plan: pa.Table, how: Callable[[int], None]) -> s
     wait_for_a_commit(store)
     how(driver.pid)
     said = driver.communicate(timeout=30)[1]
-    assert driver.returncode != 0
+    assert driver.returncode == INTERRUPTED, said
     done = verify(open_store(str(store)), plan)
     assert 0 < done.committed < plan.num_rows
     assert done.duplicate == done.truncated == done.foreign == []
     return said
 
 
-def test_ctrl_c_keeps_what_is_committed_and_says_how_to_go_on(tmp_path: Path) -> None:
-    """Ctrl-C on a terminal reaches every process of it, Ray's too."""
-    said = interrupted(tmp_path, slow(12), lambda driver: os.killpg(driver, signal.SIGINT))
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_keep_what_is_committed_and_say_how_to_go_on(tmp_path: Path, stop: signal.Signals) -> None:
+    """Ctrl-C on a terminal reaches every process of it, Ray's too; a scheduler stops the driver alone."""
+    kill = os.killpg if stop is signal.SIGINT else os.kill
+    said = interrupted(tmp_path, slow(12), lambda driver: kill(driver, stop))
     assert "of 12 films are committed; run again for the rest" in said
+    assert all(line.startswith(("films ", "stopped: ", "magray: interrupted")) for line in said.splitlines())
 
 
 def test_what_the_user_can_mend_comes_back_as_one_line_from_an_actor(tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ def test_verify_finds_files_that_do_not_belong(made: Made) -> None:
 
 
 def test_what_a_killed_writer_left_is_harmless_and_goes_away(made: Made) -> None:
-    left = Path(made.store.uri) / ".films-00.parquet.1234.tmp"
+    left = Path(made.store.uri) / f".{a_file(made.store).name}.0123abcd.tmp"
     left.write_bytes(b"half")
     report = verify(made.store, made.plan)
     assert report.ok
