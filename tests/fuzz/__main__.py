@@ -17,8 +17,9 @@ from collections import Counter
 from pathlib import Path
 
 from tests.fuzz.cases import Case
-from tests.fuzz.contract import broken
-from tests.fuzz.workers import Finding, Results, attack
+from tests.fuzz.contract import broken, estimate
+from tests.fuzz.specimen import PICTURE, picture_files
+from tests.fuzz.workers import Finding, Results, attack, prepare
 
 CASE = "case.json"
 
@@ -31,7 +32,12 @@ def save(finding: Finding, folder: Path) -> Path:
         path = own / "files" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    about = {"kind": case.kind, "arguments": case.arguments, "same_answer": case.same_answer, "promise": finding.promise}
+    about = {
+        "kind": case.kind,
+        "arguments": case.arguments,
+        "same_answer": case.same_answer,
+        "promise": finding.promise,
+    }
     (own / CASE).write_text(json.dumps(about, indent=2))
     return own
 
@@ -61,12 +67,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("runs/fuzz"), help="where findings are kept")
-    parser.add_argument("--again", type=Path, metavar="FOLDER", help="run one finding again, in a process of its own")
+    parser.add_argument("--again", type=Path, metavar="FOLDER", help="run one finding again")
     options = parser.parse_args()
     if options.again:
         with tempfile.TemporaryDirectory() as box:
             promises = broken(load(options.again), Path(box, "box"), new_process=True)
-        print("\n".join(promises) or "it holds")
+            prepare()
+            promises += broken(
+                load(options.again), Path(box, "box"), reference=estimate(Path(box), picture_files()[PICTURE])
+            )
+        print("\n".join(sorted(set(promises))) or "it holds")
         sys.exit(bool(promises))
     results = attack(options.inputs, options.seconds, options.seed, options.workers)
     tell(results, options.folder)

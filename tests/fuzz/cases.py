@@ -18,7 +18,9 @@ STORE, PLAN, WEIGHTS = "out/store", "out/plan.parquet", "out/estimator/network.s
 LOSSY = ("picture.jpg", "postscript.png")
 SCALE = "0.512"
 # a stranger's files in the store's folder, which nothing of ours may touch
-STRANGERS: Files = {f"{STORE}/{name}": b"precious" for name in ("precious.tmp", "deep/precious.tmp", ".precious.unfinished")}
+STRANGERS: Files = {
+    f"{STORE}/{name}": b"precious" for name in ("precious.tmp", "deep/precious.tmp", ".precious.unfinished")
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ def _config(draw: DrawFn, whole: Specimen) -> Case:
     text = whole.configs[path]
     kind = draw(st.sampled_from(["text", "text", "tree", "tree", "bytes"]))
     if kind == "tree":
-        content = yaml.dump(draw(changed_tree(yaml.safe_load(text))), allow_unicode=True).encode("utf-8", "surrogatepass")
+        content = yaml.dump(draw(changed_tree(yaml.safe_load(text))), allow_unicode=True).encode(
+            "utf-8", "surrogatepass"
+        )
     else:
         content = draw(changed_text(text) if kind == "text" else damaged(text.encode()))
     beside = {other: whole.configs[other].encode() for other in whole.configs if other.rpartition("/")[2] in text}
@@ -59,8 +63,16 @@ def _override(draw: DrawFn, whole: Specimen) -> Case:
     tree = yaml.safe_load(whole.configs["quickstart.yaml"])
     keys = [f"{section}.{key}" for section, content in tree.items() if isinstance(content, dict) for key in content]
     keys += ["simulate.store", "fit.seeds", "fit.width", "fit.microscope", "campaign.protocol.stages", "name", "output"]
-    words = st.sampled_from([word for word in (*TOKENS, *WORDS) if "\0" not in word]) | SCALARS.map(lambda one: f"{one}")
-    chosen = draw(st.lists(st.tuples(st.sampled_from([*keys, "", ".", "a.b.c", "campaign..films", "name.x"]), words), min_size=1, max_size=2))
+    words = st.sampled_from([word for word in (*TOKENS, *WORDS) if "\0" not in word]) | SCALARS.map(
+        lambda one: f"{one}"
+    )
+    chosen = draw(
+        st.lists(
+            st.tuples(st.sampled_from([*keys, "", ".", "a.b.c", "campaign..films", "name.x"]), words),
+            min_size=1,
+            max_size=2,
+        )
+    )
     overrides = [part for key, word in chosen for part in ("--set", f"{key}={word}".replace("\0", ""))]
     return Case("override", {"config.yaml": whole.project["config.yaml"]}, ("plan", "config.yaml", *overrides))
 
@@ -68,8 +80,14 @@ def _override(draw: DrawFn, whole: Specimen) -> Case:
 def _plan(draw: DrawFn, whole: Specimen) -> Case:
     content = draw(changed_table(whole.project[PLAN]) | damaged(whole.project[PLAN]))
     grown = ("--set", "campaign.films=15")
-    commands = [("plan", "config.yaml", *grown), ("simulate", "config.yaml"), ("store", "verify", STORE, "--plan", PLAN)]
-    return Case("plan", _some(whole, "config.yaml", "out/summary", STORE) | {PLAN: content}, draw(st.sampled_from(commands)))
+    commands = [
+        ("plan", "config.yaml", *grown),
+        ("simulate", "config.yaml"),
+        ("store", "verify", STORE, "--plan", PLAN),
+    ]
+    return Case(
+        "plan", _some(whole, "config.yaml", "out/summary", STORE) | {PLAN: content}, draw(st.sampled_from(commands))
+    )
 
 
 def _store(draw: DrawFn, whole: Specimen) -> Case:
@@ -80,14 +98,32 @@ def _store(draw: DrawFn, whole: Specimen) -> Case:
     if kind in ("table", "bytes"):
         files[table] = draw(changed_table(files[table]) if kind == "table" else damaged(files[table]))
     elif kind == "json":
-        name, tree = draw(st.sampled_from([("_campaign", {"format": 2, "campaign": "fuzz", "films": 14}), ("_driver", {"driver": "x", "beat": 1}), ("_replacing", {"old": [table], "new": [table]})]))
+        name, tree = draw(
+            st.sampled_from(
+                [
+                    ("_campaign", {"format": 2, "campaign": "fuzz", "films": 14}),
+                    ("_driver", {"driver": "x", "beat": 1}),
+                    ("_replacing", {"old": [table], "new": [table]}),
+                ]
+            )
+        )
         files[f"{STORE}/{name}.json"] = draw(_json(tree))
     else:
         files = {name: content for name, content in files.items() if not name.startswith(STORE) or draw(st.booleans())}
         files |= STRANGERS
-    reading = [("ls", STORE), ("show", STORE), ("show", STORE, film_id), ("verify", STORE), ("verify", STORE, "--plan", PLAN)]
+    reading = [
+        ("ls", STORE),
+        ("show", STORE),
+        ("show", STORE, film_id),
+        ("verify", STORE),
+        ("verify", STORE, "--plan", PLAN),
+    ]
     writing = [("compact", STORE), *(("export", STORE, "pictures", "--format", name) for name in ("png", "ovf", "hf"))]
-    commands = [*(("store", *words) for words in (*reading, *writing)), ("simulate", "config.yaml"), ("fit", "config.yaml")]
+    commands = [
+        *(("store", *words) for words in (*reading, *writing)),
+        ("simulate", "config.yaml"),
+        ("fit", "config.yaml"),
+    ]
     return Case("store", files, draw(st.sampled_from(commands)))
 
 
@@ -151,7 +187,13 @@ def _json(tree: Any) -> SearchStrategy[bytes]:
     whole = json.dumps(tree, indent=1).encode()
     changed = changed_tree(tree).map(lambda one: json.dumps(one).encode())
     tokens = st.sampled_from([b"1e999", b"NaN", b"-1", b"9" * 5000, b"[" * 2000, b'"\\ud800"', b"{}"])
-    return changed | changed | tokens.map(lambda token: re.sub(rb": \d+", lambda _: b": " + token, whole, count=1)) | tokens | damaged(whole)
+    return (
+        changed
+        | changed
+        | tokens.map(lambda token: re.sub(rb": \d+", lambda _: b": " + token, whole, count=1))
+        | tokens
+        | damaged(whole)
+    )
 
 
 @st.composite

@@ -32,7 +32,7 @@ CODES = (0, 1, 2, 3, 130)
 READERS = ({"estimate"}, {"store", "ls"}, {"store", "show"}, {"store", "verify"}, {"store", "export"})
 UNFINISHED = re.compile(r"\.(tmp|unfinished)(/|$)")
 NOT_A_NUMBER = re.compile(r"(?<![a-z])(nan|inf)(?![a-z])")
-NEW_PROCESS = "import sys, ray.data; from magray import cli; sys.exit(cli.main())"
+NEW_PROCESS = "import sys; from magray import cli; sys.exit(cli.main())"
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,18 @@ def broken(case: Case, box: Path, new_process: bool = False, reference: float | 
     """
     shutil.rmtree(box, ignore_errors=True)
     folder = box / "a" / "b" / "case"
+    folder.mkdir(parents=True)
     for name, content in case.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     before = _files(box)
     _forget_memory_peak()
     with contextlib.chdir(folder):
-        run = _in_new_process(case.arguments) if new_process else _in_this_process(case.arguments, box.with_suffix(".log"))
+        run = (
+            _in_new_process(case.arguments)
+            if new_process
+            else _in_this_process(case.arguments, box.with_suffix(".log"))
+        )
     peak = _memory_peak()
     said = [*_words_broken(case, run), *_files_broken(case, run, before, _files(box))]
     if peak > BYTES and not new_process:
@@ -114,21 +119,23 @@ def _in_new_process(arguments: tuple[str, ...]) -> Run:
 @contextlib.contextmanager
 def _streams(log: Path) -> Iterator[tuple[Path, Path]]:
     """Send both streams of this process to files."""
-    said = log.with_suffix(".out"), log.with_suffix(".err")
-    saved = [os.dup(1), os.dup(2)]
-    streams, sys.stdout, sys.stderr = (sys.stdout, sys.stderr), *(io.open(path, "w", encoding="utf-8") for path in said)
-    for number, stream in enumerate((sys.stdout, sys.stderr), 1):
-        os.dup2(stream.fileno(), number)
-    try:
-        yield said
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(ValueError, UnicodeError):
-                stream.close()
-        sys.stdout, sys.stderr = streams
-        for number, descriptor in enumerate(saved, 1):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
+    said, saved, streams = (
+        (log.with_suffix(".out"), log.with_suffix(".err")),
+        (os.dup(1), os.dup(2)),
+        (sys.stdout, sys.stderr),
+    )
+    with said[0].open("w", encoding="utf-8") as sys.stdout, said[1].open("w", encoding="utf-8") as sys.stderr:
+        os.dup2(sys.stdout.fileno(), 1)
+        os.dup2(sys.stderr.fileno(), 2)
+        try:
+            yield said
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            sys.stdout, sys.stderr = streams
+            for number, descriptor in enumerate(saved, 1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
 
 
 def _words_broken(case: Case, run: Run) -> list[str]:
@@ -150,8 +157,9 @@ def _words_broken(case: Case, run: Run) -> list[str]:
 def _error(text: str) -> str:
     """A traceback in one line: the error, and the last place of magray that it came through."""
     places = re.findall(r'/magray/([\w/]+\.py)", line \d+, in (\w+)', text)
-    last = [line for line in text.splitlines() if re.match(r"[\w.]*(Error|Exception|Warning|Interrupt)\b", line)]
-    return f"{last[-1].partition(':')[0] if last else text.splitlines()[-1]} in {' '.join(places[-1]) if places else '?'}"
+    said = text.rpartition("\n  File ")[2].splitlines()[1:]
+    error = next((line for line in said if line and not line.startswith(" ")), "?").partition(":")[0]
+    return f"{error} in {' '.join(places[-1]) if places else '?'}"
 
 
 def _files_broken(case: Case, run: Run, before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:

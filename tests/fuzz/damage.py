@@ -18,13 +18,55 @@ NUMBERS = [0, -1, 1, 2, 0.5, 1e-310, 1e-46, 1e30, 1e200, 1e308, 2**31, 2**63, 10
 BOMB = "{a: &a [x], " + ", ".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghi")) + "}"
 # no path that a process with all rights could write to, and no server that would have to be waited for
 WORDS = [
-    *("", " ", "\0", "\ud800", "\x1b[31m", "é" * 300, "[/x]", "nan", "-inf", "null", "true", "010", "1:30", "0x1F", "x"),
+    *(
+        "",
+        " ",
+        "\0",
+        "\ud800",
+        "\x1b[31m",
+        "é" * 300,
+        "[/x]",
+        "nan",
+        "-inf",
+        "null",
+        "true",
+        "010",
+        "1:30",
+        "0x1F",
+        "x",
+    ),
     *("../x", "../../x", "/etc/passwd", "/dev/null/x", "/proc/x", "~", ".", "s3://", "s3://u:secret@h/x", "abc://x"),
     *("1e9999999 nm", "1e200 A/m", "-1 nm", "1 kA", "3 µm", "0.5+0.5", "1..0", "1e999..2", "1e-9", "2024-99-99", LONG),
 ]
 TOKENS = [
-    *("!!int x", "!!float x", "!!timestamp 2024-99-99", "!!binary x", "!!set {a, b}", "2024-99-99", "? a", "*a", "&a [*a]"),
-    *("{", "]", "- -", "|", "'", '"\\ud800"', '"\\0"', "<<: 1", "0b102", "0o9", "+.inf", ".nan", "1_000", "[" * 200, LONG),
+    *(
+        "!!int x",
+        "!!float x",
+        "!!timestamp 2024-99-99",
+        "!!binary x",
+        "!!set {a, b}",
+        "2024-99-99",
+        "? a",
+        "*a",
+        "&a [*a]",
+    ),
+    *(
+        "{",
+        "]",
+        "- -",
+        "|",
+        "'",
+        '"\\ud800"',
+        '"\\0"',
+        "<<: 1",
+        "0b102",
+        "0o9",
+        "+.inf",
+        ".nan",
+        "1_000",
+        "[" * 200,
+        LONG,
+    ),
     f"!!python/object/apply:os.mkdir [{CANARY}]",
     BOMB,
 ]
@@ -47,7 +89,12 @@ EXTENSIONS = [
 ]
 STRANGE: list[tuple[Any, pa.DataType]] = [
     *((None, pa.null()), (True, pa.bool_()), (-1, pa.int8()), (2**63, pa.uint64()), (float("nan"), pa.float16())),
-    *(("x", pa.string()), (b"\xff\x00", pa.binary()), ([1], pa.list_(pa.int64())), ({"a": 1}, pa.struct([("a", pa.int8())]))),
+    *(
+        ("x", pa.string()),
+        (b"\xff\x00", pa.binary()),
+        ([1], pa.list_(pa.int64())),
+        ({"a": 1}, pa.struct([("a", pa.int8())])),
+    ),
     *((0, pa.timestamp("ns")), ("x", pa.dictionary(pa.int8(), pa.string())), (PAYLOAD, pa.large_binary())),
 ]
 
@@ -56,7 +103,9 @@ STRANGE: list[tuple[Any, pa.DataType]] = [
 def damaged(draw: DrawFn, content: bytes) -> bytes:
     """Bytes of a file that was cut, flipped, or overwritten here and there."""
     kind = draw(st.sampled_from(["flip", "flip", "flip", "cut", "drop", "repeat", "insert", "other"]))
-    places = st.integers(0, len(content) - 1) | st.integers(0, min(256, len(content)) - 1)  # headers are at the beginning
+    places = st.integers(0, len(content) - 1) | st.integers(
+        0, min(256, len(content)) - 1
+    )  # headers are at the beginning
     places |= st.integers(max(0, len(content) - 256), len(content) - 1)  # or at the end
     if kind == "other":
         return draw(st.binary(max_size=64) | st.sampled_from([PAYLOAD, content[:4], b"\xef\xbb\xbf" + content]))
@@ -66,7 +115,12 @@ def damaged(draw: DrawFn, content: bytes) -> bytes:
             changed[place] = draw(st.sampled_from([0, 1, 127, 128, 255, changed[place] ^ 1]) | st.integers(0, 255))
         return bytes(changed)
     first, length = draw(places), draw(st.integers(1, 64))
-    middle = {"cut": b"", "drop": b"", "repeat": content[first : first + length] * 2, "insert": draw(st.binary(max_size=8))}
+    middle = {
+        "cut": b"",
+        "drop": b"",
+        "repeat": content[first : first + length] * 2,
+        "insert": draw(st.binary(max_size=8)),
+    }
     after = {"cut": len(content), "insert": first}.get(kind, first + length)
     return content[:first] + middle[kind] + content[after:]
 
@@ -76,7 +130,11 @@ def changed_tree(draw: DrawFn, tree: Any) -> Any:
     """A tree of dicts and lists of which one to three nodes are others, gone, doubled or elsewhere."""
     tree = deepcopy(tree)
     for _ in range(draw(st.integers(1, 3))):
-        nodes = [(parent, key) for parent in _branches(tree) for key in (parent if isinstance(parent, dict) else range(len(parent)))]
+        nodes = [
+            (parent, key)
+            for parent in _branches(tree)
+            for key in (parent if isinstance(parent, dict) else range(len(parent)))
+        ]
         if not nodes:
             return draw(VALUES)
         parent, key = draw(st.sampled_from(nodes))
@@ -86,7 +144,9 @@ def changed_tree(draw: DrawFn, tree: Any) -> Any:
         elif kind == "add" and isinstance(parent, dict):
             parent[draw(TEXT)] = draw(VALUES)
         elif kind == "near" and isinstance(parent[key], int | float):
-            parent[key] = draw(st.sampled_from([-parent[key], parent[key] * 1e9, parent[key] * 1e-30, str(parent[key])]))
+            parent[key] = draw(
+                st.sampled_from([-parent[key], parent[key] * 1e9, parent[key] * 1e-30, str(parent[key])])
+            )
         else:
             parent[key] = [parent[key]] if kind == "wrap" else draw(VALUES)
     return tree
@@ -115,7 +175,11 @@ def changed_table(draw: DrawFn, content: bytes) -> bytes:
     table = pq.read_table(io.BytesIO(content))
     at = draw(st.integers(0, table.num_columns - 1))
     name, column = table.column_names[at], table.column(at)
-    kind = draw(st.sampled_from(["value", "value", "value", "type", "extension", "extension", "drop", "rename", "rows", "metadata"]))
+    kind = draw(
+        st.sampled_from(
+            ["value", "value", "value", "type", "extension", "extension", "drop", "rename", "rows", "metadata"]
+        )
+    )
     if kind == "value":
         table = table.set_column(at, name, draw(_other_values(column)))
     elif kind == "type":

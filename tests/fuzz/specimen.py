@@ -1,4 +1,4 @@
-"""The files that a fuzzer damages: a small finished project, its picture in many formats, and the repository's configs."""
+"""The files that a fuzzer damages: a small finished project, a picture in many formats, the repository's configs."""
 
 import contextlib
 import io
@@ -91,7 +91,9 @@ def picture_files() -> dict[str, bytes]:
     files["inverted.tif"] = _tiff(255 - grey, photometric="miniswhite")
     files["planar.tif"] = _tiff(np.stack([grey] * 3), photometric="rgb", planarconfig="separate")
     files["float.tif"] = _tiff(grey / np.float32(255))
-    files["postscript.png"] = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 200 200\n(canary) (w) file closefile\nshowpage\n"
+    files["postscript.png"] = (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 200 200\n(canary) (w) file closefile\nshowpage\n"
+    )
     return files
 
 

@@ -22,7 +22,7 @@ from tests.fuzz.contract import BYTES, SECONDS, broken, estimate
 from tests.fuzz.specimen import PICTURE, config_files, picture_files, project_files
 
 BATCH = 40  # inputs of a kind that a worker draws with one seed
-OWN_PROCESS = 80  # of so many inputs one runs in a process of its own
+OWN_PROCESS = 200  # of so many inputs one runs in a process of its own
 SPARE_BYTES = 4_000_000_000  # beyond what a worker begins with: a bomb must not take the machine with it
 
 
@@ -61,7 +61,9 @@ def attack(inputs: int, seconds: float, first_seed: int, workers: int) -> Result
         whole = Specimen(project_files(folder / "project"), config_files(), picture_files())
         batches = iter(sorted(_batches(inputs, first_seed), key=lambda batch: batch[1]))  # of all kinds by turns
         with ThreadPoolExecutor(workers) as pool:
-            watched = [pool.submit(_watch, folder / str(n), whole, batches, begin + seconds, results) for n in range(workers)]
+            watched = [
+                pool.submit(_watch, folder / str(n), whole, batches, begin + seconds, results) for n in range(workers)
+            ]
             for one in as_completed(watched):
                 one.result()
     results.seconds = time.monotonic() - begin
@@ -145,7 +147,7 @@ class _Worker:
 
 def _work(connection: Connection, folder: Path, whole: Specimen) -> None:
     """Draw cases and run them, for as long as batches come."""
-    _prepare()
+    prepare()
     reference = estimate(folder / "reference", whole.pictures[PICTURE])
     connection.send("ready")
     number = 0
@@ -153,7 +155,13 @@ def _work(connection: Connection, folder: Path, whole: Specimen) -> None:
         kind, first_seed, count = connection.recv()
 
         @seed(first_seed)
-        @settings(max_examples=count, phases=[Phase.generate], database=None, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=count,
+            phases=[Phase.generate],
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(cases(kind, whole))
         def play(case: Case) -> None:
             nonlocal number
@@ -165,7 +173,7 @@ def _work(connection: Connection, folder: Path, whole: Specimen) -> None:
         connection.send(None)
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Make this process one in which a command can do no more than read its inputs, with little memory."""
     import ray.data  # registers Arrow types that run code
     import torch
