@@ -124,7 +124,10 @@ def _streams(log: Path) -> Iterator[tuple[Path, Path]]:
         (os.dup(1), os.dup(2)),
         (sys.stdout, sys.stderr),
     )
-    with said[0].open("w", encoding="utf-8") as sys.stdout, said[1].open("w", encoding="utf-8") as sys.stderr:
+    with (
+        said[0].open("w", encoding="utf-8") as sys.stdout,
+        said[1].open("w", encoding="utf-8", errors="backslashreplace") as sys.stderr,
+    ):
         os.dup2(sys.stdout.fileno(), 1)
         os.dup2(sys.stderr.fileno(), 2)
         try:

@@ -5,8 +5,9 @@
 
 Small projects of 12 films run as shells run them, most on one warm Ray cluster, each tenth on one of their own. A
 signal (SIGKILL, SIGTERM, SIGINT) comes after a random time, or as soon as a random one of the command's files has
-appeared. Afterwards the same command must end with 0 and leave what an undisturbed run leaves: the same films bit for
-bit, the same weights and tables, the same answer, a report, and nothing besides. What fell is kept in runs/soak.
+appeared. Afterwards the same command must end with 0 and leave what an undisturbed run leaves: the same films but for
+rounding, the same weights and tables bit for bit, the same answer, a report, and nothing besides. What fell is kept in
+runs/soak.
 Ends with exit code 1 if anything fell.
 """
 
@@ -31,6 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.survival.rounds import DEADLINE
@@ -110,7 +113,7 @@ COMMANDS = {
     "simulate": Command("simulate one.yaml", "plan", 30),
     "fit": Command("fit one.yaml", "simulate", 30),
     "study": Command("study one.yaml", "fit", 15),
-    "quickstart": Command("quickstart --config one.yaml", "study", 30),
+    "quickstart": Command("quickstart --config one.yaml", "simulate", 30),
     "estimate": Command(
         "estimate one/report/held_out_film.png --estimator one/estimator --scale-um 0.5", "quickstart", 5
     ),
@@ -253,8 +256,31 @@ def differences(calm: Path, work: Path) -> list[str]:
     wrong += [
         f"more than there should be: {name}" for name in sorted(here - there) if not UNFINISHED.search(f"/{name}")
     ]
-    same = sorted(name for name in there & here if content_of(calm / name) != content_of(work / name))
-    return wrong + [f"differs: {name}" for name in same]
+    return wrong + [f"differs: {name}" for name in sorted(there & here) if not alike(calm / name, work / name)]
+
+
+def alike(calm: Path, work: Path) -> bool:
+    """Whether two files say the same."""
+    if calm.name.startswith("films-"):
+        return films_alike(_rows(calm), _rows(work))
+    return bool(content_of(calm) == content_of(work))
+
+
+def films_alike(calm: pa.Table, work: pa.Table) -> bool:
+    """Whether two tables hold the same films: the solver's sums are rounded as their memory lies, so no bit for bit."""
+    if calm.schema != work.schema or calm.num_rows != work.num_rows:
+        return False
+    for name, column in zip(calm.column_names, calm.columns, strict=True):
+        if pa.types.is_floating(column.type):
+            same = np.allclose(column.to_numpy(), work[name].to_numpy(), rtol=1e-4, atol=0, equal_nan=True)
+        elif name == "image":
+            both = [np.frombuffer(b"".join(table[name].to_pylist()), np.uint8).astype(int) for table in (calm, work)]
+            same = both[0].shape == both[1].shape and np.abs(both[0] - both[1]).sum() < 1e-3 * both[0].size
+        else:
+            same = column.equals(work[name])
+        if not same:
+            return False
+    return True
 
 
 def content_of(path: Path) -> Any:
@@ -262,12 +288,15 @@ def content_of(path: Path) -> Any:
     if path.suffix in (".html", ".jsonl", ".md"):
         return path.stat().st_size > 0
     if path.suffix == ".parquet":
-        with path.open("rb") as file:
-            table = pq.ParquetFile(file).read()
-        return repr(table.drop_columns([name for name in table.column_names if name in TIMES]).to_pylist())
+        return repr(_rows(path).to_pylist())  # in which NaN is the same as NaN
     if path.suffix == ".json":
         return repr(_timeless(json.loads(path.read_text(encoding="utf-8"))))
     return path.read_bytes()
+
+
+def _rows(path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read([name for name in file.schema_arrow.names if name not in TIMES])
 
 
 def _timeless(tree: Any) -> Any:
