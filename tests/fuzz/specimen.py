@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import tifffile
@@ -21,6 +22,7 @@ from magray.project import Project
 from magray.store import create_store, rows_of
 from magray.whole import read_table
 from tests.stripes import stripes
+from tests.studies import predictions_of, study_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG = """\
@@ -63,7 +65,12 @@ def project_files(folder: Path) -> dict[str, bytes]:
         for rows in (plan.slice(0, 7), plan.slice(7)):
             store.commit(rows_of([_drawn(film) for film in films_of(rows)], rows))
         _untaught().save(project.estimator_folder("0.5"))
-        project.study()
+        study = study_of("D", ["0.5"], [0.5])
+        with mock.patch(
+            "magray.tolerance.study.run_study",
+            return_value=(predictions_of(study, plan["film_id"].to_pylist(), [0.5]), study),
+        ):
+            project.study()
         project.estimate_held_out()
         Path(PICTURE).write_bytes(picture_files()[PICTURE])
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -43,7 +43,7 @@ MAGRAY = [sys.executable, "-c", "import sys; from magray.cli import main; sys.ex
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 OF_OWN = 10  # each so manieth command starts a Ray cluster of its own
 UNFINISHED = re.compile(r"(\.tmp|\.unfinished)(/|$)|/\.work(/|$)|/_(driver|replacing)\.json$")
-TIMES = {"seconds", "device", "machine", "time"}  # what differs between any two runs
+TIMES = {"seconds", "device", "machine", "made"}  # what differs between any two runs
 
 PROJECT = """\
 name: {name}
