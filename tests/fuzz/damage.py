@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+from collections.abc import Iterable
 from copy import deepcopy
 from itertools import pairwise
 from typing import Any
@@ -18,57 +19,30 @@ NUMBERS = [0, -1, 1, 2, 0.5, 1e-310, 1e-46, 1e30, 1e200, 1e308, 2**31, 2**63, 10
 BOMB = "{a: &a [x], " + ", ".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghi")) + "}"
 # no path that a process with all rights could write to, and no server that would have to be waited for
 WORDS = [
-    *(
-        "",
-        " ",
-        "\0",
-        "\ud800",
-        "\x1b[31m",
-        "é" * 300,
-        "[/x]",
-        "nan",
-        "-inf",
-        "null",
-        "true",
-        "010",
-        "1:30",
-        "0x1F",
-        "x",
-    ),
+    *("", " ", "x", "nan", "-inf", "null", "true", "010", "1:30", "0x1F", "2024-99-99", "\0", "\ud800", "\x1b[31m"),
     *("../x", "../../x", "/etc/passwd", "/dev/null/x", "/proc/x", "~", ".", "s3://", "s3://u:secret@h/x", "abc://x"),
-    *("1e9999999 nm", "1e200 A/m", "-1 nm", "1 kA", "3 µm", "0.5+0.5", "1..0", "1e999..2", "1e-9", "2024-99-99", LONG),
+    *("1e9999999 nm", "1e200 A/m", "-1 nm", "1 kA", "3 µm", "0.5+0.5", "1..0", "1e999..2", "[/x]", "é" * 300, LONG),
 ]
 TOKENS = [
     *(
-        "!!int x",
-        "!!float x",
-        "!!timestamp 2024-99-99",
-        "!!binary x",
-        "!!set {a, b}",
-        "2024-99-99",
-        "? a",
         "*a",
         "&a [*a]",
-    ),
-    *(
+        "? a",
+        "- -",
+        "<<: 1",
         "{",
         "]",
-        "- -",
         "|",
         "'",
-        '"\\ud800"',
-        '"\\0"',
-        "<<: 1",
+        ".nan",
+        "+.inf",
         "0b102",
         "0o9",
-        "+.inf",
-        ".nan",
         "1_000",
-        "[" * 200,
-        LONG,
+        "2024-99-99",
     ),
-    f"!!python/object/apply:os.mkdir [{CANARY}]",
-    BOMB,
+    *("!!int x", "!!float x", "!!timestamp 2024-99-99", "!!binary x", "!!set {a, b}", '"\\ud800"', '"\\0"', "[" * 200),
+    *(LONG, BOMB, f"!!python/object/apply:os.mkdir [{CANARY}]"),
 ]
 TEXT = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), max_size=12)
 SCALARS = st.sampled_from(NUMBERS) | st.sampled_from(WORDS) | TEXT | st.none() | st.booleans() | st.floats()
@@ -85,18 +59,14 @@ class _Payload:
 PAYLOAD = pickle.dumps(_Payload(), protocol=4)
 EXTENSIONS = [
     *["ray.data.arrow_pickled_object"] * 4,
-    *("ray.data.arrow_tensor", "ray.data.arrow_tensor_v2", "arrow.py_extension_type"),
-    *("ray.data.arrow_variable_shaped_tensor", "arrow.uuid", "unheard.of"),
+    *("ray.data.arrow_tensor", "ray.data.arrow_tensor_v2", "ray.data.arrow_variable_shaped_tensor"),
+    *("arrow.py_extension_type", "arrow.uuid", "unheard.of"),
 ]
 STRANGE: list[tuple[Any, pa.DataType]] = [
     *((None, pa.null()), (True, pa.bool_()), (-1, pa.int8()), (2**63, pa.uint64()), (float("nan"), pa.float16())),
-    *(
-        ("x", pa.string()),
-        (b"\xff\x00", pa.binary()),
-        ([1], pa.list_(pa.int64())),
-        ({"a": 1}, pa.struct([("a", pa.int8())])),
-    ),
-    *((0, pa.timestamp("ns")), ("x", pa.dictionary(pa.int8(), pa.string())), (PAYLOAD, pa.large_binary())),
+    *(("x", pa.string()), ("x", pa.dictionary(pa.int8(), pa.string())), (b"\xff\x00", pa.binary())),
+    *(([1], pa.list_(pa.int64())), ({"a": 1}, pa.struct([("a", pa.int8())])), (0, pa.timestamp("ns"))),
+    (PAYLOAD, pa.large_binary()),
 ]
 
 
@@ -104,10 +74,8 @@ STRANGE: list[tuple[Any, pa.DataType]] = [
 def damaged(draw: DrawFn, content: bytes) -> bytes:
     """Bytes of a file that was cut, flipped, or overwritten here and there."""
     kind = draw(st.sampled_from(["flip", "flip", "flip", "cut", "drop", "repeat", "insert", "other"]))
-    places = st.integers(0, len(content) - 1) | st.integers(
-        0, min(256, len(content)) - 1
-    )  # headers are at the beginning
-    places |= st.integers(max(0, len(content) - 256), len(content) - 1)  # or at the end
+    last = len(content) - 1
+    places = st.integers(0, last) | st.integers(0, min(255, last)) | st.integers(max(0, last - 255), last)  # headers
     if kind == "other":
         return draw(st.binary(max_size=64) | st.sampled_from([PAYLOAD, content[:4], b"\xef\xbb\xbf" + content]))
     if kind == "flip":
@@ -229,5 +197,5 @@ def _branches(tree: Any) -> list[Any]:
     """The dicts and lists of a tree that hold anything."""
     if not isinstance(tree, dict | list):
         return []
-    children = tree.values() if isinstance(tree, dict) else tree
+    children: Iterable[Any] = tree.values() if isinstance(tree, dict) else tree
     return [tree, *(branch for child in children for branch in _branches(child))]

@@ -88,8 +88,6 @@ def _watch(folder: Path, whole: Specimen, batches: Iterator[Any], end: float, re
             if fallen:
                 worker = None
             count, number = count - done, number + 500_000_009  # other inputs than those that were tried
-            if not done:
-                break
     if worker:
         worker.stop()
 
@@ -184,7 +182,7 @@ def prepare() -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise UserError("no cluster is started here")
 
-    ray.init = refuse
+    ray.init = refuse  # type: ignore[assignment]
     lease.BEAT, lease.PATIENCE, lease.SETTLE = 0.02, 0.06, 0.01
     torch.set_num_threads(1)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
