@@ -155,7 +155,7 @@ def changed_table(draw: DrawFn, content: bytes) -> bytes:
         value, its_type = draw(st.sampled_from(STRANGE))
         table = table.set_column(at, name, pa.array([value] * table.num_rows, its_type))
     elif kind == "extension":
-        about = {"ARROW:extension:name": draw(st.sampled_from(EXTENSIONS))}
+        about: dict[str, Any] = {"ARROW:extension:name": draw(st.sampled_from(EXTENSIONS))}
         about["ARROW:extension:metadata"] = draw(st.sampled_from(["", "[2]", PAYLOAD]))
         array = pa.array([PAYLOAD] * table.num_rows, pa.large_binary())
         table = table.set_column(at, pa.field(name, array.type, metadata=about), array)

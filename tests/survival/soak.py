@@ -222,7 +222,7 @@ class Soak:
         """Wait until a process ends, for so many seconds or changes of files. Returns the changes."""
         begin, count, before = time.monotonic(), 0, _census(self.work)
         while process.poll() is None and time.monotonic() - begin < seconds and count < changes:
-            time.sleep(0.002)
+            time.sleep(0.004)
             now = _census(self.work)
             count, before = count + len(now - before), now
         return count

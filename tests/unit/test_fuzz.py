@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from magray import cli
-from tests.fuzz.cases import KINDS, Case
+from tests.fuzz.cases import Case
 from tests.fuzz.contract import broken
 from tests.fuzz.damage import CANARY
 from tests.fuzz.workers import attack
@@ -14,8 +14,8 @@ from tests.fuzz.workers import attack
 
 def test_hostile_files_end_in_one_line_and_do_no_harm() -> None:
     """Seeds are fixed, so that the same code sees the same inputs."""
-    results = attack(inputs=150, seconds=20, first_seed=0, workers=1)
-    assert sum(results.tried.values()) > len(KINDS)
+    results = attack(inputs=150, seconds=120, first_seed=0, workers=1)
+    assert sum(results.tried.values()) > 140
     assert [(found.case.arguments, found.promise) for found in results.findings.values()] == []
 
 
