@@ -103,7 +103,7 @@ def _store(draw: DrawFn, whole: Specimen) -> Case:
                 [
                     ("_campaign", {"format": 2, "campaign": "fuzz", "films": 14}),
                     ("_driver", {"driver": "x", "beat": 1}),
-                    ("_replacing", {"old": [table], "new": [table]}),
+                    ("_replacing", {"id": "x", "into": [], "from": [table.rpartition("/")[2]]}),
                 ]
             )
         )
