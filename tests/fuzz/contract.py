@@ -110,7 +110,7 @@ def _in_new_process(arguments: tuple[str, ...]) -> Run:
     try:
         done = subprocess.run(command, capture_output=True, timeout=SECONDS, env=environment, check=False)
     except subprocess.TimeoutExpired:
-        return Run(0, "", f"Traceback: it takes more than {SECONDS:g} s")
+        return Run(-1, "", f"it takes more than {SECONDS:g} s")
     except (UnicodeError, OSError):  # no shell can give a command such arguments
         return Run(0, "", "")
     return Run(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
