@@ -5,12 +5,15 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.13,\
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help quickstart test test-gpu lint bench audit clean
+
+.PHONY: help quickstart test test-gpu fuzz soak lint bench audit clean
 
 help:
 	@echo "make quickstart   films, pictures, estimator, tolerance table and report, on this machine (runs/quickstart)"
 	@echo "make test         lint, types and tests"
 	@echo "make test-gpu     the tests that need an NVIDIA GPU and CuPy, such as magray[cuda13]"
+	@echo "make fuzz         20,000 hostile files and options; INPUTS=1000 SEED=2 make fuzz tries fewer, and others"
+	@echo "make soak         200 kills of all commands at random moments, for hours; KILLS=20 SEED=2 make soak"
 	@echo "make lint         ruff and mypy alone"
 	@echo "make bench        field evaluations per second of this machine"
 	@echo "make audit        the pinned versions against known vulnerabilities; needs PyPI itself"
@@ -36,6 +39,12 @@ test: lint
 
 test-gpu: $(READY)
 	$(BIN)/pytest -m gpu
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1)
+
+soak: $(READY)
+	$(BIN)/python -m tests.survival.soak --kills $(or $(KILLS),200) --seed $(or $(SEED),1)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.solver

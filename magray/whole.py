@@ -1,6 +1,8 @@
 """Files that appear whole or not at all, whatever happens while they are written, and tables read while they are."""
 
+import glob
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,8 @@ import pyarrow.parquet as pq
 from magray.errors import UserError
 from magray.parquet import metadata_of, open_plain, read_plain
 
+UNFINISHED = ".unfinished"  # ends the name of a file that is being written; a dot begins it
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -21,7 +25,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     umask, as for any other file; some libraries make files that their owner alone can read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    _remove_unfinished(path)
+    unfinished = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{UNFINISHED}")
     try:
         unfinished.touch()
         permissions = unfinished.stat().st_mode
@@ -33,6 +38,24 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove what processes of this machine left of `path` when they were killed; those that live still write."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(platform.node())}.*{UNFINISHED}"):
+        pid = left.name.removesuffix(UNFINISHED).rpartition(".")[2]
+        if pid.isdecimal() and not left.is_symlink() and not _lives(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
 
 
 def write_table(table: pa.Table, path: Path) -> None:

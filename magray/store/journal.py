@@ -80,7 +80,7 @@ def read_journal(location: Location) -> Journal | None:
         if not all(re.fullmatch(_FILMS, name) for name in journal.into + journal.old):
             raise ValueError("it names other files than those of films")  # they would be removed
         return journal
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"store {location.uri} cannot be read: {JOURNAL_FILE} is damaged; "
             "remove it, and the files that `magray store verify` then names"

@@ -1,6 +1,8 @@
 """Files of which a reader sees one whole version, whatever a writer does meanwhile."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
@@ -47,6 +49,19 @@ def test_a_file_that_fails_to_be_written_leaves_the_former_and_nothing_else(tmp_
         unfinished.write_text(f"after {1 / 0}", encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["answer.txt"]
     assert path.read_text(encoding="utf-8") == "before"
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "study.parquet"
+    killed = "import os, sys; from magray.whole import whole_file; from pathlib import Path\n"
+    killed += "with whole_file(Path(sys.argv[1])) as unfinished: unfinished.touch(); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", killed, path], check=False)
+    (left,) = tmp_path.iterdir()
+    others = [tmp_path / left.name.replace("study", "causes"), tmp_path / ".study.parquet.elsewhere.1.unfinished"]
+    for other in others:
+        other.touch()
+    write_table(pa.table({"trial": ["a"]}), path)
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

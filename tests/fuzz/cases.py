@@ -1,0 +1,209 @@
+"""What a fuzzer tries: files from outside, damaged in every way of `damage`, and the commands that read them."""
+
+import json
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from tests.fuzz.damage import SCALARS, TOKENS, WORDS, changed_table, changed_text, changed_tree, damaged
+
+Files = dict[str, bytes]
+STORE, PLAN, WEIGHTS = "out/store", "out/plan.parquet", "out/estimator/network.safetensors"
+LOSSY = ("picture.jpg", "postscript.png")
+SCALE = "0.512"
+# a stranger's files in the store's folder, which nothing of ours may touch
+STRANGERS: Files = {
+    f"{STORE}/{name}": b"precious" for name in ("precious.tmp", "deep/precious.tmp", ".precious.unfinished")
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Files in an empty folder, and the command that is run there."""
+
+    kind: str
+    files: Files
+    arguments: tuple[str, ...]
+    same_answer: bool = False  # an estimate of the picture that is the specimen's in another format
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """What is damaged: files of a project, configs, and a picture in several formats, each by path."""
+
+    project: Files
+    configs: dict[str, str]
+    pictures: Files
+
+
+def _config(draw: DrawFn, whole: Specimen) -> Case:
+    path = draw(st.sampled_from(sorted(whole.configs)))
+    text = whole.configs[path]
+    kind = draw(st.sampled_from(["text", "text", "tree", "tree", "bytes"]))
+    if kind == "tree":
+        content = yaml.dump(draw(changed_tree(yaml.safe_load(text))), allow_unicode=True).encode(
+            "utf-8", "surrogatepass"
+        )
+    else:
+        content = draw(changed_text(text) if kind == "text" else damaged(text.encode()))
+    beside = {other: whole.configs[other].encode() for other in whole.configs if other.rpartition("/")[2] in text}
+    command = {"searches": "search", "protocols": "protocols", "studies": "paper"}.get(path.split("/")[0], "plan")
+    if command == "protocols" and "projects:" not in text:
+        command = "plan"
+    return Case("config", beside | {path: content}, (command, "." if command == "paper" else path))
+
+
+def _override(draw: DrawFn, whole: Specimen) -> Case:
+    tree = yaml.safe_load(whole.configs["quickstart.yaml"])
+    keys = [f"{section}.{key}" for section, content in tree.items() if isinstance(content, dict) for key in content]
+    keys += ["simulate.store", "fit.seeds", "fit.width", "fit.microscope", "campaign.protocol.stages", "name", "output"]
+    words = st.sampled_from([word for word in (*TOKENS, *WORDS) if "\0" not in word]) | SCALARS.map(
+        lambda one: f"{one}"
+    )
+    chosen = draw(
+        st.lists(
+            st.tuples(st.sampled_from([*keys, "", ".", "a.b.c", "campaign..films", "name.x"]), words),
+            min_size=1,
+            max_size=2,
+        )
+    )
+    overrides = [part for key, word in chosen for part in ("--set", f"{key}={word}".replace("\0", ""))]
+    return Case("override", {"config.yaml": whole.project["config.yaml"]}, ("plan", "config.yaml", *overrides))
+
+
+def _plan(draw: DrawFn, whole: Specimen) -> Case:
+    content = draw(changed_table(whole.project[PLAN]) | damaged(whole.project[PLAN]))
+    grown = ("--set", "campaign.films=15")
+    commands = [
+        ("plan", "config.yaml", *grown),
+        ("simulate", "config.yaml"),
+        ("store", "verify", STORE, "--plan", PLAN),
+    ]
+    return Case(
+        "plan", _some(whole, "config.yaml", "out/summary", STORE) | {PLAN: content}, draw(st.sampled_from(commands))
+    )
+
+
+def _store(draw: DrawFn, whole: Specimen) -> Case:
+    files = _some(whole, "config.yaml", "out/summary", STORE, PLAN)
+    table = draw(st.sampled_from(sorted(name for name in files if "films-" in name)))
+    film_id = json.loads(whole.project["out/summary.json"])["answer"]["film_id"]
+    kind = draw(st.sampled_from(["table", "table", "table", "bytes", "json", "json", "strangers"]))
+    if kind in ("table", "bytes"):
+        files[table] = draw(changed_table(files[table]) if kind == "table" else damaged(files[table]))
+    elif kind == "json":
+        name, tree = draw(
+            st.sampled_from(
+                [
+                    ("_campaign", {"format": 2, "campaign": "fuzz", "films": 14}),
+                    ("_driver", {"driver": "x", "beat": 1}),
+                    ("_replacing", {"id": "x", "into": [], "from": [table.rpartition("/")[2]]}),
+                ]
+            )
+        )
+        files[f"{STORE}/{name}.json"] = draw(_json(tree))
+    else:
+        files = {name: content for name, content in files.items() if not name.startswith(STORE) or draw(st.booleans())}
+        files |= STRANGERS
+    reading = [
+        ("ls", STORE),
+        ("show", STORE),
+        ("show", STORE, film_id),
+        ("verify", STORE),
+        ("verify", STORE, "--plan", PLAN),
+    ]
+    writing = [("compact", STORE), *(("export", STORE, "pictures", "--format", name) for name in ("png", "ovf", "hf"))]
+    commands = [
+        *(("store", *words) for words in (*reading, *writing)),
+        ("simulate", "config.yaml"),
+        ("fit", "config.yaml"),
+    ]
+    return Case("store", files, draw(st.sampled_from(commands)))
+
+
+def _estimator(draw: DrawFn, whole: Specimen) -> Case:
+    files = _some(whole, "picture.png", "out/estimator")
+    kind = draw(st.sampled_from(["json", "json", "weights", "values"]))
+    if kind == "json":
+        name = "out/estimator/estimator.json"
+        files[name] = draw(_json(json.loads(files[name])))
+    elif kind == "weights":
+        files[WEIGHTS] = draw(damaged(files[WEIGHTS]) | _other_header(files[WEIGHTS]))
+    else:
+        number = struct.pack("<f", draw(st.sampled_from([float("nan"), float("inf"), 3e38, 0.0])))
+        start = 8 + struct.unpack("<Q", files[WEIGHTS][:8])[0]
+        first = start + 4 * draw(st.integers(0, (len(files[WEIGHTS]) - start) // 4 - 1))
+        files[WEIGHTS] = files[WEIGHTS][:first] + number * ((len(files[WEIGHTS]) - first) // 4)
+    return Case("estimator", files, ("estimate", "picture.png", "--estimator", "out/estimator", "--scale-um", SCALE))
+
+
+def _results(draw: DrawFn, whole: Specimen) -> Case:
+    files = dict(whole.project)
+    if draw(st.booleans()):
+        files["out/summary.json"] = draw(_json(json.loads(files["out/summary.json"])))
+    else:
+        name = draw(st.sampled_from(["out/study.parquet", "out/predictions.parquet"]))
+        files[name] = draw(changed_table(files[name]) | damaged(files[name]))
+    command = draw(st.sampled_from(["plan", "study", "study", "study", "report"]))
+    return Case("results", files, (command, "config.yaml"))
+
+
+def _picture(draw: DrawFn, whole: Specimen) -> Case:
+    name = draw(st.sampled_from(sorted(whole.pictures)))
+    intact = draw(st.integers(0, 5)) == 0
+    content = whole.pictures[name] if intact else draw(damaged(whole.pictures[name]))
+    suffix = name if intact else draw(st.sampled_from([name, name, name, "a.tif", "a.png", "[/x].png"]))
+    scale = draw(st.sampled_from([SCALE] * 8 + ["0", "-1", "nan", "inf", "1e-46", "1e-310", "1e308"]))
+    size = ("--scale-um", SCALE if intact else scale) if intact or draw(st.booleans()) else ("--pixel-nm", scale)
+    same = intact and name not in LOSSY
+    return Case("picture", {suffix: content}, ("estimate", suffix, "--estimator", "co-like", *size), same)
+
+
+# how each kind is drawn, and its share of all inputs
+KINDS: dict[str, tuple[Callable[[DrawFn, Specimen], Case], float]] = {
+    "config": (_config, 0.26),
+    "override": (_override, 0.12),
+    "plan": (_plan, 0.13),
+    "store": (_store, 0.22),
+    "estimator": (_estimator, 0.12),
+    "picture": (_picture, 0.13),
+    "results": (_results, 0.02),  # a report takes as long as a hundred others
+}
+
+
+def cases(kind: str, whole: Specimen) -> SearchStrategy[Case]:
+    """The inputs of a kind."""
+    return st.composite(lambda draw: KINDS[kind][0](draw, whole))()
+
+
+def _json(tree: Any) -> SearchStrategy[bytes]:
+    """A file of JSON whose content is another, or which is no JSON any more."""
+    whole = json.dumps(tree, indent=1).encode()
+    changed = changed_tree(tree).map(lambda one: json.dumps(one).encode())
+    tokens = st.sampled_from([b"1e999", b"NaN", b"-1", b"9" * 5000, b"[" * 2000, b'"\\ud800"', b"{}"])
+    return (
+        changed
+        | changed
+        | tokens.map(lambda token: re.sub(rb": \d+", lambda _: b": " + token, whole, count=1))
+        | tokens
+        | damaged(whole)
+    )
+
+
+@st.composite
+def _other_header(draw: DrawFn, content: bytes) -> bytes:
+    """Weights whose header tells other names, types, shapes or places."""
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.dumps(draw(changed_tree(json.loads(content[8 : 8 + size])))).encode()
+    return struct.pack("<Q", len(header)) + header + content[8 + size :]
+
+
+def _some(whole: Specimen, *names: str) -> Files:
+    """Those files of the project whose paths begin so."""
+    return {name: content for name, content in whole.project.items() if name.startswith(names)}

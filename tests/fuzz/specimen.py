@@ -1,0 +1,130 @@
+"""The files that a fuzzer damages: a small finished project, a picture in many formats, the repository's configs."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import tifffile
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from magray.config import read_config
+from magray.films import Film, films_of
+from magray.learning.description import Calibration, Description, Target
+from magray.learning.estimator import Estimator
+from magray.learning.network import paper_cnn
+from magray.micromagnetics import RelaxedFilm
+from magray.project import Project
+from magray.store import create_store, rows_of
+from magray.whole import read_table
+from tests.stripes import stripes
+from tests.studies import predictions_of, study_of
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIG = """\
+name: fuzz
+output: out
+campaign:
+  films: 14
+  seed: 3  # of which two films are for tests
+  cells: [128, 128]
+  cell_size: [4 nm, 4 nm, 4 nm]
+  Ms: 1500 kA/m
+  Ku1: 1.6 MJ/m3
+  Aex: 31 pJ/m
+  dmi: bulk
+  D: {uniform: [0.1 mJ/m2, 1.0 mJ/m2]}
+  sigma: {uniform: [0.05, 0.2]}
+  protocol:
+    initial: random
+    stages:
+      - quench: {alpha: 0.5, duration: 20 ps}
+simulate: {backend: cpu}
+fit: {train_scales: ["0.5"], epochs: 1, views_per_epoch: 16, learning_rate: 1.0e-3, width: 0.5}
+study: {test_scales: [0.5]}
+"""
+PICTURE = "picture.png"
+
+
+def project_files(folder: Path) -> dict[str, bytes]:
+    """Return the files of a project, by path, whose films are drawn and whose estimator has learned nothing.
+
+    folder: where it is made. No film is simulated, and no cluster is started.
+    """
+    folder.mkdir(parents=True)
+    with contextlib.chdir(folder):
+        Path("config.yaml").write_text(CONFIG, encoding="utf-8")
+        project = Project(read_config(CONFIG))
+        project.plan()
+        plan = read_table(project.folder / "plan.parquet")
+        store = create_store(project.config.store_uri, project.config.name, plan)
+        for rows in (plan.slice(0, 7), plan.slice(7)):
+            store.commit(rows_of([_drawn(film) for film in films_of(rows)], rows))
+        _untaught().save(project.estimator_folder("0.5"))
+        study = study_of("D", ["0.5"], [0.5])
+        with mock.patch(
+            "magray.tolerance.study.run_study",
+            return_value=(predictions_of(study, plan["film_id"].to_pylist(), [0.5]), study),
+        ):
+            project.study()
+        project.estimate_held_out()
+        Path(PICTURE).write_bytes(picture_files()[PICTURE])
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def config_files() -> dict[str, str]:
+    """Return the repository's configs by path, with campaigns of a few films."""
+    texts = {str(path.relative_to(CONFIGS)): path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml")}
+    return {path: re.sub(r"\bfilms: \d+", "films: 8", text) for path, text in texts.items()}
+
+
+def picture_files() -> dict[str, bytes]:
+    """Return one and the same picture of stripes in the formats that instruments write, by file name."""
+    grey = np.asarray(np.round((stripes(5, 0.4, 1, 128) + 1) * 127.5), np.uint8)
+    image, shuffle = Image.fromarray(grey), np.random.default_rng(0).permutation(256).astype(np.uint8)
+    palette = Image.fromarray(shuffle[grey], "P")
+    palette.putpalette(np.repeat(np.argsort(shuffle), 3).astype(np.uint8).tobytes())
+    deep, rgb = Image.fromarray(grey.astype(np.uint16) * 257), image.convert("RGB")
+    files = {PICTURE: _saved(image, "png"), "palette.gif": _saved(palette, "gif"), "picture.jpg": _saved(image, "jpeg")}
+    for name, one in {"palette": palette, "rgb": rgb, "rgba": rgb.convert("RGBA"), "deep": deep}.items():
+        files |= {f"{name}.png": _saved(one, "png"), f"{name}.tif": _saved(one, "tiff")}
+    files["alpha.png"] = _saved(image.convert("LA"), "png")
+    files["cmyk.tif"] = _saved(rgb.convert("CMYK"), "tiff")
+    files["lzw.tif"] = _saved(image, "tiff", compression="tiff_lzw")
+    files["inverted.tif"] = _tiff(255 - grey, photometric="miniswhite")
+    files["planar.tif"] = _tiff(np.stack([grey] * 3), photometric="rgb", planarconfig="separate")
+    files["float.tif"] = _tiff(grey / np.float32(255))
+    files["postscript.png"] = (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 200 200\n(canary) (w) file closefile\nshowpage\n"
+    )
+    return files
+
+
+def _drawn(film: Film) -> RelaxedFilm:
+    seed = film.seed % 1000
+    mz: NDArray[np.float32] = stripes(2 + seed % 6, 0.4, seed, 128)
+    m = np.stack([np.sqrt(1 - mz**2), np.zeros_like(mz), mz])
+    return RelaxedFilm(film, m, {"total": 0.0}, 0.0, 1, "converged", "", 0.0, device="none", solver="drawn")
+
+
+def _untaught() -> Estimator:
+    torch.manual_seed(1)
+    target = Target("D", "J/m2", mean=5e-4, spread=2e-4, low=1e-4, high=1e-3)
+    calibration = Calibration((0.25, 0.5), {"D": (1e-4, 1e-4)}, films=2)
+    return Estimator(paper_cnn(1, 0.5), Description((target,), (0.5,), 4, calibration, {}, width=0.5))
+
+
+def _saved(image: Image.Image, kind: str, **options: str) -> bytes:
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def _tiff(pixels: NDArray[np.generic], **options: str) -> bytes:
+    content = io.BytesIO()
+    tifffile.imwrite(content, pixels, **options)  # type: ignore[arg-type]
+    return content.getvalue()

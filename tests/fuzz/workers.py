@@ -1,0 +1,210 @@
+"""Processes that try inputs, and whoever watches over them: one that dies or takes too much costs one input."""
+
+import contextlib
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from tests.fuzz.cases import KINDS, Case, Specimen, cases
+from tests.fuzz.contract import BYTES, SECONDS, broken, estimate
+from tests.fuzz.specimen import PICTURE, config_files, picture_files, project_files
+
+BATCH = 40  # inputs of a kind that a worker draws with one seed
+OWN_PROCESS = 200  # of so many inputs one runs in a process of its own
+SPARE_BYTES = 4_000_000_000  # beyond what a worker begins with: a bomb must not take the machine with it
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A case and the promise that it broke."""
+
+    case: Case
+    promise: str
+
+
+@dataclass
+class Results:
+    """What was tried, by kind, and the smallest case of every promise that was broken."""
+
+    tried: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
+    seconds: float = 0.0
+    lock: Any = field(default_factory=Lock, repr=False)
+
+    def add(self, case: Case, promises: Iterable[str]) -> None:
+        """Counts a case and keeps it if it broke a promise and is the smallest that did."""
+        with self.lock:
+            self.tried[case.kind] += 1
+            for promise in promises:
+                known = self.findings.get((case.kind, promise))
+                if known is None or _size(case) < _size(known.case):
+                    self.findings[case.kind, promise] = Finding(case, promise)
+
+
+def attack(inputs: int, seconds: float, first_seed: int, workers: int) -> Results:
+    """Try so many inputs of all kinds, or those of so many seconds."""
+    results, begin = Results(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="magray-fuzz-") as name, _whole_environment(Path(name)):
+        folder = Path(name)
+        whole = Specimen(project_files(folder / "project"), config_files(), picture_files())
+        batches = iter(sorted(_batches(inputs, first_seed), key=lambda batch: batch[1]))  # of all kinds by turns
+        with ThreadPoolExecutor(workers) as pool:
+            watched = [
+                pool.submit(_watch, folder / str(n), whole, batches, begin + seconds, results) for n in range(workers)
+            ]
+            for one in as_completed(watched):
+                one.result()
+    results.seconds = time.monotonic() - begin
+    return results
+
+
+def _batches(inputs: int, first_seed: int) -> Iterator[tuple[str, float, int, int]]:
+    """Kind, place among all (0…1), seed, and size of each batch."""
+    for kind, (_, share) in KINDS.items():
+        count = max(1, round(inputs * share))
+        for first in range(0, count, BATCH):
+            yield kind, first / count, first_seed * 1_000_003 + first, min(BATCH, count - first)
+
+
+def _watch(folder: Path, whole: Specimen, batches: Iterator[Any], end: float, results: Results) -> None:
+    """Have a worker do batches; start another where one ended."""
+    worker = None
+    for kind, _, number, count in batches:
+        while count > 0 and time.monotonic() < end:
+            worker = worker or _Worker(folder, whole)
+            done, fallen = worker.play(kind, number, count, results)
+            if fallen:
+                worker = None
+            count, number = count - done, number + 500_000_009  # other inputs than those that were tried
+    if worker:
+        worker.stop()
+
+
+class _Worker:
+    """A process that tries batches of cases."""
+
+    def __init__(self, folder: Path, whole: Specimen) -> None:
+        self.connection, there = get_context("spawn").Pipe()
+        self.process = get_context("spawn").Process(target=_work, args=(there, folder, whole), daemon=True)
+        self.process.start()
+        there.close()
+        self.connection.recv()  # it is ready
+
+    def play(self, kind: str, number: int, count: int, results: Results) -> tuple[int, bool]:
+        """Play a batch; return how many cases were tried, and whether the worker fell over the last of them."""
+        self.connection.send((kind, number, count))
+        done, case, begin = 0, None, time.monotonic()
+        while True:
+            if self.connection.poll(0.05):
+                try:
+                    told = self.connection.recv()
+                except EOFError:
+                    self.process.join()
+                    return self._fell(results, case, done, f"the process died, exit code {self.process.exitcode}")
+                if told is None:
+                    return done, False
+                if isinstance(told, Case):
+                    case, begin = told, time.monotonic()
+                elif case is not None:
+                    results.add(case, told)
+                    done, case = done + 1, None
+            elif case is not None and time.monotonic() - begin > SECONDS + 5:
+                return self._fell(results, case, done, f"it takes more than {SECONDS:g} s")
+            elif self._bytes() > BYTES * 1.5:
+                return self._fell(results, case, done, f"it takes more than {BYTES / 1e9:g} GB")
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.join()
+
+    def _fell(self, results: Results, case: Case | None, done: int, promise: str) -> tuple[int, bool]:
+        self.stop()
+        if case is None:
+            raise RuntimeError(f"between two inputs, {promise}")
+        results.add(case, [promise])
+        return done + 1, True
+
+    def _bytes(self) -> float:
+        with contextlib.suppress(OSError, IndexError):
+            return float(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return 0.0
+
+
+def _work(connection: Connection, folder: Path, whole: Specimen) -> None:
+    """Draw cases and run them, for as long as batches come."""
+    prepare()
+    reference = estimate(folder / "reference", whole.pictures[PICTURE])
+    connection.send("ready")
+    number = 0
+    while True:
+        kind, first_seed, count = connection.recv()
+
+        @seed(first_seed)
+        @settings(
+            max_examples=count,
+            phases=[Phase.generate],
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(cases(kind, whole))
+        def play(case: Case) -> None:
+            nonlocal number
+            number += 1
+            connection.send(case)
+            connection.send(broken(case, folder / "box", number % OWN_PROCESS == 0, reference))
+
+        play()
+        connection.send(None)
+
+
+def prepare() -> None:
+    """Make this process one in which a command can do no more than read its inputs, with little memory."""
+    import ray.data  # registers Arrow types that run code
+    import torch
+
+    from magray.campaign import lease
+    from magray.errors import UserError
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise UserError("no cluster is started here")
+
+    ray.init = refuse  # type: ignore[assignment]
+    lease.BEAT, lease.PATIENCE, lease.SETTLE = 0.02, 0.06, 0.01
+    torch.set_num_threads(1)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + SPARE_BYTES, used + SPARE_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.stdin.close()
+
+
+@contextlib.contextmanager
+def _whole_environment(home: Path) -> Iterator[None]:
+    """An environment without a cluster, credentials or a home of the user's."""
+    saved = dict(os.environ)
+    for name in saved:
+        if name.startswith(("RAY_", "AWS_")):
+            del os.environ[name]
+    os.environ |= {"HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "80", "NO_COLOR": "1"}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+def _size(case: Case) -> int:
+    return sum(map(len, case.files.values()))
