@@ -5,7 +5,6 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.13,\
 BIN := .venv/bin
 READY := .venv/.ready
 
-
 .PHONY: help quickstart test test-gpu fuzz soak lint bench audit clean
 
 help:
