@@ -112,13 +112,6 @@ def _film(row: dict[str, Any]) -> Film:
         cells=(row["nx"], row["ny"]),
         cell_size=(row["dx"], row["dy"], row["dz"]),
         field=(row["Hx"], row["Hy"], row["Hz"]),
-        protocol=_protocol(row["protocol"]),
+        protocol=Protocol.from_json(row["protocol"]),
         **{name: row[name] for name in SAME},
     )
-
-
-def _protocol(text: str) -> Protocol:
-    try:
-        return Protocol.from_json(text)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"a film has no protocol that magray knows: {text[:80]!r}") from error

@@ -189,7 +189,7 @@ def test_a_study_that_magray_did_not_write_is_one_line(tmp_path: Path, damage: s
     pq.write_table(changed.get(damage, study), path)
     if damage in ("empty", "cut short"):
         path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else -9])
-    with pytest.raises(UserError, match=r"^(.*study\.parquet .*remove it|films have no parameter called 'o\[/x\]')"):
+    with pytest.raises(UserError, match=r"^(.*study\.parquet .*move it away|films have no parameter called 'o\[/x\]')"):
         tolerance_tables(path)
 
 

@@ -218,7 +218,7 @@ def test_a_table_that_no_search_writes_is_refused(tmp_path: Path, change: dict[s
     table = pa.Table.from_pylist([trial([0.1, 0.2])], schema=SEARCH)
     columns = {name: table[name] for name in table.column_names}
     path = rewritten(tmp_path / "search.parquet", pa.table(columns | change))
-    with pytest.raises(UserError, match=r"search\.parquet holds .*move it away"):
+    with pytest.raises(UserError, match=r"search\.parquet .*move it away"):
         read_trials(path)
 
 

@@ -10,8 +10,10 @@ from magray.errors import UserError
 from magray.films import Minimize, Protocol, Quench, Uniform
 from magray.films.film import MU0
 from magray.micromagnetics import FilmSolver, energy_terms, field_terms, relax
+from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.cpu_kernels import add_local_terms
 from magray.micromagnetics.oracle import OracleLandscape
-from magray.micromagnetics.seeded import initial_state
+from magray.micromagnetics.seeded import initial_state, random_directions
 from magray.micromagnetics.shape import inside
 from tests.specimens import BACKENDS, broken, co_like
 
@@ -51,6 +53,19 @@ def test_a_film_does_not_depend_on_its_company() -> None:
     assert among.m is not None
     assert (alone.m == among.m).all()
     assert (alone.energy, alone.evaluations) == (among.energy, among.evaluations)
+
+
+@pytest.mark.parametrize("gap", [0, 16, 128, 4096])
+def test_a_field_does_not_depend_on_where_its_arrays_lie(gap: int) -> None:
+    """Compilers check at run time whether arrays overlap, and take another loop where they cannot tell."""
+    film = co_like((64, 64))
+    landscape, m = CpuLandscape(film), random_directions(film).astype(np.float32)
+    memory = np.empty(2 * m.nbytes + gap, np.uint8)
+    near, h = (memory[first : first + m.nbytes].view(np.float32).reshape(m.shape) for first in (0, m.nbytes + gap))
+    near[...], h[...], far = m, 0, np.zeros_like(m)
+    add_local_terms(near, h, landscape.ku1, landscape.coefficients)
+    add_local_terms(m, far, landscape.ku1, landscape.coefficients)
+    assert (h == far).all()
 
 
 def test_films_come_back_in_their_order() -> None:
