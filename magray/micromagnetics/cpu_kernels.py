@@ -14,9 +14,9 @@ from magray.micromagnetics.compiled import compiled
 BLOCK = 2048  # numbers that are worked on at a time, to stay in a core's nearest cache
 
 FAST = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "arcp", "nsz"}}
-# For sums over a cell's neighbours: where two arrays lie so close that the compiled code cannot tell at run time that they
-# do not overlap, it takes a loop without vector units. Free to reorder, that loop rounds differently, and a film's bits
-# depend on where memory happened to be free.
+# For sums over a cell's neighbours: where two arrays lie so close that the compiled code cannot tell at run time that
+# they do not overlap, it takes a loop without vector units. Free to reorder, that loop rounds differently, and a film's
+# bits depend on where memory happened to be free.
 ORDERED = FAST | {"fastmath": {"contract", "arcp", "nsz"}}
 
 

@@ -238,7 +238,7 @@ def test_a_plan_cut_anywhere_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_a_film_of_no_known_protocol_is_refused() -> None:
     for text in ("", "{", "[]", "1", "[" * 100_000, '{"initial": "random", "stages": [{"boil": {}}]}'):
         plan = plan_of_films(1).set_column(PLAN_SCHEMA.names.index("protocol"), "protocol", pa.array([text]))
-        with pytest.raises(UserError, match="protocol: .* is none; take it from a plan"):
+        with pytest.raises(UserError, match=r"protocol: .* is none; take it from a plan"):
             films_of(plan)
 
 
