@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -112,8 +113,7 @@ def test_films_whose_files_are_removed_meanwhile_are_told_and_simulated_by_the_n
 
 
 def test_nobody_else_reads_the_folder_of_a_local_ray() -> None:
-    node = ray._private.worker._global_node
-    assert node is not None
+    node: Any = ray._private.worker._global_node
     folder = Path(node.get_session_dir_path()).parents[1]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "auth_token").stat().st_mode) == 0o600

@@ -14,6 +14,7 @@ from PIL import Image
 
 from magray.config import read_config
 from magray.films import Film, films_of
+from magray.films.plan import PLAN_SCHEMA
 from magray.learning.description import Calibration, Description, Target
 from magray.learning.estimator import Estimator
 from magray.learning.network import paper_cnn
@@ -60,7 +61,7 @@ def project_files(folder: Path) -> dict[str, bytes]:
         Path("config.yaml").write_text(CONFIG, encoding="utf-8")
         project = Project(read_config(CONFIG))
         project.plan()
-        plan = read_table(project.folder / "plan.parquet")
+        plan = read_table(project.folder / "plan.parquet", PLAN_SCHEMA)
         store = create_store(project.config.store_uri, project.config.name, plan)
         for rows in (plan.slice(0, 7), plan.slice(7)):
             store.commit(rows_of([_drawn(film) for film in films_of(rows)], rows))
