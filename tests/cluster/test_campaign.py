@@ -202,13 +202,21 @@ def free_cores() -> float:
     return float(ray.available_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
 
 
-def test_a_failure_that_nobody_can_mend_is_raised_and_leaves_the_cores_free(tmp_path: Path) -> None:
-    """Here a plan whose protocol is no JSON. A next campaign would otherwise wait for the actors of this one."""
-    plan = quick(8)
-    i = plan.schema.get_field_index("protocol")
-    broken = plan.set_column(i, plan.schema.field(i), pa.array(["{"] * 8))
-    with pytest.raises(UserCodeException, match="JSONDecodeError"):
-        run_campaign(broken, str(tmp_path / "store"), campaign=CAMPAIGN, progress=False)
+def test_a_failure_that_nobody_can_mend_is_raised_and_leaves_the_cores_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A next campaign would otherwise wait for the actors of this one."""
+
+    class BrokenSimulator:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def __call__(self, plan: pa.Table) -> pa.Table:
+            return plan.slice(0, 1 // 0)
+
+    monkeypatch.setattr("magray.campaign.pipeline.FilmSimulator", BrokenSimulator)
+    with pytest.raises(UserCodeException, match="ZeroDivisionError"):
+        run_campaign(quick(8), str(tmp_path / "store"), campaign=CAMPAIGN, progress=False)
     deadline = time.monotonic() + 20
     while free_cores() < 2:
         assert time.monotonic() < deadline, free_cores()
