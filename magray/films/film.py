@@ -14,6 +14,7 @@ MU0 = 4e-7 * math.pi  # vacuum permeability, T m/A (the value that µMAG and mum
 PHYSICS_VERSION = 1  # raise it whenever the same inputs would give another picture
 TEST_FRACTION = 0.2  # of the films, as in the paper
 SMALLEST_CELLS, LARGEST_CELLS = 8, 8192
+MOST_ELONGATED = 100  # a cell: its longest side over dx and over dy
 
 RELAXED = Protocol()  # from a random start down to 1e-4 Ms
 
@@ -76,6 +77,11 @@ class Film:
             check_cell_count(n)
         if not all(math.isfinite(d) and 0 < d < 1e-6 for d in self.cell_size):
             raise UserError(f"cell_size must be three lengths in metres between 0 and 1e-6, not {self.cell_size}")
+        if max(self.cell_size) > MOST_ELONGATED * min(self.cell_size[:2]):
+            raise UserError(
+                f"cell_size: no side may be more than {MOST_ELONGATED} times dx or dy, unlike {self.cell_size}; "
+                "use larger cells or a thinner film"
+            )
         cell = max(self.cell_size[:2])
         if self.grain_size != 0 and not cell <= self.grain_size < 1e-3:
             raise UserError(
@@ -100,9 +106,9 @@ class Film:
             raise UserError(f"D is {self.D:g} J/m² but dmi is none; set dmi to bulk or interfacial, or D to 0")
 
     @property
-    def geometry(self) -> tuple[object, ...]:
-        """What films must share to be simulated in one batch."""
-        return self.cells, self.cell_size, self.open_edges, self.demag
+    def shape(self) -> tuple[object, ...]:
+        """What films must share to be simulated in one batch: the number of cells and the kind of edges."""
+        return self.cells, self.open_edges
 
     @property
     def opens(self) -> tuple[bool, bool]:

@@ -19,6 +19,7 @@ from magray.errors import UserError
 from magray.films.film import Film
 from magray.films.protocol import Quench, Uniform
 from magray.micromagnetics.gpu.fourier import definitions, sources, transforms
+from magray.micromagnetics.gpu.tensors import kind_of
 from magray.micromagnetics.grains import tiles
 from magray.micromagnetics.landscape import Coefficients, stiffness
 from magray.micromagnetics.quench import Steps
@@ -28,7 +29,7 @@ from magray.micromagnetics.shape import inside
 FILM = np.dtype(
     [
         *((name, np.float64) for name in ("sigma", "direction_x", "direction_y", "direction_z", "noise")),
-        *((name, np.float64) for name in ("tile_x", "tile_y", "cell_x", "cell_y")),
+        *((name, np.float64) for name in ("tile_x", "tile_y", "cell_x", "cell_y", "cell_z")),
         *((name, np.float32) for name in ("exchange_x", "exchange_y", "anisotropy", "bulk_x", "bulk_y")),
         *((name, np.float32) for name in ("interfacial_x", "interfacial_y", "field_x", "field_y", "field_z")),
         *((name, np.float32) for name in ("stiffness", "torque")),
@@ -37,7 +38,7 @@ FILM = np.dtype(
         ("seed_high", np.uint32),
         *((name, np.int32) for name in ("initial", "grains_x", "grains_y", "mode")),
         *((name, np.float32) for name in ("alpha", "turn", "kick")),
-        *((name, np.int32) for name in ("stage", "ramp", "single", "parts", "long_steps")),
+        *((name, np.int32) for name in ("stage", "ramp", "single", "parts", "long_steps", "demag", "tensor")),
     ],
     align=True,
 )
@@ -55,7 +56,7 @@ REPORT = np.dtype(
 IDLE, RUNNING, CONVERGED, NOT_CONVERGED, FAILED, QUENCHING, QUENCHED = range(7)
 RANDOM, UNIFORM, AS_IT_IS = range(3)  # initial states
 
-SOURCES = ("film.cu", "minimizer.cu", "quench.cu")  # compiled as one with those of the transforms
+SOURCES = ("film.cu", "tensor.cu", "minimizer.cu", "quench.cu")  # compiled as one with those of the transforms
 RING = 5  # as in film.cu
 FORCE_SUMS = 11
 ROWS = 8  # of a film to a block of the force kernel
@@ -76,7 +77,8 @@ def film_record(film: Film, number: int = 0) -> NDArray[np.void]:
                 record[name] = getattr(c, name)
         record["field_x"], record["field_y"], record["field_z"] = c.field
         record["stiffness"] = stiffness(specimen)
-    record["sigma"] = film.sigma
+    record["sigma"], record["demag"] = film.sigma, film.demag
+    record["cell_x"], record["cell_y"], record["cell_z"] = film.cell_size
     record["seed_low"], record["seed_high"] = film.seed & 0xFFFFFFFF, film.seed >> 32
     record["stage"] = number
     _record_start(record, film)
@@ -95,7 +97,6 @@ def _record_start(record: NDArray[np.void], film: Film) -> None:
         record["direction_x"], record["direction_y"], record["direction_z"] = unit(initial.direction)
     if film.grain_size:
         record["grains_x"], record["grains_y"] = grains = tiles(film.cells, film.cell_size, film.grain_size)
-        record["cell_x"], record["cell_y"] = film.cell_size[:2]
         for name, n, d, count in zip(("tile_x", "tile_y"), film.cells, film.cell_size, grains, strict=False):
             record[name] = n * d / count
 
@@ -108,7 +109,7 @@ def _record_quench(record: NDArray[np.void], film: Film, stage: Quench) -> None:
 
 
 def kernels(film: Film) -> cp.RawModule:
-    """The kernels, compiled for the film's geometry; CuPy keeps the result on disk."""
+    """The kernels, compiled for films of such a shape; CuPy keeps the result on disk."""
     folder = Path(__file__).parent
     source = "".join((folder / name).read_text(encoding="utf-8") for name in (*SOURCES, *sources(film)))
     defined = (f"-D{name}={value}" for name, value in options(film).items())
@@ -129,7 +130,7 @@ def options(film: Film) -> dict[str, int]:
 
 
 class Batch:
-    """`slots` films of the geometry of `film`, being minimised or quenched. Fields in units of Ms."""
+    """`slots` films of the shape of `film`, being minimised or quenched. Fields in units of Ms."""
 
     def __init__(self, film: Film, slots: int) -> None:
         self.nx, self.ny = film.cells
@@ -180,9 +181,9 @@ class Batch:
         arrays = (self.m[at], self.h, self.ku1, self.w[1 - at], *self.rings, self.films, self.states, self.reports)
         arguments = (*arrays, self.sums, self.torques, *shape)
         if self.fourier.fused:
-            self.fourier.force(self.m[at], self.reports, arguments, self.force_blocks)
+            self.fourier.force(self.m[at], self.films, self.reports, arguments, self.force_blocks)
             return
-        self.fourier.demag(self.m[at], self.h, self.reports, RUNNING)
+        self.fourier.demag(self.m[at], self.h, self.films, self.reports, RUNNING)
         threads = min(256, 32 * math.ceil(self.nx / 64))
         self._kernel("force")((self.force_blocks, self.slots), (threads,), arguments)
 
@@ -208,7 +209,7 @@ class Batch:
         here = 1 - there
         if not self.demag:
             self.demag = [cp.zeros_like(self.h) for _ in range(2)]
-        self.fourier.demag(self.m[here], self.demag[here], self.reports, QUENCHING)
+        self.fourier.demag(self.m[here], self.demag[here], self.films, self.reports, QUENCHING)
         grid = (math.ceil(self.nx / TILE), math.ceil(self.ny / TILE), self.slots)
         for part in range(parts):
             ends = (self.m[here], self.m[there]) if part % 2 == 0 else (self.m[there], self.m[here])
@@ -231,7 +232,9 @@ class Batch:
     def begin(self, records: dict[int, NDArray[np.void]]) -> None:
         """Puts films into slots; the graph's next evaluation is their first."""
         with self.stream:
+            places = self.fourier.tensors.assign({slot: kind_of(record) for slot, record in records.items()})
             for slot, record in records.items():
+                record["tensor"] = places[slot]
                 place = slice(slot * FILM.itemsize, (slot + 1) * FILM.itemsize)
                 self.films[place] = cp.asarray(np.frombuffer(record.tobytes(), np.uint8))
             listed = cp.asarray(list(records), np.int32)
@@ -270,7 +273,8 @@ class Batch:
         """
         with self.stream:
             m = self.m[buffer][slot].copy()
-            self.fourier.demag(m[None], self.one_field, self.running, RUNNING)
+            film = self.films[slot * FILM.itemsize :]
+            self.fourier.demag(m[None], self.one_field, film, self.running, RUNNING)
             sums, torques = cp.empty((64, len(TERMS))), cp.empty(64, np.float32)
             results = (np.int32(slot), sums, torques, np.int32(self.ny), np.int32(self.nx))
             self._kernel("energies")((len(sums),), (256,), (m, self.one_field[0], self.ku1[slot], self.films, *results))

@@ -30,7 +30,7 @@
 struct Film {
     double sigma;                        // of Ku1, relative
     double direction_x, direction_y, direction_z, noise;  // of a uniform start
-    double tile_x, tile_y, cell_x, cell_y;                // widths of grains' tiles and of cells, m
+    double tile_x, tile_y, cell_x, cell_y, cell_z;        // widths of grains' tiles and sides of cells, m
     float exchange_x, exchange_y;        // 2 Aex / (µ0 Ms² dx²)
     float anisotropy;                    // 2 Ku1 / (µ0 Ms²)
     float bulk_x, bulk_y;                // 2 D / (µ0 Ms² 2 dx), of central differences
@@ -45,6 +45,7 @@ struct Film {
     int mode;                            // RUNNING or QUENCHING: what the stage begins as
     float alpha, turn, kick;             // of a quench, as in quench.py
     int stage, ramp, single, parts, long_steps;
+    int demag, tensor;                   // 0 without a demagnetising field; the place of its tensor
 };
 
 enum Mode { IDLE = 0, RUNNING = 1, CONVERGED = 2, NOT_CONVERGED = 3, FAILED = 4, QUENCHING = 5, QUENCHED = 6 };
