@@ -58,7 +58,7 @@ class Bench:
         self.film, (self.nx, self.ny) = film, film.cells
         self.films, self.reports = np.zeros(SLOTS, gpu.FILM), np.zeros(SLOTS, gpu.REPORT)
         self.films[SLOT] = gpu.film_record(film)
-        self.m, self.h, self.w = (np.zeros((SLOTS, 3, self.ny, self.nx), np.float32) for _ in range(3))
+        self.m, self.other, self.h, self.w = (np.zeros((SLOTS, 3, self.ny, self.nx), np.float32) for _ in range(4))
         self.rings = [np.zeros((5, SLOTS, 3 * self.ny * self.nx // 2), np.uint32) for _ in range(2)]
         self.ku1 = np.ones((SLOTS, self.ny, self.nx), np.float32)
         self.rows = gpu.ROWS
@@ -81,7 +81,8 @@ class Bench:
     def begin(self, slot: int = SLOT) -> None:
         self.films[slot] = self.films[SLOT]
         listed, sizes = np.array([slot], np.int32), (np.int32(self.ny), np.int32(self.nx))
-        self.kernel("begin", (3, 1), 256, self.films, self.slots, self.reports, listed, self.m, self.ku1, *sizes)
+        arrays = (self.films, self.slots, self.reports, listed, self.m, self.other, self.ku1)
+        self.kernel("begin", (3, 1), 256, *arrays, *sizes)
 
     @property
     def state(self) -> NDArray[np.void]:
@@ -221,6 +222,20 @@ def test_a_film_begins_as_its_seed_says(gpu: Any, changes: dict[str, Any]) -> No
     bench.begin()
     np.testing.assert_allclose(bench.m[SLOT], initial_state(film), atol=2e-7)
     np.testing.assert_allclose(bench.ku1[SLOT], ku1_map(film), atol=2e-7)
+
+
+def test_a_stage_begins_where_the_one_before_it_ended(gpu: Any) -> None:
+    """In either of the two m that a slot has; its map of Ku1 stays."""
+    bench = Bench(gpu, co_like(ANY))
+    bench.begin()
+    ku1, ended = bench.ku1.copy(), np.random.default_rng(0).normal(size=bench.m.shape).astype(np.float32)
+    for initial, m in ((gpu.AS_IT_IS, bench.m), (gpu.AS_THE_OTHER_IS, bench.other)):
+        bench.m[:] = bench.other[:] = 0
+        m[:] = ended
+        bench.films["initial"] = initial
+        bench.begin()
+        assert (bench.m[SLOT] == ended[SLOT]).all()
+        assert (bench.ku1 == ku1).all()
 
 
 def test_a_machine_without_a_compiler_is_told_what_to_install(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@
 An iteration of the minimiser is a step, an evaluation of the field at the new point, and a decision; one of the quench
 is a long step. Every slot makes its own. Iterations are captured in CUDA graphs, one of each kind, so that the host has
 nothing to do between two looks at the slots' reports.
+
+CuPy compiles a kernel of its own for each kind of arithmetic, filling or assignment, which delays a new machine's first
+film. So arrays are only made of zeros, copied whole and set from the host here, which takes no kernel.
 """
 
 import math
@@ -54,7 +57,7 @@ REPORT = np.dtype(
     align=True,
 )
 IDLE, RUNNING, CONVERGED, NOT_CONVERGED, FAILED, QUENCHING, QUENCHED = range(7)
-RANDOM, UNIFORM, AS_IT_IS = range(3)  # initial states
+RANDOM, UNIFORM, AS_IT_IS, AS_THE_OTHER_IS = range(4)  # initial states
 
 SOURCES = ("film.cu", "tensor.cu", "minimizer.cu", "quench.cu")  # compiled as one with those of the transforms
 RING = 5  # as in film.cu
@@ -160,7 +163,7 @@ class Batch:
         self.w = [cp.zeros(vectors, np.float32) for _ in range(2)]  # P times the force
         self.demag: list[cp.ndarray] = []  # of a quench: at the beginning of this long step and of the one before
         self.h = cp.zeros(vectors, np.float32)
-        self.ku1 = cp.ones((self.slots, self.ny, self.nx), np.float32)
+        self.ku1 = cp.zeros((self.slots, self.ny, self.nx), np.float32)
         self.rings = [cp.zeros((RING, self.slots, 3, self.cells // 2), np.uint32) for _ in range(2)]
         self.films = cp.zeros(self.slots * FILM.itemsize, np.uint8)
         self.states = cp.zeros(self.slots * self.slot_bytes, np.uint8)
@@ -236,19 +239,16 @@ class Batch:
             for slot, record in records.items():
                 record["tensor"] = places[slot]
                 place = slice(slot * FILM.itemsize, (slot + 1) * FILM.itemsize)
-                self.films[place] = cp.asarray(np.frombuffer(record.tobytes(), np.uint8))
+                self.films[place].set(np.frombuffer(record.tobytes(), np.uint8))
             listed = cp.asarray(list(records), np.int32)
             grid = (max(1, self.cells // 256 // 4), len(records))
-            arrays = (self.films, self.states, self.reports, listed, self.m[1], self.ku1)
+            arrays = (self.films, self.states, self.reports, listed, self.m[1], self.m[0], self.ku1)
             sizes = (np.int32(self.ny), np.int32(self.nx))
             self._kernel("begin")(grid, (256,), (*arrays, *sizes))
 
     def begin_next_stage(self, slot: int, buffer: int, record: NDArray[np.void]) -> None:
         """Goes on with the film that the slot holds, from its m[buffer]."""
-        if buffer == 0:
-            with self.stream:
-                self.m[1][slot] = self.m[0][slot]
-        record["initial"] = AS_IT_IS
+        record["initial"] = AS_IT_IS if buffer else AS_THE_OTHER_IS
         self.begin({slot: record})
 
     def launch(self, mode: int, parts: int = 0) -> None:

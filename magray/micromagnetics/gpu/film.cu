@@ -40,7 +40,7 @@ struct Film {
     float torque;                        // tolerance, Ms
     int max_evaluations;
     unsigned int seed_low, seed_high;
-    int initial;                         // 0 random, 1 uniform, 2 the m and Ku1 that the slot holds
+    int initial;                         // 0 random, 1 uniform, 2 the m and Ku1 that the slot holds, 3 its other m
     int grains_x, grains_y;              // tiles of grains; 0: each cell is a grain
     int mode;                            // RUNNING or QUENCHING: what the stage begins as
     float alpha, turn, kick;             // of a quench, as in quench.py
@@ -171,13 +171,16 @@ __device__ __forceinline__ float ku1_of(const Film& film, int cell, int nx, int 
     return (float)(1.0 + film.sigma * (sqrt(-2 * log(uniform(w[0]))) * cos(6.283185307179586 * uniform(w[1]))));
 }
 
-// Fills the listed slots with their films' starts and Ku1 maps and sets them running; m: what is evaluated next.
-// Grid: (blocks over cells, listed slots).
+// Fills the listed slots with their films' starts and Ku1 maps and sets them running; m: what is evaluated next; other:
+// the other of the two m. Grid: (blocks over cells, listed slots).
 extern "C" __global__ void begin(const Film* films, Slot* slots, Report* reports, const int* list, float* m_all,
-                                 float* ku1, int ny, int nx) {
+                                 const float* other_all, float* ku1, int ny, int nx) {
     int slot = list[blockIdx.y], cells = ny * nx;
     Film film = films[slot];
     float* m = m_all + (size_t)slot * 3 * cells;
+    const float* other = other_all + (size_t)slot * 3 * cells;
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < 3 * cells && film.initial == 3; i += gridDim.x * blockDim.x)
+        m[i] = other[i];
     for (int cell = blockIdx.x * blockDim.x + threadIdx.x; cell < cells && film.initial < 2;
          cell += gridDim.x * blockDim.x) {
         double v[3];
