@@ -2,7 +2,7 @@
 
     python -m benchmarks.actor_start --backend cupy --cells 256
 
-Every start is a process of its own. On a new machine nothing is compiled: the caches of CuPy and Numba are empty folders
+Every start is a process of its own. On a new machine nothing is compiled: the caches of CuPy and Numba are empty ones
 then, which the next starts find filled. One JSON line a start, in seconds; "imports" begins with the interpreter.
 """
 
