@@ -24,6 +24,7 @@ def test_the_kernels_use_the_constants_of_the_python_code() -> None:
         "PAIRS": landscape.PAIRS,
         "LARGEST_TURN": minimizer.LARGEST_TURN,
         "MEMORY": minimizer.MEMORY,
+        "OVERSTEPS": minimizer.OVERSTEPS,
         "ENERGY_NOISE": minimizer.ENERGY_NOISE,
         "SMALLEST_CURVATURE": minimizer.SMALLEST_CURVATURE,
         "MOST_PARTS": quench.MOST_PARTS,

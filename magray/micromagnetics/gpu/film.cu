@@ -13,6 +13,7 @@
 #define MEMORY 10           // energies that a step is compared with
 #define LARGEST_TURN 0.2f   // rad, of each cell in a step
 #define ENERGY_NOISE 1e-6   // relative, of an energy in single precision
+#define OVERSTEPS 5         // taken back, before the preconditioner is scaled
 #define SMALLEST_CURVATURE 1e-3  // step · change against change · P change
 #define WARP 32
 // compiled with -DOPEN_X=1 and -DOPEN_Y=1 for films that end along x, along y, with -DELLIPSE=1 for elliptic ones
@@ -74,6 +75,8 @@ struct Slot {
     double force_force;                    // f·P f
     float step_weight[PAIRS], change_weight[PAIRS];      // of the next step
     int step;                              // of a quench: the long step that comes next
+    int taken_back;                        // steps
+    float scale;                           // of the preconditioner
 };
 
 // ---------------------------------------------------------------- the film's shape, as in shape.py
@@ -199,6 +202,7 @@ extern "C" __global__ void begin(const Film* films, Slot* slots, Report* reports
         s->fresh = 1;
         s->skip = 1;
         s->limit = LARGEST_TURN;
+        s->scale = 1;
         s->newest = -1;
     }
 }
