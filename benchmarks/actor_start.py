@@ -3,7 +3,8 @@
     python -m benchmarks.actor_start --backend cupy --cells 256
 
 Every start is a process of its own. On a new machine nothing is compiled: the caches of CuPy and Numba are empty ones
-then, which the next starts find filled. One JSON line a start, in seconds; "imports" begins with the interpreter.
+then, which the next starts find filled. One JSON line a start, in seconds; "imports" begins with the interpreter,
+and is without Ray's own, which an actor's process has behind it.
 """
 
 import argparse
@@ -33,7 +34,7 @@ class Stopwatch:
 
 def start(backend: str, n: int, watch: Stopwatch) -> None:
     """What an actor does until its first film is there, and another film of other cells after that."""
-    from magray.campaign.simulator import FilmSimulator  # noqa: F401 - what it imports is part of the start
+    import magray.store  # noqa: F401 - what it imports is part of the start
     from magray.micromagnetics import FilmSolver
 
     watch.split("imports")
