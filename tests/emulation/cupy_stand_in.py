@@ -23,7 +23,7 @@ class Array(np.ndarray[Any, Any]):
     def get(self) -> np.ndarray[Any, Any]:
         return np.array(self)
 
-    def set(self, values: np.ndarray[Any, Any]) -> None:
+    def set(self, values: np.ndarray[Any, Any], _stream: object) -> None:
         self[...] = values
 
 

@@ -239,7 +239,7 @@ class Batch:
             for slot, record in records.items():
                 record["tensor"] = places[slot]
                 place = slice(slot * FILM.itemsize, (slot + 1) * FILM.itemsize)
-                self.films[place].set(np.frombuffer(record.tobytes(), np.uint8))
+                self.films[place].set(np.frombuffer(record.tobytes(), np.uint8), self.stream)
             listed = cp.asarray(list(records), np.int32)
             grid = (max(1, self.cells // 256 // 4), len(records))
             arrays = (self.films, self.states, self.reports, listed, self.m[1], self.m[0], self.ku1)
