@@ -1,6 +1,7 @@
 """The solver and its minimiser: what they promise of any film."""
 
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from magray.errors import UserError
 from magray.films import Minimize, Protocol, Quench, Uniform
 from magray.films.film import MU0
 from magray.micromagnetics import FilmSolver, energy_terms, relax
+from magray.micromagnetics import cpu_kernels as kernels
+from magray.micromagnetics.cpu import CpuLandscape
 from magray.micromagnetics.oracle import OracleLandscape
 from magray.micromagnetics.seeded import initial_state
 from magray.micromagnetics.shape import inside
@@ -51,6 +54,24 @@ def test_a_film_does_not_depend_on_its_company() -> None:
     assert among.m is not None
     assert (alone.m == among.m).all()
     assert (alone.energy, alone.evaluations) == (among.energy, among.evaluations)
+
+
+def test_a_field_does_not_depend_on_where_its_arrays_lie_in_memory() -> None:
+    """Side by side, they send the compiled loops another way, past the vector units; which threads see now and then."""
+    film = co_like((64, 64))
+    landscape, m = CpuLandscape(film), initial_state(film)
+    arrays = {"m": m, "h": landscape.demag(m), "ku1": landscape.ku1, "out": np.zeros_like(m)}
+    ends = set()
+    for order in permutations(arrays):
+        memory = np.concatenate([arrays[name].ravel() for name in order])
+        places = np.cumsum([0, *(arrays[name].size for name in order)])
+        at = {name: memory[i : i + arrays[name].size] for i, name in zip(places, order, strict=False)}
+        vectors = {name: at[name].reshape(3, 64, 64) for name in ("m", "h", "out")}
+        kernels.add_local_terms(vectors["m"], vectors["h"], at["ku1"].reshape(64, 64), landscape.coefficients)
+        torque = kernels.force_in_place(vectors["m"], vectors["h"], landscape.coefficients)
+        kernels.turn(*(at[name].reshape(3, -1) for name in ("m", "h")), np.float32(0.2), at["out"].reshape(3, -1))
+        ends.add((at["h"].tobytes(), at["out"].tobytes(), torque))
+    assert len(ends) == 1
 
 
 def test_films_come_back_in_their_order() -> None:
