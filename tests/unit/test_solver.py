@@ -69,7 +69,8 @@ def test_a_field_does_not_depend_on_where_its_arrays_lie_in_memory() -> None:
         vectors = {name: at[name].reshape(3, 64, 64) for name in ("m", "h", "out")}
         kernels.add_local_terms(vectors["m"], vectors["h"], at["ku1"].reshape(64, 64), landscape.coefficients)
         torque = kernels.force_in_place(vectors["m"], vectors["h"], landscape.coefficients)
-        kernels.turn(*(at[name].reshape(3, -1) for name in ("m", "h")), np.float32(0.2), at["out"].reshape(3, -1))
+        flat_m, flat_h, flat_out = (at[name].reshape(3, -1) for name in ("m", "h", "out"))
+        kernels.turn(flat_m, flat_h, np.float32(0.2), flat_out)
         ends.add((at["h"].tobytes(), at["out"].tobytes(), torque))
     assert len(ends) == 1
 
