@@ -15,8 +15,8 @@ from functools import partial
 import cupy as cp
 import numpy as np
 
-from benchmarks.films import MATERIALS, MINIMIZED, QUENCHED, co_like
-from magray import Minimize, Protocol, Quench
+from benchmarks.films import MATERIALS, MINIMIZED, QUENCHED, any_film, co_like, one_thickness
+from magray import Film, Minimize, Protocol, Quench
 from magray.films.protocol import Stage
 from magray.micromagnetics import FilmSolver
 from magray.micromagnetics.feed import CELLS
@@ -47,21 +47,22 @@ def copy_bandwidth() -> float:
     return float(2 * source.nbytes) / milliseconds(lambda: cp.copyto(target, source), stream) / 1e9
 
 
-def filled(n: int, slots: int, stage: Stage) -> Batch:
-    """A batch of random Co-like starts, each about to begin `stage`."""
-    batch = Batch(co_like(n, 0), slots)
+def filled(n: int, slots: int, stage: Stage, make: Callable[..., Film] = co_like) -> Batch:
+    """A batch of random starts, of Co-like films unless `make` makes others, each about to begin `stage`."""
+    batch = Batch(make(n, 0), slots)
     protocol = Protocol(stages=(stage,))
-    batch.begin({slot: film_record(co_like(n, slot, protocol)) for slot in range(slots)})
+    batch.begin({slot: film_record(make(n, slot, protocol)) for slot in range(slots)})
     return batch
 
 
-def passes(n: int, slots: int, bandwidth: float) -> dict[str, float]:
+def passes(n: int, slots: int, bandwidth: float, make: Callable[..., Film] = co_like) -> dict[str, float]:
     """µs per film and pass over a batch of n × n cells, from random starts."""
-    batch = filled(n, slots, Minimize(torque=1e-9, max_evaluations=2**30))
+    batch = filled(n, slots, Minimize(torque=1e-9, max_evaluations=2**30), make)
     microseconds = 1e3 / slots
     with batch.stream:
         field = milliseconds(lambda: batch.field(1), batch.stream)  # of a fresh start: without the minimiser's products
-        demag = milliseconds(lambda: batch.fourier.demag(batch.m[1], batch.h, batch.reports, RUNNING), batch.stream)
+        arrays = (batch.m[1], batch.h, batch.films, batch.reports)
+        demag = milliseconds(lambda: batch.fourier.demag(*arrays, RUNNING), batch.stream)
     for _ in range(4):
         batch.launch(RUNNING)
     with batch.stream:
@@ -121,6 +122,20 @@ def films(n: int, count: int, material: str, protocol: Protocol) -> dict[str, fl
     }
 
 
+def thicknesses(n: int, slots: int, bandwidth: float) -> None:
+    """Shows the passes over slots that share one tensor, over slots with one each, and what it takes to make those."""
+    for make, name in ((one_thickness, "one thickness"), (any_film, "any thickness")):
+        show(cells=n, films=name, **passes(n, slots, bandwidth, make))
+    batch, kinds = Batch(co_like(n, 0), slots), iter(range(10**6))
+    for count in (1, slots):
+        start = time.perf_counter()
+        new = {slot: (1.0, 1.0, 0.02 + 0.98 / (1 + next(kinds)), 1.0) for slot in range(count)}
+        with batch.stream:
+            batch.fourier.tensors.assign(new)
+        batch.stream.synchronize()
+        show(cells=n, tensors=count, **{"ms a tensor": 1e3 * (time.perf_counter() - start) / count})
+
+
 def show(**figures: object) -> None:
     """One JSON line."""
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}), flush=True)
@@ -131,6 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512, 1024, 2048], help="cells a side")
     parser.add_argument("--slots", type=int, nargs="+", default=[], help="slots to try at 512², beside a full batch")
+    parser.add_argument("--thicknesses", action="store_true", help="compare films of one thickness with those of any")
     parser.add_argument("--films", type=int, default=0, help="films to relax at each size, by each protocol")
     arguments = parser.parse_args()
     bandwidth = copy_bandwidth()
@@ -138,6 +154,8 @@ def main() -> None:
     for n in arguments.sizes:
         slots = max(8, CELLS // n**2)
         show(cells=n, **passes(n, slots, bandwidth), **quench(n, slots))
+        if arguments.thicknesses:
+            thicknesses(n, slots, bandwidth)
         for protocol, name in ((MINIMIZED, "minimize to 1e-4 Ms"), (QUENCHED, "quench 2 ns")):
             for material in MATERIALS if arguments.films else ():
                 show(cells=n, material=material, protocol=name, **films(n, arguments.films, material, protocol))

@@ -16,6 +16,7 @@ PHYSICS_VERSION = 1  # raise it whenever the same inputs would give another pict
 TEST_FRACTION = 0.2  # of the films, as in the paper
 SMALLEST_CELLS, LARGEST_CELLS = 8, 8192
 THINNEST_CELL = 1e-11  # m
+MOST_ELONGATED = 100  # a cell: its longest side over dx and over dy
 
 # Orders of magnitude beyond every known material, and such that no product of them leaves the range of a float. Aex may
 # all but vanish: spins on their own are an experiment, too.
@@ -96,6 +97,11 @@ class Film:
             raise UserError(
                 f"cell_size must be three lengths in metres between {THINNEST_CELL:g} and 1e-6, not {self.cell_size}"
             )
+        if max(self.cell_size) > MOST_ELONGATED * min(self.cell_size[:2]):
+            raise UserError(
+                f"cell_size: no side may be more than {MOST_ELONGATED} times dx or dy, unlike {self.cell_size}; "
+                "use larger cells or a thinner film"
+            )
         cell = max(self.cell_size[:2])
         if self.grain_size != 0 and not cell <= self.grain_size < 1e-3:
             raise UserError(
@@ -115,9 +121,9 @@ class Film:
             raise UserError(f"D is {self.D:g} J/m² but dmi is none; set dmi to bulk or interfacial, or D to 0")
 
     @property
-    def geometry(self) -> tuple[object, ...]:
-        """What films must share to be simulated in one batch."""
-        return self.cells, self.cell_size, self.open_edges, self.demag
+    def shape(self) -> tuple[object, ...]:
+        """What films must share to be simulated in one batch: the number of cells and the kind of edges."""
+        return self.cells, self.open_edges
 
     @property
     def opens(self) -> tuple[bool, bool]:

@@ -90,11 +90,10 @@ class CpuLandscape:
         return out
 
     def turn(
-        self, m: Vectors, descent: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
+        self, m: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
     ) -> tuple[Vectors, Vectors, float]:
         turned, step = np.empty_like(m), np.empty_like(m)
-        factors = np.array([1.0, *weights], np.float32)
-        kernels.combine(factors, _as_tuple([descent, *vectors]), step.reshape(-1))
+        kernels.combine(np.array(weights, np.float32), _as_tuple(vectors), step.reshape(-1))
         longest = kernels.turn(m.reshape(3, -1), step.reshape(3, -1), np.float32(limit), turned.reshape(3, -1))
         return self._clear(turned), self._clear(step), float(longest)
 

@@ -1,11 +1,14 @@
 """The passes over a film's arrays that the CPU backend makes, compiled by Numba: one core, single precision.
 
-Sums are kept in double precision. Additions may be reordered for vector units, but not-a-number keeps its meaning.
+Sums are kept in double precision. Additions of a sum over cells may be reordered for vector units, but not-a-number
+keeps its meaning. In a cell's own arithmetic nothing is reordered: a loop in vector units and the one that the compiler
+keeps beside it, for the last cells of a row and for arrays that lie too close in memory, must give the same bits.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -13,14 +16,11 @@ from magray.micromagnetics.compiled import compiled
 
 BLOCK = 2048  # numbers that are worked on at a time, to stay in a core's nearest cache
 
-FAST = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "arcp", "nsz"}}
-# For sums over a cell's neighbours: where two arrays lie so close that the compiled code cannot tell at run time that
-# they do not overlap, it takes a loop without vector units. Free to reorder, that loop rounds differently, and a film's
-# bits depend on where memory happened to be free.
-ORDERED = FAST | {"fastmath": {"contract", "arcp", "nsz"}}
+in_order = partial(compiled, nogil=True, error_model="numpy")
+reordered = partial(in_order, fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 
-@compiled(**FAST)
+@in_order()
 def demag_in_place(spectrum, tensor):
     """m in Fourier space becomes −N m. spectrum: (3, ny, nx/2+1) complex64; tensor: (4, ny, nx/2+1) float32."""
     _, ny, nk = spectrum.shape
@@ -34,7 +34,7 @@ def demag_in_place(spectrum, tensor):
             sz[k] = -zz[k] * sz[k]
 
 
-@compiled(**FAST)
+@in_order()
 def scale_in_place(spectrum, factor):
     """spectrum: (3, ny, nk) complex64 times factor: (ny, nk) float32."""
     for c in range(3):
@@ -44,7 +44,7 @@ def scale_in_place(spectrum, factor):
                 row[k] *= f[k]
 
 
-@compiled(**ORDERED)
+@in_order()
 def _cell(m, h, ku, c, y, ym, yp, x, xm, xp):
     """The field on one cell, in Ms: (linear part without the applied field)."""
     mx, my, mz = m[0, y, x], m[1, y, x], m[2, y, x]
@@ -65,7 +65,7 @@ def _cell(m, h, ku, c, y, ym, yp, x, xm, xp):
     return hx, hy, hz
 
 
-@compiled(**ORDERED)
+@in_order()
 def add_local_terms(m, h, ku, c):
     """Adds all terms but demag and the applied field to h, in place."""
     _, ny, nx = m.shape
@@ -78,7 +78,7 @@ def add_local_terms(m, h, ku, c):
         h[0, y, e], h[1, y, e], h[2, y, e] = _cell(m, h, ku, c, y, ym, yp, e, e - 1, 0)
 
 
-@compiled(**ORDERED)
+@in_order()
 def _cut(m, h, c, y, x, j, i, sign_x, sign_y):
     """Takes the neighbour (j, i) of a cell (y, x) out of its field again; sign: +1 for the one that follows."""
     e = c[0] if sign_x else c[1]
@@ -88,7 +88,7 @@ def _cut(m, h, c, y, x, j, i, sign_x, sign_y):
     h[2, y, x] -= e * (nz - m[2, y, x]) + sign_y * (c[4] * nx - c[6] * ny) - sign_x * (c[3] * ny + c[5] * nx)
 
 
-@compiled(**ORDERED)
+@in_order()
 def cut_edges(m, h, c, has):
     """Takes out of h what add_local_terms added across the edges of the film. has: (4, ny, nx), as shape.neighbours."""
     _, ny, nx = m.shape
@@ -105,19 +105,19 @@ def cut_edges(m, h, c, has):
                 _cut(m, h, c, y, x, (y + 1) % ny, x, zero, one)
 
 
-@compiled(**FAST)
+@reordered()
 def _bits(square):
     """A number from 0 on as an integer of the same order, not-a-number last: its largest is found in vector units."""
     return np.float32(square).view(np.int32)
 
 
-@compiled(**FAST)
+@reordered()
 def _number(bits):
     """The number that `_bits` made into an integer."""
     return np.int32(bits).view(np.float32)
 
 
-@compiled(**FAST)
+@reordered()
 def force_in_place(m, h, c):
     """The field h of the quadratic terms, plus the applied one, becomes the force h − (m·h) m.
 
@@ -143,7 +143,7 @@ def force_in_place(m, h, c):
     return energy, math.sqrt(_number(largest))
 
 
-@compiled(**FAST)
+@reordered()
 def _dot(a, b):
     total = 0.0
     for k in range(a.size):
@@ -151,7 +151,7 @@ def _dot(a, b):
     return total
 
 
-@compiled(**FAST)
+@reordered()
 def products(vectors, force, out):
     """out[i] = vectors[i] · force in double precision, of flat arrays; as many as `out` has room for."""
     for first in range(0, force.size, BLOCK):
@@ -160,13 +160,13 @@ def products(vectors, force, out):
             out[i] += _dot(vectors[i][first : first + BLOCK], part)
 
 
-@compiled(**FAST)
+@in_order()
 def _add(a, factor, b):
     for k in range(a.size):
         a[k] += factor * b[k]
 
 
-@compiled(**FAST)
+@in_order()
 def combine(weights, vectors, out):
     """out = Σ weights[i] vectors[i], of flat arrays."""
     for first in range(0, out.size, BLOCK):
@@ -176,7 +176,7 @@ def combine(weights, vectors, out):
             _add(part, weights[i], vectors[i][first : first + BLOCK])
 
 
-@compiled(**FAST)
+@in_order()
 def turn(m, step, limit, turned):
     """Makes `step` tangent to m and at most `limit` long in each cell, in place; turned = (m + step) / |m + step|.
 
@@ -198,7 +198,7 @@ def turn(m, step, limit, turned):
     return np.sqrt(_number(longest))
 
 
-@compiled(**FAST)
+@in_order()
 def runge_kutta_stage(start, m, h, alpha, ahead, weight, total, following):
     """One stage of four: k = −m × h − alpha m × (m × h); total += weight k; following = start + ahead k.
 
@@ -218,7 +218,7 @@ def runge_kutta_stage(start, m, h, alpha, ahead, weight, total, following):
         following[2, i] = start[2, i] + ahead * kz
 
 
-@compiled(**FAST)
+@in_order()
 def add_and_normalize(start, total, out):
     """out = (start + total) / |start + total|; all (3, n)."""
     one = np.float32(1)

@@ -1,24 +1,27 @@
 """The demagnetising tensor N of a film, with all its repetitions in x and y: H = −Ms N ∗ m, averages over cells.
 
-Three distances, three means, all in double precision:
+Four distances, four means, all in double precision, with a cell's largest side as the unit:
 
-- near (up to NEAR cell sides): the closed form of Newell, Williams and Dunlop (J. Geophys. Res. 98, 9551, 1993);
-- far: the dipole tensor −V/4π ∂i∂j (1/r), averaged over the two cells. The difference of two points in equal cells is
-  distributed as a triangle along each axis; a three-point Gauss rule for that weight is exact to the fifth power, so
-  what is left is of sixth order in (cell side / distance);
+- near (up to NEAR): the closed form of Newell, Williams and Dunlop (J. Geophys. Res. 98, 9551, 1993);
+- far (up to SMOOTH): the dipole tensor −V/4π ∂i∂j (1/r), averaged over the two cells. The difference of two points in
+  equal cells is distributed as a triangle along each axis; a three-point Gauss rule for that weight is exact to the
+  fifth power, so what is left is of sixth order in (cell side / distance);
+- farther: the same average to second order, F + (dx² ∂x² + dy² ∂y² + dz² ∂z²) F / 12, which leaves the fourth;
 - beyond the images that are summed one by one: the integral of the dipole tensor over the rest of the plane, in closed
   form. A sum over a lattice is the integral of F − L²/24 (∂x² + ∂y²) F to fourth order in (period L / distance).
 
 A film with open edges along an axis has no images there: the plane shrinks to a line, or to nothing. It is followed by
 as many empty cells along that axis; what wraps around their whole number meets no cell with moments.
 
-A single layer has no Nxz or Nyz. N is even in x and in y (Nxy: odd in both), so a quarter of the film decides it.
+A single layer has no Nxz or Nyz. N is even in x and in y (Nxy: odd in both), so a quarter of the film decides it, in
+Fourier space too. gpu/tensor.cu makes the same on a GPU.
 """
 
 import math
 from functools import lru_cache
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from magray.micromagnetics.compiled import compiled
@@ -27,7 +30,7 @@ Array = NDArray[np.floating]
 Sides = tuple[float, float, float]
 Pair = tuple[int, int]  # along x, along y
 
-NEAR = 16.0  # largest cell sides
+NEAR, SMOOTH = 16.0, 48.0  # largest cell sides
 SUMMED = 2048  # cells: images are summed one by one out to here at least
 XX, YY, ZZ, XY = range(4)
 
@@ -161,37 +164,85 @@ def _tail(x: float, y: float, nx: int, ny: int, cell: Sides, images: Pair, out: 
         out *= dx * dz / ny
 
 
+@compiled(error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
+def _add_smooth_row(n: Array, first: int, last: int, x: float, y: float, cell: Sides) -> None:
+    """Adds N to second order to the cells `first` to `last` of a row, at x + i dx and y from their source."""
+    dx, dy, dz = cell
+    volume = dx * dy * dz / (4 * math.pi)
+    second_x, second_y = (dx * dx - dz * dz) / 12, (dy * dy - dz * dz) / 12  # F has no Laplacian
+    xx, yy, zz, xy, y2 = n[0], n[1], n[2], n[3], y * y
+    for i in range(first, last):
+        X = x + i * dx
+        inverse = 1 / (X * X + y2)
+        w, u = volume * inverse * math.sqrt(inverse), X * X * inverse
+        v, a, b, cross = 1 - u, second_x * inverse, second_y * inverse, 105 * u * (1 - u) - 12
+        nxx = w * (1 - 3 * u - a * (9 - (90 - 105 * u) * u) - b * cross)
+        nyy = w * (1 - 3 * v - b * (9 - (90 - 105 * v) * v) - a * cross)
+        xx[i] += nxx
+        yy[i] += nyy
+        zz[i] -= nxx + nyy
+        xy[i] -= w * inverse * X * y * (3 + a * (105 * u - 45) + b * (105 * v - 45))
+
+
 @compiled()
-def _far_quarter(nx: int, ny: int, cell: Sides, near2: float, images: Pair) -> Array:
+def _far_quarter(nx: int, ny: int, cell: Sides, near: float, smooth: float, images: Pair) -> Array:
     """All but the near cells' part of N in the quarter 0 ≤ i ≤ nx/2, 0 ≤ j ≤ ny/2."""
     dx, dy, dz = cell
     px, py = images
     n = np.zeros((4, ny // 2 + 1, nx // 2 + 1))
-    one = np.zeros(4)
+    one, row = np.zeros(4), np.zeros((4, nx // 2 + 1))
     for j in range(ny // 2 + 1):
         for i in range(nx // 2 + 1):
             _tail(i * dx, j * dy, nx, ny, cell, images, one)
-            for q in range(-py, py + 1):
-                for p in range(-px, px + 1):
-                    x, y = (i + p * nx) * dx, (j + q * ny) * dy
-                    if x * x + y * y > near2:
+            row[:, i] = one
+        for q in range(-py, py + 1):
+            y = (j + q * ny) * dy
+            reach = int(math.sqrt(max(0.0, smooth * smooth - y * y)) / dx) if abs(y) <= smooth else -1
+            for p in range(-px, px + 1):
+                begin = min(max(-p * nx - reach, 0), nx // 2 + 1)  # of the cells that are not smooth
+                end = max(min(-p * nx + reach, nx // 2) + 1, begin)
+                _add_smooth_row(row, 0, begin, p * nx * dx, y, cell)
+                for i in range(begin, end):
+                    x = (i + p * nx) * dx
+                    if x * x + y * y > near * near:
+                        one[:] = 0
                         _far_cell(x, y, dx, dy, dz, one)
-            n[:, j, i] = one
+                        row[:, i] += one
+                _add_smooth_row(row, end, nx // 2 + 1, p * nx * dx, y, cell)
+        n[:, j] = row
     return n
 
 
-def _add_near_cells(n: Array, nx: int, ny: int, cell: Sides, near: float, images: Pair) -> None:
-    """Adds the closed form for the cell and every image of it that lies within `near` (m) to the quarter `n`."""
-    reach_x = int(near / cell[0]) if images[0] else min(int(near / cell[0]), nx // 2)
-    reach_y = int(near / cell[1]) if images[1] else min(int(near / cell[1]), ny // 2)
-    closed = newell_tensor(reach_x + 1, reach_y + 1, cell)
-    for step_y in range(-reach_y, reach_y + 1):
-        for step_x in range(-reach_x, reach_x + 1):
+@compiled()
+def _fold(closed: Array, n: Array, cells: Pair, cell: Sides, near: float) -> None:
+    """Adds what `closed`, (4, reach_y + 1, reach_x + 1), says of the cells within `near` and their mirror images."""
+    nx, ny = cells
+    _, count_y, count_x = closed.shape
+    for step_y in range(1 - count_y, count_y):
+        for step_x in range(1 - count_x, count_x):
             i, j = step_x % nx, step_y % ny
             inside = (step_x * cell[0]) ** 2 + (step_y * cell[1]) ** 2 <= near**2
             if inside and i <= nx // 2 and j <= ny // 2:
-                sign = np.array([1, 1, 1, -1 if step_x * step_y < 0 else 1])
-                n[:, j, i] += sign * closed[:, abs(step_y), abs(step_x)]
+                for c in range(3):
+                    n[c, j, i] += closed[c, abs(step_y), abs(step_x)]
+                xy = closed[3, abs(step_y), abs(step_x)]
+                n[3, j, i] += -xy if step_x * step_y < 0 else xy
+
+
+def _add_near_cells(n: Array, nx: int, ny: int, cell: Sides, near: float, images: Pair) -> None:
+    """Adds the closed form for the cell and every image of it that lies within `near` to the quarter `n`."""
+    reach_x = int(near / cell[0]) if images[0] else min(int(near / cell[0]), nx // 2)
+    reach_y = int(near / cell[1]) if images[1] else min(int(near / cell[1]), ny // 2)
+    _fold(newell_tensor(reach_x + 1, reach_y + 1, cell), n, (nx, ny), cell, near)
+
+
+def summed_images(cells: Pair, open_edges: tuple[bool, bool]) -> Pair:
+    """Images that are summed one by one to either side, along x and along y."""
+    more = 2 if any(open_edges) else 1  # images on a line are few, and poles on open edges ask for more of them
+    x, y = (
+        0 if is_open else more * max(2, math.ceil(SUMMED / n)) for n, is_open in zip(cells, open_edges, strict=True)
+    )
+    return x, y
 
 
 def tensor_quarter(cells: Pair, cell_size: Sides, open_edges: tuple[bool, bool] = (False, False)) -> Array:
@@ -199,15 +250,12 @@ def tensor_quarter(cells: Pair, cell_size: Sides, open_edges: tuple[bool, bool] 
 
     px = nx cells along a periodic axis; 2 nx along an open one, where no two cells are nx apart: N = 0 there.
     """
-    nx, ny = _padded(cells, open_edges)
+    nx, ny = padded_cells(cells, open_edges)
     unit = max(cell_size)
     dx, dy, dz = (side / unit for side in cell_size)
-    more = 2 if any(open_edges) else 1  # images on a line are few, and poles on open edges ask for more of them
-    image_x, image_y = (
-        0 if is_open else more * max(2, math.ceil(SUMMED / n)) for n, is_open in zip(cells, open_edges, strict=True)
-    )
-    n: Array = _far_quarter(nx, ny, (dx, dy, dz), NEAR**2, (image_x, image_y))
-    _add_near_cells(n, nx, ny, (dx, dy, dz), NEAR, (image_x, image_y))
+    images = summed_images(cells, open_edges)
+    n: Array = _far_quarter(nx, ny, (dx, dy, dz), NEAR, SMOOTH, images)
+    _add_near_cells(n, nx, ny, (dx, dy, dz), NEAR, images)
     n[XY, :, [0, nx // 2]] = 0  # odd and periodic: exactly 0 there
     n[XY, [0, ny // 2], :] = 0
     if open_edges[0]:
@@ -217,9 +265,18 @@ def tensor_quarter(cells: Pair, cell_size: Sides, open_edges: tuple[bool, bool] 
     return n
 
 
-def _padded(cells: Pair, open_edges: tuple[bool, bool]) -> Pair:
+def padded_cells(cells: Pair, open_edges: tuple[bool, bool]) -> Pair:
     """Cells along x and y, with as many empty ones behind them along an open axis."""
     return cells[0] * (1 + open_edges[0]), cells[1] * (1 + open_edges[1])
+
+
+def waves_quarter(cells: Pair, cell_size: Sides, open_edges: tuple[bool, bool] = (False, False)) -> Array:
+    """N in Fourier space where both waves turn by half a circle a cell at most: (4, py/2+1, px/2+1)."""
+    n = tensor_quarter(cells, cell_size, open_edges)
+    n[:XY] = scipy.fft.dctn(n[:XY], type=1, axes=(1, 2))
+    if n[XY, 1:-1, 1:-1].size:
+        n[XY, 1:-1, 1:-1] = -scipy.fft.dstn(n[XY, 1:-1, 1:-1], type=1)
+    return n
 
 
 @lru_cache(maxsize=16)
@@ -229,11 +286,8 @@ def fourier_tensor(cells: Pair, cell_size: Sides, open_edges: tuple[bool, bool] 
     `open_edges`: whether the film ends along x, along y. (px, py) are `cells`, doubled along open axes. In units of Ms
     h = −irfft2(N · rfft2(m, (py, px)), (py, px)), of which the first (ny, nx) cells are the film.
     """
-    nx, ny = _padded(cells, open_edges)
-    quarter = tensor_quarter(cells, cell_size, open_edges)
-    i, j = np.arange(nx), np.arange(ny)
-    n = quarter[:, np.minimum(j, ny - j)[:, None], np.minimum(i, nx - i)[None, :]]
-    n[XY] *= np.where(j > ny // 2, -1, 1)[:, None] * np.where(i > nx // 2, -1, 1)[None, :]
-    spectrum = np.ascontiguousarray(np.fft.rfft2(n).real)
+    quarter = waves_quarter(cells, cell_size, open_edges)
+    mirrored = quarter[:, -2:0:-1] * np.array([1, 1, 1, -1])[:, None, None]
+    spectrum = np.concatenate([quarter, mirrored], axis=1)
     spectrum.flags.writeable = False
     return spectrum

@@ -17,7 +17,7 @@ def slots_of(film: Film) -> int:
 
 
 class Feed:
-    """Films on their way to a solver, in a lane for each geometry. Threads may add some while it works."""
+    """Films on their way to a solver, in a lane for each shape. Threads may add some while it works."""
 
     def __init__(self) -> None:
         self.lanes: dict[tuple[object, ...], deque[Film]] = {}
@@ -28,7 +28,7 @@ class Feed:
         """Lets films wait."""
         with self.changed:
             for film in films:
-                self.lanes.setdefault(film.geometry, deque()).append(film)
+                self.lanes.setdefault(film.shape, deque()).append(film)
             self.changed.notify()
 
     def close(self) -> None:

@@ -56,9 +56,9 @@ class Landscape(Protocol):
         ...
 
     def turn(
-        self, m: Vectors, descent: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
+        self, m: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
     ) -> tuple[Vectors, Vectors, float]:
-        """Turns m along descent + Σ weight · vector, made tangent, each cell by `limit` (rad) at most.
+        """Turns m along Σ weight · vector, made tangent, each cell by `limit` (rad) at most.
 
         Returns the new m, the step, and the length of the step's largest turn.
         """

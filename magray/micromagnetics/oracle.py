@@ -54,9 +54,9 @@ class OracleLandscape:
         return np.array([np.vdot(vector, force) for vector in vectors])
 
     def turn(
-        self, m: Vectors, descent: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
+        self, m: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
     ) -> tuple[Vectors, Vectors, float]:
-        step = descent + sum((w * v for w, v in zip(weights, vectors, strict=True)), np.zeros_like(m))
+        step = sum((w * v for w, v in zip(weights, vectors, strict=True)), np.zeros_like(m))
         step = tangent(m, step)
         step *= limit / np.maximum(np.linalg.norm(step, axis=0), limit)
         step *= self.inside

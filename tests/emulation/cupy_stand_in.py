@@ -23,6 +23,9 @@ class Array(np.ndarray[Any, Any]):
     def get(self) -> np.ndarray[Any, Any]:
         return np.array(self)
 
+    def set(self, values: np.ndarray[Any, Any], _stream: object) -> None:
+        self[...] = values
+
 
 class Recorder:
     """Keeps the calls of a capture; otherwise makes them."""

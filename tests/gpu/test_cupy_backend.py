@@ -1,5 +1,6 @@
 """The CuPy backend against the oracle and the CPU, and what it promises of a film in any company."""
 
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -161,6 +162,28 @@ def test_quenches_and_minimisations_share_a_batch() -> None:
         assert alone.m is not None
         assert (among.m == alone.m).all()
         assert (among.energy, among.evaluations) == (alone.energy, alone.evaluations)
+
+
+@pytest.mark.parametrize("cells", [(64, 128), (96, 40)])
+def test_films_of_any_cells_share_a_batch(cells: tuple[int, int]) -> None:
+    """More thicknesses and widths of cells than slots that hold them; each film as it is alone, bit for bit."""
+    random = np.random.default_rng(0)
+    films = [
+        co_like(cells, seed=i, cell_size=(x * 1e-9, y * 1e-9, 2**z * 1e-9), Ms=1e6)
+        for i, (x, y, z) in enumerate(random.uniform((3, 3, -3), (5, 5, 5), (24, 3)).tolist())
+    ]
+    solver = FilmSolver("cupy")
+    solver.gpu._batch(films[0], 8)
+    among = {done.film: done for done in solver.gpu._run(solver.gpu.batches[films[0].shape], deque(films), "")}
+    for film in films:
+        (alone,) = relax([film], "cupy")
+        crowded = among[film].m
+        assert alone.m is not None
+        assert crowded is not None
+        assert (crowded == alone.m).all()
+        assert among[film].energy == alone.energy
+        exact = energy_terms(film, alone.m)["demag"]
+        assert alone.energy["demag"] == pytest.approx(exact, abs=1e-6 * MU0 * film.Ms**2)
 
 
 def test_films_of_several_sizes_in_one_list() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import magray.micromagnetics.gpu
-from magray.micromagnetics import landscape, minimizer, quench
+from magray.micromagnetics import demag_tensor, landscape, minimizer, quench
 
 FOLDER = Path(magray.micromagnetics.gpu.__file__).parent
 NVCC = shutil.which("nvcc")
-ANY_FILM = ("film.cu", "minimizer.cu", "quench.cu", "fourier.cu")
+ANY_FILM = ("film.cu", "tensor.cu", "minimizer.cu", "quench.cu", "fourier.cu")
 SHORT_FILM = (*ANY_FILM, "columns.cu", "rows.cu")
 
 
@@ -24,9 +24,12 @@ def test_the_kernels_use_the_constants_of_the_python_code() -> None:
         "PAIRS": landscape.PAIRS,
         "LARGEST_TURN": minimizer.LARGEST_TURN,
         "MEMORY": minimizer.MEMORY,
+        "OVERSTEPS": minimizer.OVERSTEPS,
         "ENERGY_NOISE": minimizer.ENERGY_NOISE,
         "SMALLEST_CURVATURE": minimizer.SMALLEST_CURVATURE,
         "MOST_PARTS": quench.MOST_PARTS,
+        "NEAR": demag_tensor.NEAR,
+        "SMOOTH": demag_tensor.SMOOTH,
     }
     assert {name: float(macros[name]) for name in constants} == constants
 

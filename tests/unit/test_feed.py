@@ -34,6 +34,16 @@ def test_every_thread_gets_its_own_films_in_its_order() -> None:
             assert [answer.film for answer in answers] == block
 
 
+def test_films_of_any_cells_and_thickness_wait_in_one_lane() -> None:
+    """They share a batch; films of another number of cells, or with open edges, do not."""
+    feed = Feed()
+    cells = [(4e-9, 4e-9, 4e-9), (4e-9, 4e-9, 0.3e-9), (2e-9, 5e-9, 9e-9)]
+    together = [*(co_like((16, 16), cell_size=cell) for cell in cells), co_like((16, 16), demag=False)]
+    feed.add([co_like((16, 8)), *together, co_like((16, 16), open_edges="x")])
+    assert list(map(list, feed.lanes.values()))[1] == together
+    assert len(feed.lanes) == 3
+
+
 def test_films_of_several_threads_are_in_the_slots_together() -> None:
     """Four threads with one film each: the solver sees up to four at once, though none of them has more."""
     most = 0

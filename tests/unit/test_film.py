@@ -176,6 +176,7 @@ def test_the_text_of_a_protocol_is_canonical() -> None:
         ({"cells": (256,)}, "cells takes 2 numbers, not 1"),
         ({"cell_size": (4e-9, 0.0, 4e-9)}, "cell_size must be three lengths"),
         ({"cell_size": (4.0, 4.0, 4.0)}, "cell_size must be three lengths in metres"),
+        ({"cell_size": (1e-10, 4e-9, 2e-8)}, "no side may be more than 100 times dx or dy"),
         ({"Ms": -1.5e6}, "Ms must be above 0 A/m"),
         ({"Ms": float("nan")}, "Ms must be a finite number"),
         ({"Aex": 0.0}, "Aex must be above 0 J/m"),

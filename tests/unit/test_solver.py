@@ -1,6 +1,7 @@
 """The solver and its minimiser: what they promise of any film."""
 
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ from magray.errors import UserError
 from magray.films import Minimize, Protocol, Quench, Uniform
 from magray.films.film import MU0
 from magray.micromagnetics import FilmSolver, energy_terms, field_terms, relax
+from magray.micromagnetics import cpu_kernels as kernels
 from magray.micromagnetics.cpu import CpuLandscape
-from magray.micromagnetics.cpu_kernels import add_local_terms
 from magray.micromagnetics.oracle import OracleLandscape
-from magray.micromagnetics.seeded import initial_state, random_directions
+from magray.micromagnetics.seeded import initial_state
 from magray.micromagnetics.shape import inside
 from tests.specimens import BACKENDS, broken, co_like
 
@@ -55,17 +56,23 @@ def test_a_film_does_not_depend_on_its_company() -> None:
     assert (alone.energy, alone.evaluations) == (among.energy, among.evaluations)
 
 
-@pytest.mark.parametrize("gap", [0, 16, 128, 4096])
-def test_a_field_does_not_depend_on_where_its_arrays_lie(gap: int) -> None:
-    """Compilers check at run time whether arrays overlap, and take another loop where they cannot tell."""
+def test_a_field_does_not_depend_on_where_its_arrays_lie_in_memory() -> None:
+    """Side by side, they send the compiled loops another way, past the vector units; which threads see now and then."""
     film = co_like((64, 64))
-    landscape, m = CpuLandscape(film), random_directions(film).astype(np.float32)
-    memory = np.empty(2 * m.nbytes + gap, np.uint8)
-    near, h = (memory[first : first + m.nbytes].view(np.float32).reshape(m.shape) for first in (0, m.nbytes + gap))
-    near[...], h[...], far = m, 0, np.zeros_like(m)
-    add_local_terms(near, h, landscape.ku1, landscape.coefficients)
-    add_local_terms(m, far, landscape.ku1, landscape.coefficients)
-    assert (h == far).all()
+    landscape, m = CpuLandscape(film), initial_state(film)
+    arrays = {"m": m, "h": landscape.demag(m), "ku1": landscape.ku1, "out": np.zeros_like(m)}
+    ends = set()
+    for order in permutations(arrays):
+        memory = np.concatenate([arrays[name].ravel() for name in order])
+        places = np.cumsum([0, *(arrays[name].size for name in order)])
+        at = {name: memory[i : i + arrays[name].size] for i, name in zip(places, order, strict=False)}
+        vectors = {name: at[name].reshape(3, 64, 64) for name in ("m", "h", "out")}
+        kernels.add_local_terms(vectors["m"], vectors["h"], at["ku1"].reshape(64, 64), landscape.coefficients)
+        torque = kernels.force_in_place(vectors["m"], vectors["h"], landscape.coefficients)
+        flat_m, flat_h, flat_out = (at[name].reshape(3, -1) for name in ("m", "h", "out"))
+        kernels.turn(flat_m, flat_h, np.float32(0.2), flat_out)
+        ends.add((at["h"].tobytes(), at["out"].tobytes(), torque))
+    assert len(ends) == 1
 
 
 def test_films_come_back_in_their_order() -> None:
@@ -109,6 +116,21 @@ def test_the_fields_of_another_shape_are_refused(m: Any) -> None:
 def test_a_backend_that_is_not_there_is_refused(backend: str) -> None:
     with pytest.raises(UserError, match="backend"):
         FilmSolver(backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_thick_films_of_little_anisotropy_converge(backend: str) -> None:
+    """22 nm thick, Keff a fifteenth of ½ µ0 Ms²: waves are 15 times as stiff as the preconditioner thinks.
+
+    Without it being scaled, the steps of this film went round in circles, at a torque of 0.1 Ms.
+    """
+    drawn: dict[str, Any] = {"Ku1": 0.6711e6, "Aex": 4.2e-12, "D": 0.21e-3, "dmi": "interfacial", "sigma": 0.029}
+    stages = (Minimize(3e-4, max_evaluations=1500),)
+    film = co_like(
+        (64, 64), Ms=1e6, cell_size=(4e-9, 4e-9, 22e-9), **drawn, grain_size=12e-9, protocol=Protocol(stages=stages)
+    )
+    (done,) = relax([film], backend)
+    assert done.converged, done.reason
 
 
 SHORT = Protocol(stages=(Minimize(1e-4, max_evaluations=400),))

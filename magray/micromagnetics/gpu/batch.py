@@ -3,6 +3,9 @@
 An iteration of the minimiser is a step, an evaluation of the field at the new point, and a decision; one of the quench
 is a long step. Every slot makes its own. Iterations are captured in CUDA graphs, one of each kind, so that the host has
 nothing to do between two looks at the slots' reports.
+
+CuPy compiles a kernel of its own for each kind of arithmetic, filling or assignment, which delays a new machine's first
+film. So arrays are only made of zeros, copied whole and set from the host here, which takes no kernel.
 """
 
 import math
@@ -19,6 +22,7 @@ from magray.errors import UserError
 from magray.films.film import Film
 from magray.films.protocol import Quench, Uniform
 from magray.micromagnetics.gpu.fourier import definitions, sources, transforms
+from magray.micromagnetics.gpu.tensors import kind_of
 from magray.micromagnetics.grains import tiles
 from magray.micromagnetics.landscape import Coefficients, stiffness
 from magray.micromagnetics.quench import Steps
@@ -28,7 +32,7 @@ from magray.micromagnetics.shape import inside
 FILM = np.dtype(
     [
         *((name, np.float64) for name in ("sigma", "direction_x", "direction_y", "direction_z", "noise")),
-        *((name, np.float64) for name in ("tile_x", "tile_y", "cell_x", "cell_y")),
+        *((name, np.float64) for name in ("tile_x", "tile_y", "cell_x", "cell_y", "cell_z")),
         *((name, np.float32) for name in ("exchange_x", "exchange_y", "anisotropy", "bulk_x", "bulk_y")),
         *((name, np.float32) for name in ("interfacial_x", "interfacial_y", "field_x", "field_y", "field_z")),
         *((name, np.float32) for name in ("stiffness", "torque")),
@@ -37,7 +41,7 @@ FILM = np.dtype(
         ("seed_high", np.uint32),
         *((name, np.int32) for name in ("initial", "grains_x", "grains_y", "mode")),
         *((name, np.float32) for name in ("alpha", "turn", "kick")),
-        *((name, np.int32) for name in ("stage", "ramp", "single", "parts", "long_steps")),
+        *((name, np.int32) for name in ("stage", "ramp", "single", "parts", "long_steps", "demag", "tensor")),
     ],
     align=True,
 )
@@ -53,9 +57,9 @@ REPORT = np.dtype(
     align=True,
 )
 IDLE, RUNNING, CONVERGED, NOT_CONVERGED, FAILED, QUENCHING, QUENCHED = range(7)
-RANDOM, UNIFORM, AS_IT_IS = range(3)  # initial states
+RANDOM, UNIFORM, AS_IT_IS, AS_THE_OTHER_IS = range(4)  # initial states
 
-SOURCES = ("film.cu", "minimizer.cu", "quench.cu")  # compiled as one with those of the transforms
+SOURCES = ("film.cu", "tensor.cu", "minimizer.cu", "quench.cu")  # compiled as one with those of the transforms
 RING = 5  # as in film.cu
 FORCE_SUMS = 11
 ROWS = 8  # of a film to a block of the force kernel
@@ -76,7 +80,8 @@ def film_record(film: Film, number: int = 0) -> NDArray[np.void]:
                 record[name] = getattr(c, name)
         record["field_x"], record["field_y"], record["field_z"] = c.field
         record["stiffness"] = stiffness(specimen)
-    record["sigma"] = film.sigma
+    record["sigma"], record["demag"] = film.sigma, film.demag
+    record["cell_x"], record["cell_y"], record["cell_z"] = film.cell_size
     record["seed_low"], record["seed_high"] = film.seed & 0xFFFFFFFF, film.seed >> 32
     record["stage"] = number
     _record_start(record, film)
@@ -95,7 +100,6 @@ def _record_start(record: NDArray[np.void], film: Film) -> None:
         record["direction_x"], record["direction_y"], record["direction_z"] = unit(initial.direction)
     if film.grain_size:
         record["grains_x"], record["grains_y"] = grains = tiles(film.cells, film.cell_size, film.grain_size)
-        record["cell_x"], record["cell_y"] = film.cell_size[:2]
         for name, n, d, count in zip(("tile_x", "tile_y"), film.cells, film.cell_size, grains, strict=False):
             record[name] = n * d / count
 
@@ -108,7 +112,7 @@ def _record_quench(record: NDArray[np.void], film: Film, stage: Quench) -> None:
 
 
 def kernels(film: Film) -> cp.RawModule:
-    """The kernels, compiled for the film's geometry; CuPy keeps the result on disk."""
+    """The kernels, compiled for films of such a shape; CuPy keeps the result on disk."""
     folder = Path(__file__).parent
     source = "".join((folder / name).read_text(encoding="utf-8") for name in (*SOURCES, *sources(film)))
     defined = (f"-D{name}={value}" for name, value in options(film).items())
@@ -129,7 +133,7 @@ def options(film: Film) -> dict[str, int]:
 
 
 class Batch:
-    """`slots` films of the geometry of `film`, being minimised or quenched. Fields in units of Ms."""
+    """`slots` films of the shape of `film`, being minimised or quenched. Fields in units of Ms."""
 
     def __init__(self, film: Film, slots: int) -> None:
         self.nx, self.ny = film.cells
@@ -159,7 +163,7 @@ class Batch:
         self.w = [cp.zeros(vectors, np.float32) for _ in range(2)]  # P times the force
         self.demag: list[cp.ndarray] = []  # of a quench: at the beginning of this long step and of the one before
         self.h = cp.zeros(vectors, np.float32)
-        self.ku1 = cp.ones((self.slots, self.ny, self.nx), np.float32)
+        self.ku1 = cp.zeros((self.slots, self.ny, self.nx), np.float32)
         self.rings = [cp.zeros((RING, self.slots, 3, self.cells // 2), np.uint32) for _ in range(2)]
         self.films = cp.zeros(self.slots * FILM.itemsize, np.uint8)
         self.states = cp.zeros(self.slots * self.slot_bytes, np.uint8)
@@ -180,9 +184,9 @@ class Batch:
         arrays = (self.m[at], self.h, self.ku1, self.w[1 - at], *self.rings, self.films, self.states, self.reports)
         arguments = (*arrays, self.sums, self.torques, *shape)
         if self.fourier.fused:
-            self.fourier.force(self.m[at], self.reports, arguments, self.force_blocks)
+            self.fourier.force(self.m[at], self.films, self.reports, arguments, self.force_blocks)
             return
-        self.fourier.demag(self.m[at], self.h, self.reports, RUNNING)
+        self.fourier.demag(self.m[at], self.h, self.films, self.reports, RUNNING)
         threads = min(256, 32 * math.ceil(self.nx / 64))
         self._kernel("force")((self.force_blocks, self.slots), (threads,), arguments)
 
@@ -208,7 +212,7 @@ class Batch:
         here = 1 - there
         if not self.demag:
             self.demag = [cp.zeros_like(self.h) for _ in range(2)]
-        self.fourier.demag(self.m[here], self.demag[here], self.reports, QUENCHING)
+        self.fourier.demag(self.m[here], self.demag[here], self.films, self.reports, QUENCHING)
         grid = (math.ceil(self.nx / TILE), math.ceil(self.ny / TILE), self.slots)
         for part in range(parts):
             ends = (self.m[here], self.m[there]) if part % 2 == 0 else (self.m[there], self.m[here])
@@ -231,21 +235,20 @@ class Batch:
     def begin(self, records: dict[int, NDArray[np.void]]) -> None:
         """Puts films into slots; the graph's next evaluation is their first."""
         with self.stream:
+            places = self.fourier.tensors.assign({slot: kind_of(record) for slot, record in records.items()})
             for slot, record in records.items():
+                record["tensor"] = places[slot]
                 place = slice(slot * FILM.itemsize, (slot + 1) * FILM.itemsize)
-                self.films[place] = cp.asarray(np.frombuffer(record.tobytes(), np.uint8))
+                self.films[place].set(np.frombuffer(record.tobytes(), np.uint8), self.stream)
             listed = cp.asarray(list(records), np.int32)
             grid = (max(1, self.cells // 256 // 4), len(records))
-            arrays = (self.films, self.states, self.reports, listed, self.m[1], self.ku1)
+            arrays = (self.films, self.states, self.reports, listed, self.m[1], self.m[0], self.ku1)
             sizes = (np.int32(self.ny), np.int32(self.nx))
             self._kernel("begin")(grid, (256,), (*arrays, *sizes))
 
     def begin_next_stage(self, slot: int, buffer: int, record: NDArray[np.void]) -> None:
         """Goes on with the film that the slot holds, from its m[buffer]."""
-        if buffer == 0:
-            with self.stream:
-                self.m[1][slot] = self.m[0][slot]
-        record["initial"] = AS_IT_IS
+        record["initial"] = AS_IT_IS if buffer else AS_THE_OTHER_IS
         self.begin({slot: record})
 
     def launch(self, mode: int, parts: int = 0) -> None:
@@ -270,7 +273,8 @@ class Batch:
         """
         with self.stream:
             m = self.m[buffer][slot].copy()
-            self.fourier.demag(m[None], self.one_field, self.running, RUNNING)
+            film = self.films[slot * FILM.itemsize :]
+            self.fourier.demag(m[None], self.one_field, film, self.running, RUNNING)
             sums, torques = cp.empty((64, len(TERMS))), cp.empty(64, np.float32)
             results = (np.int32(slot), sums, torques, np.int32(self.ny), np.int32(self.nx))
             self._kernel("energies")((len(sums),), (256,), (m, self.one_field[0], self.ku1[slot], self.films, *results))

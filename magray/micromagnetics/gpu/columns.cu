@@ -17,30 +17,41 @@ __device__ __forceinline__ void store_column(const float2* v, float2* column, in
     for (int i = 0; i < POINTS; ++i) column[(t + Column::THREADS * i) * STRIDE] = v[i];
 }
 
-// m̂ → −N m̂, for mx and my together and for mz; n: the tensor at the thread's first frequency.
-__device__ __forceinline__ void multiply_in_plane(float2* x, float2* y, const float* n) {
+// A thread's i-th frequency ky, folded to where the tensor has it: N is even in ky, Nxy odd.
+#define TENSOR_ROWS (NY / 2 + 1)
+__device__ __forceinline__ float tensor_sign(int t, int i) {
+    return (Column::SPLIT > 1 ? t % 2 : i >= POINTS / 2) ? -1.0f : 1.0f;
+}
+__device__ __forceinline__ int tensor_row(int t, int i) {
+    int sign = (int)tensor_sign(t, i), first = frequency<NY>(t, 0);
+    return (sign < 0 ? NY - first : first) + sign * Column::SECOND * i;
+}
+
+// m̂ → −N m̂, for mx and my together and for mz; n: the tensor's first row at the thread's column.
+__device__ __forceinline__ void multiply_in_plane(float2* x, float2* y, const float* n, int t) {
 #pragma unroll
     for (int i = 0; i < POINTS; ++i) {
-        const float* p = n + Column::SECOND * i * STRIDE;
-        float xx = p[0], yy = p[NY * STRIDE], xy = p[3 * NY * STRIDE];
+        if (i % 8 == 0) forget();  // more of the tensor at a time would cost registers that there are not
+        const float* p = n + tensor_row(t, i) * STRIDE;
+        float xx = p[0], yy = p[TENSOR_ROWS * STRIDE], xy = tensor_sign(t, i) * p[3 * TENSOR_ROWS * STRIDE];
         float2 a = x[i], b = y[i];
         x[i] = make_float2(-xx * a.x - xy * b.x, -xx * a.y - xy * b.y);
         y[i] = make_float2(-xy * a.x - yy * b.x, -xy * a.y - yy * b.y);
     }
 }
-__device__ __forceinline__ void multiply_out_of_plane(float2* z, const float* n) {
+__device__ __forceinline__ void multiply_out_of_plane(float2* z, const float* n, int t) {
 #pragma unroll
     for (int i = 0; i < POINTS; ++i) {
-        float zz = n[(2 * NY + Column::SECOND * i) * STRIDE];
+        float zz = n[(2 * TENSOR_ROWS + tensor_row(t, i)) * STRIDE];
         z[i] = make_float2(-zz * z[i].x, -zz * z[i].y);
     }
 }
 
-// m̂ → −N m̂ of two tiles: the same columns of mx and my, or neighbouring tiles of mz. tensor: (4, NY, STRIDE), divided
-// by the cells. Grid: (TILES of mx and my, then half as many of mz; slots).
+// m̂ → −N m̂ of two tiles: the same columns of mx and my, or neighbouring tiles of mz. tensors: (places, 4, TENSOR_ROWS,
+// STRIDE), divided by the cells. Grid: (TILES of mx and my, then half as many of mz; slots).
 extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 512 / COLUMN_THREADS)
-demag_columns(float2* spectrum, const float* __restrict__ tensor, const float2* roots, const Report* reports,
-              int mode) {
+demag_columns(float2* spectrum, const float* __restrict__ tensors, const float2* roots, const Film* films,
+              const Report* reports, int mode) {
     extern __shared__ float2 all_shared[];
     int slot = gridDim.y - 1 - blockIdx.y;  // backwards: what the rows wrote last may still be in the cache
     if (reports[slot].mode != mode) return;
@@ -58,12 +69,12 @@ demag_columns(float2* spectrum, const float* __restrict__ tensor, const float2* 
     __syncthreads();
     forward_from_exchange<NY, COLUMNS>(a, t, shared, roots);
     forward_from_exchange<NY, COLUMNS>(b, t, shared_too, roots);
-    const float* n = tensor + frequency<NY>(t, 0) * STRIDE + kx;
+    const float* n = tensors + (size_t)films[slot].tensor * 4 * TENSOR_ROWS * STRIDE + kx;
     if (in_plane) {
-        multiply_in_plane(a, b, n);
+        multiply_in_plane(a, b, n, t);
     } else {
-        multiply_out_of_plane(a, n);
-        multiply_out_of_plane(b, n + next);
+        multiply_out_of_plane(a, n, t);
+        multiply_out_of_plane(b, n + next, t);
     }
     back_until_exchange<NY, COLUMNS>(a, t, shared, roots);
     back_until_exchange<NY, COLUMNS>(b, t, shared_too, roots);

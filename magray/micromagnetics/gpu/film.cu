@@ -13,6 +13,7 @@
 #define MEMORY 10           // energies that a step is compared with
 #define LARGEST_TURN 0.2f   // rad, of each cell in a step
 #define ENERGY_NOISE 1e-6   // relative, of an energy in single precision
+#define OVERSTEPS 5         // taken back, before the preconditioner is scaled
 #define SMALLEST_CURVATURE 1e-3  // step · change against change · P change
 #define WARP 32
 // compiled with -DOPEN_X=1 and -DOPEN_Y=1 for films that end along x, along y, with -DELLIPSE=1 for elliptic ones
@@ -30,7 +31,7 @@
 struct Film {
     double sigma;                        // of Ku1, relative
     double direction_x, direction_y, direction_z, noise;  // of a uniform start
-    double tile_x, tile_y, cell_x, cell_y;                // widths of grains' tiles and of cells, m
+    double tile_x, tile_y, cell_x, cell_y, cell_z;        // widths of grains' tiles and sides of cells, m
     float exchange_x, exchange_y;        // 2 Aex / (µ0 Ms² dx²)
     float anisotropy;                    // 2 Ku1 / (µ0 Ms²)
     float bulk_x, bulk_y;                // 2 D / (µ0 Ms² 2 dx), of central differences
@@ -40,11 +41,12 @@ struct Film {
     float torque;                        // tolerance, Ms
     int max_evaluations;
     unsigned int seed_low, seed_high;
-    int initial;                         // 0 random, 1 uniform, 2 the m and Ku1 that the slot holds
+    int initial;                         // 0 random, 1 uniform, 2 the m and Ku1 that the slot holds, 3 its other m
     int grains_x, grains_y;              // tiles of grains; 0: each cell is a grain
     int mode;                            // RUNNING or QUENCHING: what the stage begins as
     float alpha, turn, kick;             // of a quench, as in quench.py
     int stage, ramp, single, parts, long_steps;
+    int demag, tensor;                   // 0 without a demagnetising field; the place of its tensor
 };
 
 enum Mode { IDLE = 0, RUNNING = 1, CONVERGED = 2, NOT_CONVERGED = 3, FAILED = 4, QUENCHING = 5, QUENCHED = 6 };
@@ -73,6 +75,8 @@ struct Slot {
     double force_force;                    // f·P f
     float step_weight[PAIRS], change_weight[PAIRS];      // of the next step
     int step;                              // of a quench: the long step that comes next
+    int taken_back;                        // steps
+    float scale;                           // of the preconditioner
 };
 
 // ---------------------------------------------------------------- the film's shape, as in shape.py
@@ -170,13 +174,16 @@ __device__ __forceinline__ float ku1_of(const Film& film, int cell, int nx, int 
     return (float)(1.0 + film.sigma * (sqrt(-2 * log(uniform(w[0]))) * cos(6.283185307179586 * uniform(w[1]))));
 }
 
-// Fills the listed slots with their films' starts and Ku1 maps and sets them running; m: what is evaluated next.
-// Grid: (blocks over cells, listed slots).
+// Fills the listed slots with their films' starts and Ku1 maps and sets them running; m: what is evaluated next; other:
+// the other of the two m. Grid: (blocks over cells, listed slots).
 extern "C" __global__ void begin(const Film* films, Slot* slots, Report* reports, const int* list, float* m_all,
-                                 float* ku1, int ny, int nx) {
+                                 const float* other_all, float* ku1, int ny, int nx) {
     int slot = list[blockIdx.y], cells = ny * nx;
     Film film = films[slot];
     float* m = m_all + (size_t)slot * 3 * cells;
+    const float* other = other_all + (size_t)slot * 3 * cells;
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < 3 * cells && film.initial == 3; i += gridDim.x * blockDim.x)
+        m[i] = other[i];
     for (int cell = blockIdx.x * blockDim.x + threadIdx.x; cell < cells && film.initial < 2;
          cell += gridDim.x * blockDim.x) {
         double v[3];
@@ -195,6 +202,7 @@ extern "C" __global__ void begin(const Film* films, Slot* slots, Report* reports
         s->fresh = 1;
         s->skip = 1;
         s->limit = LARGEST_TURN;
+        s->scale = 1;
         s->newest = -1;
     }
 }

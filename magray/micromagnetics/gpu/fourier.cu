@@ -5,16 +5,19 @@
 
 // ---------------------------------------------------------------- between whole transforms
 
-// m̂ → −N m̂, in place. tensor: (4, ny, nk) for Nxx, Nyy, Nzz, Nxy, already divided by the number of cells.
+// m̂ → −N m̂, in place. tensors: (places, 4, ny/2+1, nk) for Nxx, Nyy, Nzz, Nxy, already divided by the number of cells.
 // Grid: (blocks over waves, slots).
-extern "C" __global__ void demag(float2* spectrum, const float* tensor, const Report* reports, int mode,
-                                 int waves) {
-    int slot = blockIdx.y;
+extern "C" __global__ void demag(float2* spectrum, const float* tensors, const Film* films, const Report* reports,
+                                 int mode, int ny, int nk) {
+    int slot = blockIdx.y, waves = ny * nk, part = (ny / 2 + 1) * nk;
     if (reports[slot].mode != mode) return;
+    const float* tensor = tensors + (size_t)films[slot].tensor * 4 * part;
     float2* sx = spectrum + (size_t)slot * 3 * waves;
     float2 *sy = sx + waves, *sz = sy + waves;
     for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < waves; k += gridDim.x * blockDim.x) {
-        float xx = tensor[k], yy = tensor[waves + k], zz = tensor[2 * waves + k], xy = tensor[3 * waves + k];
+        int ky = k / nk, at = 2 * ky > ny ? k + (ny - 2 * ky) * nk : k;  // even in ky, Nxy odd
+        float xx = tensor[at], yy = tensor[part + at], zz = tensor[2 * part + at], xy = tensor[3 * part + at];
+        if (2 * ky > ny) xy = -xy;
         float2 mx = sx[k], my = sy[k], mz = sz[k];
         sx[k] = make_float2(-(xx * mx.x + xy * my.x), -(xx * mx.y + xy * my.y));
         sy[k] = make_float2(-(xy * mx.x + yy * my.x), -(xy * mx.y + yy * my.y));

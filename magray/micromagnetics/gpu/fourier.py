@@ -14,7 +14,8 @@ from cupy.cuda import cufft
 from numpy.typing import NDArray
 
 from magray.films.film import Film
-from magray.micromagnetics.demag_tensor import fourier_tensor
+from magray.micromagnetics.demag_tensor import padded_cells
+from magray.micromagnetics.gpu.tensors import Tensors
 
 CHUNK, CHUNK_CELLS = 8, 2**22  # slots of a plan, and the largest films that are so many in one; of larger ones 1
 SHORT = (64, 128, 256, 512, 1024)  # cells
@@ -42,7 +43,7 @@ def definitions(film: Film) -> dict[str, int]:
 
 
 def transforms(module: cp.RawModule, film: Film, slots: int) -> Any:
-    """The faster of the two ways that takes films of this geometry."""
+    """The faster of the two ways that takes films of this shape."""
     return (ShortTransforms if takes_short(film) else WholeTransforms)(module, film, slots)
 
 
@@ -59,24 +60,25 @@ class WholeTransforms:
     def __init__(self, module: cp.RawModule, film: Film, slots: int) -> None:
         self.nx, self.ny = film.cells
         self.module, self.slots, self.step = module, slots, min(slots, slots_of_a_plan(film))
-        wide_x, wide_y = (n * (1 + is_open) for n, is_open in zip(film.cells, film.opens, strict=True))
+        wide_x, wide_y = padded_cells(film.cells, film.opens)
         self.plans, self.wide = Plans((self.ny, self.nx), self.step), Plans((wide_y, wide_x), self.step)
         # of as many empty cells behind the film along an open axis as it has itself
         self.room = cp.zeros((self.step, 3, wide_y, wide_x), np.float32) if any(film.opens) else None
         self.memory = cp.zeros(slots * 3 * self.wide.waves, np.complex64)
-        self.tensor = cp.asarray(tensor_over_cells(film))
+        self.tensors = Tensors(module, film, slots, wide_x // 2 + 1)
         waves = np.arange(self.nx // 2 + 1) / self.nx, np.arange(self.ny) / self.ny
         self.symbols = [cp.asarray(symbol(turns)) for turns in waves]
         self.power_blocks = max(1, self.plans.waves // 1024)  # partial sums of f · P f in each slot
         self.powers = cp.zeros((slots, self.power_blocks))
 
-    def demag(self, m: cp.ndarray, h: cp.ndarray, reports: cp.ndarray, mode: int) -> None:
+    def demag(self, m: cp.ndarray, h: cp.ndarray, films: cp.ndarray, reports: cp.ndarray, mode: int) -> None:
         """h: the demagnetising field of m, Ms; both (slots, 3, ny, nx), of the slots in this mode."""
         spectrum = self._spectrum(self.wide)
         for chunk in self._chunks(len(m)):
             self.wide.forward(self._with_room(m[chunk]), spectrum[chunk])
-        grid, waves = (max(1, self.wide.waves // 1024), len(m)), np.int32(self.wide.waves)
-        self._kernel("demag")(grid, (256,), (spectrum, self.tensor, reports, np.int32(mode), waves))
+        (high, wide), grid = self.wide.half, (max(1, self.wide.waves // 1024), len(m))
+        arguments = (spectrum, self.tensors.table, films, reports, np.int32(mode), np.int32(high), np.int32(wide))
+        self._kernel("demag")(grid, (256,), arguments)
         for chunk in self._chunks(len(m)):
             if self.room is None:
                 self.wide.backward(spectrum[chunk], h[chunk])
@@ -126,10 +128,8 @@ class ShortTransforms:
         self.module = module
         self.sizes = self._sizes()
         stride = self.nx // 2 + 8  # waves, as in columns.cu
-        tensor = np.zeros((4, self.ny, stride), np.float32)
-        tensor[..., : self.nx // 2 + 1] = tensor_over_cells(film)
         self.spectrum = cp.zeros((slots, 3, self.ny, stride), np.complex64)
-        self.tensor = cp.asarray(tensor)
+        self.tensors = Tensors(module, film, slots, stride)
         self.symbols = [
             cp.asarray(symbol(np.arange(stride) / self.nx)),
             cp.asarray(symbol(np.arange(self.ny) / self.ny)),
@@ -151,14 +151,16 @@ class ShortTransforms:
         self._kernel("short_sizes")((1,), (1,), (sizes,))
         return dict(zip(names, sizes.tolist(), strict=True))
 
-    def demag(self, m: cp.ndarray, h: cp.ndarray, reports: cp.ndarray, mode: int) -> None:
+    def demag(self, m: cp.ndarray, h: cp.ndarray, films: cp.ndarray, reports: cp.ndarray, mode: int) -> None:
         """h: the demagnetising field of m, Ms; both (slots, 3, ny, nx), of the slots in this mode."""
-        self._demag_spectrum(m, reports, mode)
+        self._demag_spectrum(m, films, reports, mode)
         self._rows("rows_back", self.spectrum, h, reports, mode)
 
-    def force(self, m: cp.ndarray, reports: cp.ndarray, arguments: tuple[Any, ...], blocks: int) -> None:
+    def force(
+        self, m: cp.ndarray, films: cp.ndarray, reports: cp.ndarray, arguments: tuple[Any, ...], blocks: int
+    ) -> None:
         """The kernel `force` on running slots, with its arguments and blocks, but h need not hold the demag."""
-        self._demag_spectrum(m, reports, RUNNING)
+        self._demag_spectrum(m, films, reports, RUNNING)
         grid, threads = (blocks, len(m)), (self.sizes["force_threads"],)
         arguments = (self.spectrum, self.row_roots, *arguments)
         self._force_rows(grid, threads, arguments, shared_mem=self.sizes["force_bytes"])
@@ -171,9 +173,9 @@ class ShortTransforms:
         self._kernel("precondition_columns")(grid, threads, arguments, shared_mem=self.sizes["tile_bytes"])
         self._rows("rows_back", self.spectrum, w, reports, RUNNING)
 
-    def _demag_spectrum(self, m: cp.ndarray, reports: cp.ndarray, mode: int) -> None:
+    def _demag_spectrum(self, m: cp.ndarray, films: cp.ndarray, reports: cp.ndarray, mode: int) -> None:
         self._rows("rows_forward", m, self.spectrum, reports, mode)
-        arguments = (self.spectrum, self.tensor, self.column_roots, reports, np.int32(mode))
+        arguments = (self.spectrum, self.tensors.table, self.column_roots, films, reports, np.int32(mode))
         pairs = self.sizes["tiles"] + math.ceil(self.sizes["tiles"] / 2)  # of mx and my; of mz
         grid, threads = (pairs, len(m)), (self.sizes["tile_threads"],)
         self._demag_columns(grid, threads, arguments, shared_mem=2 * self.sizes["tile_bytes"])
@@ -192,8 +194,8 @@ class Plans:
 
     def __init__(self, shape: tuple[int, int], slots: int) -> None:
         self.waves = shape[0] * (shape[1] // 2 + 1)
-        half = (shape[0], shape[1] // 2 + 1)
-        sides = (shape, 1, shape[0] * shape[1]), (half, 1, self.waves)
+        self.half = (shape[0], shape[1] // 2 + 1)
+        sides = (shape, 1, shape[0] * shape[1]), (self.half, 1, self.waves)
         last = ("C", 1, shape[1])
         self.both = {
             count: (
@@ -208,13 +210,6 @@ class Plans:
 
     def backward(self, spectrum: cp.ndarray, vectors: cp.ndarray) -> None:
         self.both[len(vectors)][1].fft(spectrum, vectors, cufft.CUFFT_INVERSE)
-
-
-def tensor_over_cells(film: Film) -> NDArray[np.float32]:
-    """N divided by the number of cells that are transformed; 0 for a film without a demagnetising field."""
-    tensor = fourier_tensor(film.cells, film.cell_size, film.opens)
-    cells = math.prod(n * (1 + is_open) for n, is_open in zip(film.cells, film.opens, strict=True))
-    return np.asarray(tensor * (film.demag / cells), np.float32)
 
 
 def symbol(turns: NDArray[np.float64]) -> NDArray[np.float32]:

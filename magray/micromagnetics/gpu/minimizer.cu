@@ -144,7 +144,7 @@ extern "C" __global__ void step(const float* __restrict__ m_all, float* m_next_a
     }
     unsigned int *s_head = steps + state.head * ring + half;
     unsigned int *z_newest = changes + (newest < 0 ? 0 : newest) * ring + half;
-    float limit = state.limit, turn2 = 0;
+    float limit = state.limit, scale = state.scale, turn2 = 0;
     double sum[STEP_SUMS] = {0};
     for (int x = 2 * (blockIdx.x * blockDim.x + threadIdx.x); x < cells; x += 2 * gridDim.x * blockDim.x) {
         float2 m[3], d[3];
@@ -158,6 +158,8 @@ extern "C" __global__ void step(const float* __restrict__ m_all, float* m_next_a
                 float2 before = load2(w_before_all + base + p);
                 z_newest[p / 2] = pack(make_float2(before.x - d[c].x, before.y - d[c].y));
             }
+            d[c].x *= scale;
+            d[c].y *= scale;
 #pragma unroll
             for (int i = 0; i < PAIRS; ++i)
                 if (i < count) {
@@ -210,7 +212,7 @@ extern "C" __global__ void step(const float* __restrict__ m_all, float* m_next_a
 }
 
 // The scalars of Nocedal's two loops, in terms of the products of forces, steps s and preconditioned changes z = P y:
-// the direction is w + Σ step_weight s − Σ change_weight z. Without line search every quantity is already at hand.
+// the direction is scale w + Σ step_weight s − Σ change_weight z. Without line search every quantity is already at hand.
 __device__ void weigh_pairs(Slot& s) {
     double alpha[PAIRS], gamma[PAIRS];
     for (int i = s.count - 1; i >= 0; --i) {
@@ -218,17 +220,18 @@ __device__ void weigh_pairs(Slot& s) {
         for (int j = i + 1; j < s.count; ++j) q -= alpha[j] * s.step_change[i][j];
         alpha[i] = q / s.step_change[i][i];
     }
-    double slope = s.force_force;
+    double slope = s.scale * s.force_force;
     for (int i = 0; i < s.count; ++i) {
         double r = s.force_change[i];
         for (int j = 0; j < s.count; ++j) r -= alpha[j] * s.change_change[i][j];
+        r *= s.scale;
         for (int j = 0; j < i; ++j) r += gamma[j] * s.step_change[j][i];
         gamma[i] = alpha[i] - r / s.step_change[i][i];
     }
     for (int i = 0; i < s.count; ++i) {
-        slope += gamma[i] * s.force_step[i] - alpha[i] * s.force_change[i];
+        slope += gamma[i] * s.force_step[i] - s.scale * alpha[i] * s.force_change[i];
         s.step_weight[i] = (float)gamma[i];
-        s.change_weight[i] = (float)alpha[i];
+        s.change_weight[i] = (float)(s.scale * alpha[i]);
     }
     if (!(slope > 0)) s.count = 0;  // uphill: the preconditioned force instead
 }
@@ -289,6 +292,7 @@ extern "C" __global__ void decide(const Film* films, Slot* slots, Report* report
             s.count = 0;
             s.newest = -1;
             s.limit = fminf(s.limit, sqrtf(turn2)) / 2;
+            ++s.taken_back;
             if (report.evaluations >= films[slot].max_evaluations) report.mode = NOT_CONVERGED;
             return;
         }
@@ -304,6 +308,7 @@ extern "C" __global__ void decide(const Film* films, Slot* slots, Report* report
         double change_change = s.force_force - 2 * before_force + force_force;
         s.newest = -1;
         if (curvature > SMALLEST_CURVATURE * change_change && curvature > 0) {
+            if (s.taken_back >= OVERSTEPS) s.scale = (float)fmin(1.0, curvature / change_change);
             int shift = s.count == PAIRS;
             if (shift) drop_oldest_pair(s);
             int n = s.count++;

@@ -67,7 +67,7 @@ class Taken:
 
 
 class GpuSolver:
-    """Relaxes any list of films on one GPU. Keeps its batch between lists of the same geometry."""
+    """Relaxes any list of films on one GPU. Keeps its batch between lists of films of the same shape."""
 
     def __init__(self) -> None:
         self.device = cp.cuda.runtime.getDeviceProperties(cp.cuda.Device().id)["name"].decode()
@@ -75,7 +75,7 @@ class GpuSolver:
         self.batches: dict[tuple[object, ...], Batch] = {}
 
     def stream(self, films: Sequence[Film], solver: str) -> Iterator[RelaxedFilm]:
-        """Each film's end state, as they finish; films of one geometry after those of another."""
+        """Each film's end state, as they finish; films of one shape after those of another."""
         feed = Feed()
         feed.add(films)
         feed.close()
@@ -92,7 +92,7 @@ class GpuSolver:
         room = cp.cuda.Device().mem_info[0] + cp.get_default_memory_pool().free_bytes()
         fitting = int(0.9 * room / need) // chunk * chunk
         slots = -(-max(1, min(films, CELLS // size)) // chunk) * chunk
-        if film.geometry not in self.batches or self.batches[film.geometry].slots < min(slots, fitting):
+        if film.shape not in self.batches or self.batches[film.shape].slots < min(slots, fitting):
             self.batches.clear()
             cp.get_default_memory_pool().free_all_blocks()
             if not fitting:
@@ -100,8 +100,8 @@ class GpuSolver:
                     f"a film of {film.cells[0]}×{film.cells[1]} cells takes {need / 2**30:.1f} GiB and {chunk} share a "
                     f"batch, but {room / 2**30:.1f} GiB of this GPU are free: use smaller films or another GPU"
                 )
-            self.batches[film.geometry] = Batch(film, min(slots, fitting))
-        return self.batches[film.geometry]
+            self.batches[film.shape] = Batch(film, min(slots, fitting))
+        return self.batches[film.shape]
 
     def _run(self, batch: Batch, waiting: deque[Film], solver: str) -> Iterator[RelaxedFilm]:
         """The films that wait, and those that join them while others are in the slots."""
