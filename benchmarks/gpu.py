@@ -57,7 +57,7 @@ def filled(n: int, slots: int, stage: Stage, make: Callable[..., Film] = co_like
 
 def passes(n: int, slots: int, bandwidth: float, make: Callable[..., Film] = co_like) -> dict[str, float]:
     """µs per film and pass over a batch of n × n cells, from random starts."""
-    batch = filled(n, slots, Minimize(torque=1e-9, max_evaluations=2**30), make)
+    batch = filled(n, slots, Minimize(torque=1e-9, max_evaluations=10**9), make)
     microseconds = 1e3 / slots
     with batch.stream:
         field = milliseconds(lambda: batch.field(1), batch.stream)  # of a fresh start: without the minimiser's products

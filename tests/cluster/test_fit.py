@@ -241,6 +241,9 @@ def tall_store(store: Store, folder: Path) -> Store:
     rows = pa.concat_tables(store.batches(STORE_SCHEMA.names))
     pictures = pa.array([repeated(picture) for picture in rows["image"].to_pylist()], pa.binary())
     rows = rows.set_column(rows.schema.get_field_index("image"), STORE_SCHEMA.field("image"), pictures)
+    for name in ("height", "width"):
+        sides = pa.array([TALL * SIDE] * rows.num_rows, STORE_SCHEMA.field(name).type)
+        rows = rows.set_column(rows.schema.get_field_index(name), STORE_SCHEMA.field(name), sides)
     tall = create_store(str(folder), "stripes", plan_of(store))
     for first in range(0, rows.num_rows, 4):
         tall.commit(rows.slice(first, 4))

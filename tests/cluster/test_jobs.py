@@ -36,7 +36,7 @@ SMALL = [
 ]
 ENDLESS = "campaign.protocol.stages=[{minimize: {torque: 1e-12, max_evaluations: 100000}}]"  # minutes a film
 TOO_LONG = (
-    "campaign.protocol.stages=[{quench: {alpha: 0.5, duration: 1 ms}}]"  # more steps than a film may take: it fails
+    "campaign.protocol.stages=[{quench: {alpha: 0.5, duration: 1e6 ns}}]"  # more steps than a film may take: it fails
 )
 
 

@@ -43,6 +43,7 @@ def batch_with(film: Film, slots: int = 8, slot: int = 3) -> Any:
 
     batch = Batch(film, slots)
     batch.begin({slot: film_record(film)})
+    batch.stream.synchronize()
     return batch
 
 

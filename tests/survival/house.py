@@ -1,6 +1,7 @@
 """Where campaigns meet misfortunes: three nodes and an object store, with a clock and a disk that can fail."""
 
 import os
+import secrets
 import struct
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled
 from ray.cluster_utils import Cluster
 
 from magray.films import Minimize, Protocol, plan_table
@@ -74,7 +77,9 @@ class House:
 
     def start(self) -> None:
         """Starts the cluster."""
+        self.environment["RAY_AUTH_TOKEN"] = _token()
         with _environment(self.environment):
+            AuthenticationTokenLoader.instance().reset_cache()
             self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         self.add_nodes()
         self.environment["RAY_ADDRESS"] = self.cluster.address
@@ -113,6 +118,14 @@ class House:
 
     def _is_ours(self, process: Path) -> bool:
         return f"WITNESS_NOTES={self.environment['WITNESS_NOTES']}".encode() in (process / "environ").read_bytes()
+
+
+def _token() -> str:
+    """Return the token of this process's local cluster, since a process can show one alone; or a new one."""
+    node: Any = ray._private.worker._global_node
+    if node is None:
+        return secrets.token_hex(32)
+    return (Path(node.get_session_dir_path()).parents[1] / "auth_token").read_text(encoding="utf-8")
 
 
 @contextmanager
