@@ -75,9 +75,9 @@ def test_an_estimator_answers_on_a_gpu_as_on_a_cpu(films: TrainingFilms, tmp_pat
     training.run_epoch()
     training.settle()
     target = Target("Ms", "A/m", 1e6, 1e5, 5e5, 1.5e6)
-    Estimator(training.network, Description((target,), (0.5, 1.0), 10, Calibration((), {}, 0), {}, "scale-aware")).save(
-        tmp_path
-    )
+    calibration = Calibration((0.5, 1.0), {"Ms": (1e4, 1e4)}, 4)
+    description = Description((target,), (0.5, 1.0), 10, calibration, {}, "scale-aware")
+    Estimator(training.network, description).save(tmp_path)
     views = training.step.pictures(training.batches(0).flatten(0, 1)).float().cpu().add(1).mul(127.5)
     here, there = (Estimator.load(tmp_path, device).predict_views(views, 0.75) for device in ("cpu", "cuda"))
     assert np.sqrt(np.mean((here - there) ** 2)) < 0.1 * here.std()
