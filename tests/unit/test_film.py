@@ -37,7 +37,7 @@ WHOLE_NUMBERS = Protocol(Uniform((1, -2, 3), 0), (Quench(1, 1e-9, 300, (0, -0.0,
         (
             Film(
                 (8, 8),
-                (9.9e-7, 1e-10, 5e-10),
+                (9.9e-9, 1e-10, 5e-10),
                 1e3,
                 -1e8,
                 1e-13,
@@ -50,7 +50,7 @@ WHOLE_NUMBERS = Protocol(Uniform((1, -2, 3), 0), (Quench(1, 1e-9, 300, (0, -0.0,
                 "xy",
                 False,
             ),
-            "2ef80f3f50f150cfb28e070c",
+            "08f1d49a4cd3dd3d8967f042",
         ),
     ],
 )
