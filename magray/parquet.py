@@ -1,4 +1,4 @@
-"""How Parquet files are read, wherever they come from: as plain columns of a schema that is known beforehand.
+"""Read Parquet files, wherever they come from, as plain columns of a schema that is known beforehand.
 
 Beside its own schema, a Parquet file may hold the schema of the Arrow table that it was written from, which may name
 extension types. pyarrow has those types' code build the columns, for instance that of Ray Data, which unpickles their

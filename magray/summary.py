@@ -1,4 +1,4 @@
-"""What summary.json holds of a project: facts for people and scripts, and which stages are done.
+"""Read and write summary.json: facts of a project for people and scripts, and which stages are done.
 
 A stage's fingerprint, of what it is made from, stands in `made_from` from its beginning and in `done` from its end on.
 Its end is written together with what it has found, so that one is never there without the other.
@@ -14,7 +14,7 @@ from magray.records import Finite, NotNegative, Positive, Text, read_record
 
 
 class PlanFacts(BaseModel):
-    """What there is to say of a plan."""
+    """The outcome of planning: a sentence and its warnings."""
 
     text: Text
     warnings: list[Text]

@@ -1,4 +1,4 @@
-"""What people give to an estimator, checked at the door: pictures of many kinds, and the scale they were taken at."""
+"""Check what people give to an estimator: pictures of many kinds, and the scale they were taken at."""
 
 import math
 from collections.abc import Iterable, Sequence

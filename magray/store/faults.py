@@ -1,4 +1,4 @@
-"""What may be wrong with the rows of a store, beyond their types: found when they are read, named by `verify`."""
+"""Find faults in the rows of a store, beyond their types: when they are read, and for `verify` to name."""
 
 from collections.abc import Iterator
 

@@ -62,7 +62,7 @@ SEARCH = complete(
 
 
 class _Trial(BaseModel):
-    """What a row of SEARCH may hold."""
+    """A row of SEARCH, held to its bounds."""
 
     trial: Text
     how: How
