@@ -31,9 +31,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 test: lint
-	$(BIN)/pytest -n auto tests/unit tests/standard_problems
+	$(BIN)/pytest -n auto tests --ignore tests/cluster --ignore tests/gpu
 	$(BIN)/pytest tests/cluster tests/gpu
 
 test-gpu: $(READY)
@@ -43,7 +44,7 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1)
 
 soak: $(READY)
-	$(BIN)/python -m tests.survival.soak --kills $(or $(KILLS),200) --seed $(or $(SEED),1)
+	$(BIN)/python -m tests.chaos.soak --kills $(or $(KILLS),200) --seed $(or $(SEED),1)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.solver

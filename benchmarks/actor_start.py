@@ -54,8 +54,8 @@ def start(backend: str, n: int, watch: Stopwatch) -> None:
 def _start_gpu(solver: Any, film: Any, watch: Stopwatch) -> None:
     import cupy as cp
 
-    from magray.micromagnetics.feed import CELLS
     from magray.micromagnetics.gpu.batch import RUNNING, film_record, kernels
+    from magray.micromagnetics.queue import CELLS
 
     cp.zeros(1)
     cp.cuda.Device().synchronize()

@@ -22,11 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.films import co_like
-from magray.campaign import connect, pipeline, run_campaign
+from magray.campaign import pipeline
+from magray.campaign.run import run_campaign
 from magray.films import films_of, plan_table
-from magray.micromagnetics.relaxed import RelaxedFilm
+from magray.micromagnetics.result import RelaxedFilm
+from magray.runtime.connect import connect
 from magray.store import create_store, rows_of, verify
-from tests.object_storage import running
+from tests.support.object_storage import running
 
 GB = 1e9
 CAMPAIGN = "stand-in"

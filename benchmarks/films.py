@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from magray import Film, Minimize, Protocol, Quench
-from magray.films.film import MU0
+from magray.units import MU0
 
 CELL = (4e-9, 4e-9, 4e-9)
 MINIMIZED = Protocol(stages=(Minimize(),))

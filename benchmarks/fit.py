@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from magray.imaging import VIEW_SIZE
-from magray.learning.batches import TrainingFilms, epoch_cuts
-from magray.learning.gpu.blocks import LAYERS, Block, Blocks
-from magray.learning.gpu.kernels import compile_for
-from magray.learning.gpu.pictures import Pictures
-from magray.learning.means import Estimate, Means, estimate_of
-from magray.learning.network import FILTERS, forward, halves, paper_cnn
-from magray.learning.optimizer import step_numbers
-from magray.learning.recipe import Recipe
-from magray.learning.rendering import most_cells, render
-from magray.learning.step import Step
-from magray.learning.training import Training
+from magray.network.branches import FILTERS, forward, halves, paper_cnn
+from magray.network.execution import Estimate, Means, estimate_of
+from magray.network.kernels.blocks import LAYERS, Block, Blocks
+from magray.network.kernels.kernels import compile_for
+from magray.network.kernels.pictures import Pictures
+from magray.training.config import Recipe
+from magray.training.crops import TrainingFilms, epoch_cuts
+from magray.training.optimizer import step_numbers
+from magray.training.rendering import most_cells, render
+from magray.training.step import Step
+from magray.training.trainer import Training
 
 if TYPE_CHECKING:
     from magray.films import Film
@@ -293,9 +293,9 @@ def epochs(resident: TrainingFilms, batches: list[int]) -> None:
 
 def answers(resident: TrainingFilms) -> None:
     """A network's estimates, by layers and as estimators make them; and of whole films, four turns of each view."""
+    from magray.estimator.estimator import CHUNK, CHUNK_ON_GPU, Estimator
+    from magray.estimator.metadata import Calibration, Description, Target
     from magray.imaging import scale_of
-    from magray.learning.description import Calibration, Description, Target
-    from magray.learning.estimator import CHUNK, CHUNK_ON_GPU, Estimator
 
     some, batch = (512, CHUNK_ON_GPU) if GPU else (16, CHUNK)
     training = Training(resident, replace(RECIPE, batch=some, views_per_epoch=4 * some, epochs=1))
@@ -320,10 +320,10 @@ def answers(resident: TrainingFilms) -> None:
 
 def stream(resident: TrainingFilms, batches: list[int]) -> None:
     """Epochs on a store's films, all on the device, and a quarter of them by turns; rounds in which they take turns."""
-    from magray.campaign import connect
+    from magray.estimator.metadata import Target
     from magray.imaging import scale_of
-    from magray.learning.description import Target
-    from magray.learning.lesson import Lesson
+    from magray.runtime.connect import connect
+    from magray.training.spec import Lesson
 
     connect()
     rounds = 3

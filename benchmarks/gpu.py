@@ -19,8 +19,8 @@ from benchmarks.films import MATERIALS, MINIMIZED, QUENCHED, any_film, co_like, 
 from magray import Film, Minimize, Protocol, Quench
 from magray.films.protocol import Stage
 from magray.micromagnetics import FilmSolver
-from magray.micromagnetics.feed import CELLS
 from magray.micromagnetics.gpu.batch import ITERATIONS, QUENCHING, RUNNING, Batch, film_record
+from magray.micromagnetics.queue import CELLS
 
 FIELD_BYTES = 88  # a cell: rows 24, columns 24, rows back with the force 40; each array once in every pass
 

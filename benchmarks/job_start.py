@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.head import Head, running_head
+from tests.support.head import Head, running_head
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -29,8 +29,8 @@ PATIENCE = 300.0
 JOB = """
 import time
 print("process", time.time(), flush=True)
-from magray import cli
-from magray.campaign import connect
+from magray.cli import app as cli
+from magray.runtime.connect import connect
 print("imported", time.time(), flush=True)
 connect()
 print("connected", time.time(), flush=True)

@@ -80,8 +80,8 @@ def magray_cupy(film: Film) -> Run:
     """`Batch.field` of a full batch, without the minimiser's products."""
     if problem := gpu_problem():
         raise Missing(problem)
-    from magray.micromagnetics.feed import CELLS
     from magray.micromagnetics.gpu.batch import Batch, film_record
+    from magray.micromagnetics.queue import CELLS
 
     slots = max(8, CELLS // (film.cells[0] * film.cells[1]))
     batch = Batch(film, slots)

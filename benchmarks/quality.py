@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from benchmarks.films import MINIMIZED, co_like, low_ms
 from benchmarks.gpu import show
 from magray import Film, Minimize, Protocol, Quench, relax
+from magray.micromagnetics.dormand_prince import integrate
 from magray.micromagnetics.gpu.batch import Batch, film_record
-from magray.micromagnetics.reference import integrate
-from magray.micromagnetics.seeded import initial_state
-from tests.specimens import walls_per_um
+from magray.micromagnetics.initial_state import initial_state
+from tests.support.specimens import walls_per_um
 
 N = 512
 TOGETHER = 16  # films that the reference integrates with one step

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from magray.config import is_range
 from magray.errors import UserError
-from magray.tolerance.trials import How, Option, Row, least_wrong, options, read_trials
+from magray.search.trials import How, Option, Row, least_wrong, options, read_trials
 
 QUARTER = 0.25  # of the exhaustive way's cost: what a search is to stay below
 

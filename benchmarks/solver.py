@@ -18,7 +18,7 @@ from rich.table import Table
 from benchmarks.films import co_like
 from magray.micromagnetics import FilmSolver
 from magray.micromagnetics.cpu import CpuLandscape
-from magray.micromagnetics.seeded import initial_state
+from magray.micromagnetics.initial_state import initial_state
 
 
 def evaluations_per_second(n: int, threads: int, seconds: float = 2.0, runs: int = 5) -> float:

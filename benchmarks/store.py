@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.films import co_like
+from magray.files.atomic import read_table, write_table
 from magray.films import plan_table
 from magray.films.plan import PLAN_SCHEMA
 from magray.store import STORE_SCHEMA, compact, create_store, export_pictures, open_store, verify
 from magray.store.schema import ENERGY_TERMS
-from magray.whole import read_table, write_table
 
 CAMPAIGN = "benchmark"
 PROCESSES = 2

@@ -21,9 +21,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.survival.house import House, house
-from tests.survival.misfortunes import MISFORTUNES, play
-from tests.survival.rounds import Outcome
+from tests.chaos.cluster import House, house
+from tests.chaos.faults import MISFORTUNES, play
+from tests.chaos.rounds import Outcome
 
 COLUMNS = ("misfortune", "seed", "s", "lost", "twice", "differ", "simulated again", "needlessly", "touched", "noise")
 

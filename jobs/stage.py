@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from magray import cli
-from magray.campaign import connect
-from magray.campaign.devices import bring_gpus
+from magray.cli import app as cli
 from magray.errors import UserError
+from magray.runtime.connect import connect
+from magray.runtime.resources import bring_gpus
 
 
 def run(*commands: str) -> None:

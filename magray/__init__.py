@@ -7,14 +7,15 @@ and `magray --help` stay instant.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from magray._version import __version__
+
 if TYPE_CHECKING:
     from magray.errors import UserError
+    from magray.estimator.estimator import Estimator
     from magray.films import Film, Minimize, Protocol, Quench, Uniform
-    from magray.learning.estimator import Estimator
     from magray.micromagnetics import field_terms, relax
     from magray.store import open_store
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Estimator",
@@ -24,13 +25,14 @@ __all__ = [
     "Quench",
     "Uniform",
     "UserError",
+    "__version__",
     "field_terms",
     "open_store",
     "relax",
 ]
 
 _HOMES = {
-    "Estimator": "magray.learning.estimator",
+    "Estimator": "magray.estimator.estimator",
     "Film": "magray.films",
     "Minimize": "magray.films",
     "Protocol": "magray.films",

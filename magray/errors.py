@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from reprlib import Repr
 
 from magray.masking import mask
 
@@ -26,6 +27,10 @@ _SYSTEM = {  # what the system says of a file, and what to do
     errno.ENFILE: ("too many files are open on this machine", "close other programs and run again"),
     errno.ENOMEM: ("no memory left", "close other programs and run again"),
 }
+
+_FOR_A_MESSAGE = Repr()
+_FOR_A_MESSAGE.maxstring = _FOR_A_MESSAGE.maxother = 80
+shortened = _FOR_A_MESSAGE.repr
 
 
 class UserError(Exception):

@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal, Overflow, localcontext
 
-from magray.errors import UserError
-from magray.films.film import MU0
-from magray.films.values import shortened
+from magray.errors import UserError, shortened
+
+MU0 = 4e-7 * math.pi  # vacuum permeability, T m/A (the value that µMAG and mumax3 use)
 
 
 @dataclass(frozen=True)

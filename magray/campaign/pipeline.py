@@ -13,9 +13,9 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import UserCodeException
 
-from magray.campaign.devices import Devices
 from magray.campaign.simulator import Committer, FilmSimulator
 from magray.errors import UserError
+from magray.runtime.resources import Devices
 
 # Together less than one core, so that two actors on two cores leave room for a commit.
 SIMULATE_CPUS = 0.9

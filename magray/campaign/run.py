@@ -15,17 +15,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from magray.campaign.cluster import connect
-from magray.campaign.devices import Devices, choose_devices
-from magray.campaign.lease import lease
-from magray.campaign.news import News
-from magray.campaign.nodes import check_nodes, nodes_watched
 from magray.campaign.pipeline import blocks_of, committed, cpu_pool, gpu_pool, pipeline
-from magray.campaign.progress import FilmProgress
 from magray.errors import FilmsLost, UserError
 from magray.films import films_of
-from magray.micromagnetics.feed import slots_of
+from magray.micromagnetics.queue import slots_of
+from magray.runtime.connect import connect
+from magray.runtime.events import News
+from magray.runtime.nodes import check_nodes, nodes_watched
+from magray.runtime.progress import FilmProgress
+from magray.runtime.resources import Devices, choose_devices
 from magray.store import Store, create_store, forget_failed, settle
+from magray.store.lease import lease
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from magray.films import Film, films_of
 from magray.store import open_store, rows_of
 
 if TYPE_CHECKING:
-    from magray.micromagnetics.relaxed import RelaxedFilm
+    from magray.micromagnetics.result import RelaxedFilm
 
 RESULT_COLUMNS = ["film_id", "status", "reason", "evaluations", "seconds", "simulator", "replaced"]
 
@@ -29,7 +29,7 @@ class FilmSimulator:
     """
 
     def __init__(self, backend: str) -> None:
-        from magray.micromagnetics.feed import SharedSolver
+        from magray.micromagnetics.queue import SharedSolver
         from magray.micromagnetics.solver import FilmSolver
 
         solver = FilmSolver(backend, threads=1)

@@ -13,12 +13,11 @@ from pydantic import (
 )
 
 from magray.config.section import Films, Section, Seed
-from magray.errors import UserError
+from magray.errors import UserError, shortened
 from magray.films import Film, Minimize, Protocol, Quench, Sampling
 from magray.films import Uniform as UniformState
 from magray.films.film import Dmi, OpenEdges
 from magray.films.protocol import Stage
-from magray.films.values import shortened
 from magray.units import in_si, parse_quantity
 
 CONSTANTS = {

@@ -30,7 +30,7 @@ from magray.config.section import (
 )
 from magray.config.strict_yaml import dump
 from magray.errors import UserError
-from magray.paths import refuse_credentials
+from magray.files.paths import refuse_credentials
 from magray.units import in_si, parse_quantity
 
 Parameter = Literal["D", "Ms", "Ku1", "Aex", "sigma"]

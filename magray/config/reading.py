@@ -11,8 +11,7 @@ from pydantic_core import ErrorDetails
 from magray.config.project import Config
 from magray.config.strict_yaml import MOST_CHARACTERS, parse
 from magray.config.studies import FigureConfig, ProtocolsConfig, SearchConfig
-from magray.errors import UserError
-from magray.films.values import shortened
+from magray.errors import UserError, shortened
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from magray.errors import UserError
-from magray.films.values import shortened
+from magray.errors import UserError, shortened
 
 SMALLEST, LARGEST = 0.001, 10_000  # µm: domains are larger, and films smaller
 RANGE = ".."  # between the ends of a range of scales

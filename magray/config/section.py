@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 from pydantic_core import PydanticCustomError
 
 from magray.config.scales import LARGEST, SMALLEST
-from magray.paths import at_home
+from magray.files.paths import at_home
 
 
 class Section(BaseModel):

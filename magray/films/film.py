@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 from magray.errors import UserError
 from magray.films.protocol import Protocol, Stage, field_vector
 from magray.films.values import LARGEST_INTEGER, choice, elements, instance, number, truth, whole
+from magray.units import MU0
 
-MU0 = 4e-7 * math.pi  # vacuum permeability, T m/A (the value that µMAG and mumax3 use)
 PHYSICS_VERSION = 1  # raise it whenever the same inputs would give another picture
 TEST_FRACTION = 0.2  # of the films, as in the paper
 SMALLEST_CELLS, LARGEST_CELLS = 8, 8192

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from magray.errors import UserError
+from magray.files.parquet import plain
 from magray.films.film import PHYSICS_VERSION, Film
 from magray.films.protocol import Protocol
-from magray.parquet import plain
 
 
 def _si(name: str, unit: str) -> pa.Field:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from magray.errors import UserError
-from magray.films.values import choice, elements, number, sequence, shortened, whole
+from magray.errors import UserError, shortened
+from magray.films.values import choice, elements, number, sequence, whole
 
 Vector = tuple[float, float, float]
 

@@ -6,16 +6,12 @@ Whole numbers, NumPy's scalars and −0 become the same floats. Truth values, te
 import math
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from reprlib import Repr
 from typing import Any
 
 import numpy as np
 
-from magray.errors import UserError
+from magray.errors import UserError, shortened
 
-_FOR_A_MESSAGE = Repr()
-_FOR_A_MESSAGE.maxstring = _FOR_A_MESSAGE.maxother = 80
-shortened = _FOR_A_MESSAGE.repr
 LARGEST_INTEGER = 2**63 - 1
 
 

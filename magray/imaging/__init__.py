@@ -1,7 +1,7 @@
 """From a film's picture to views of it, and from picture files to arrays. The same code on NumPy and torch."""
 
 from magray.imaging.luminance import MAX_MEGAPIXELS
-from magray.imaging.pictures import check_picture, grey_range, read_picture, write_picture
+from magray.imaging.picture_files import check_picture, grey_range, read_picture, write_picture
 from magray.imaging.views import (
     VIEW_SIZE,
     area_average,

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from magray.errors import UserError
-from magray.imaging.pictures import grey_range
+from magray.imaging.picture_files import grey_range
 from magray.imaging.views import NM_PER_SCALE_UM, VIEW_SIZE, area_average, normalised
 
 NARROW = 0.05  # pixels: a point spread below that changes nothing

@@ -24,6 +24,7 @@ Origin = int | NDArray[np.int64]
 """A row or a column: one for all pictures, or one for each."""
 
 VIEW_SIZE = 128
+QUARTER_TURNS = 4
 VIEWS_AT_ONCE = 512
 NM_PER_SCALE_UM = 1024.0
 SIDE_TOLERANCE = 0.005  # of a scale's side, for scales that are not a whole number of cells

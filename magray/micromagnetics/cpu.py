@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from magray.films.film import Film
 from magray.micromagnetics import cpu_kernels as kernels
+from magray.micromagnetics.backend import PAIRS, Coefficients, Point, ShortStep, preconditioner
 from magray.micromagnetics.demag_tensor import fourier_tensor
-from magray.micromagnetics.landscape import PAIRS, Coefficients, Point, ShortStep, preconditioner
-from magray.micromagnetics.quench import RUNGE_KUTTA
-from magray.micromagnetics.seeded import ku1_map, thermal_field
-from magray.micromagnetics.shape import inside, neighbours
+from magray.micromagnetics.initial_state import ku1_map, thermal_field
+from magray.micromagnetics.llg import RUNGE_KUTTA
+from magray.micromagnetics.mask import inside, neighbours
 from magray.micromagnetics.terms.demag import padded
 
 Vectors = NDArray[np.float32]

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magray.micromagnetics.compiled import compiled
-from magray.micromagnetics.random import STREAM_GRAINS, uniforms
+from magray.micromagnetics.philox import STREAM_GRAINS, uniforms
 
 Pair = tuple[int, int]  # along x, along y
 Sides = tuple[float, float, float]

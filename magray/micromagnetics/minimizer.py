@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magray.films.protocol import Minimize
-from magray.micromagnetics.landscape import PAIRS, Landscape, Point, Vectors
+from magray.micromagnetics.backend import PAIRS, Landscape, Point, Vectors
 
 LARGEST_TURN = 0.2  # rad
 MEMORY = 10

@@ -10,18 +10,18 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from magray import __version__
+from magray._version import __version__
 from magray.errors import UserError
 from magray.films.film import Film
 from magray.films.protocol import Minimize, Quench
 from magray.films.values import instance, sequence
 from magray.micromagnetics.cpu import CpuLandscape
-from magray.micromagnetics.feed import Feed
+from magray.micromagnetics.initial_state import initial_state
+from magray.micromagnetics.llg import impossible, quench
 from magray.micromagnetics.minimizer import minimize
-from magray.micromagnetics.oracle import OracleLandscape
-from magray.micromagnetics.quench import impossible, quench
-from magray.micromagnetics.relaxed import RelaxedFilm, failed, unfinished
-from magray.micromagnetics.seeded import initial_state
+from magray.micromagnetics.queue import Feed
+from magray.micromagnetics.reference import OracleLandscape
+from magray.micromagnetics.result import RelaxedFilm, failed, unfinished
 from magray.micromagnetics.terms import energy_terms
 
 LANDSCAPES: dict[str, Any] = {"numpy": OracleLandscape, "cpu": CpuLandscape}

@@ -13,11 +13,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from magray.evaluation.study import TWO_NUMBERS
+from magray.evaluation.tolerance import band
 from magray.report.figures import COLOURS, FAINT, INK, MARKERS, STYLE, quiet, save
-from magray.report.quantities import Quantity, quantity
+from magray.report.labels import Quantity, quantity
 from magray.report.scores import error_curves, in_words, parameter_of, seeds_of, train_sets, trained_spans
-from magray.tolerance.band import band
-from magray.tolerance.study import TWO_NUMBERS
 
 LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 GOODNESS = LinearSegmentedColormap.from_list(

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from magray.report.quantities import Quantity
-from magray.whole import whole_file
+from magray.files.atomic import whole_file
+from magray.report.labels import Quantity
 
 INK, FAINT = "#1b2733", "#9aa7b2"
 TRAINED, UNTRAINED = "#17698a", "#d1671b"

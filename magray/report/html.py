@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from magray.errors import UserError
-from magray.whole import whole_file
+from magray.files.atomic import whole_file
 
 
 def write_page(template: str, path: Path, **content: Any) -> None:

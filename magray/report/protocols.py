@@ -12,7 +12,7 @@ from rich import box
 from magray.report.curves import draw_curve, log_errors, look
 from magray.report.figures import INK, STYLE, quiet, save
 from magray.report.html import write_page
-from magray.report.quantities import quantity
+from magray.report.labels import quantity
 from magray.report.scores import in_file_name, of_parameter, parameter_of
 from magray.report.tables import mean_errors_table, protocols_table
 

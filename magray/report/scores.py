@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from magray.config import RANGE, is_range
-from magray.tolerance.study import TWO_NUMBERS
+from magray.evaluation.study import TWO_NUMBERS
 
 MOST_SCALES = 8  # that estimates are drawn at, one by one
 

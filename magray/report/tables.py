@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from magray.config import FigureConfig
-from magray.report.quantities import Quantity, quantity
+from magray.evaluation.tolerance import band
+from magray.report.labels import Quantity, quantity
 from magray.report.scores import Row, error_curves, in_words, parameter_of, seeds_of, train_sets
-from magray.tolerance.band import band
 
 ERRORS = {"mae": "MAE", "bias": "bias", "bias_low": "bias, low end", "bias_high": "bias, high end"}
 CHANGES = ("neither", "domains", "walls", "both")

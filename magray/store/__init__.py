@@ -1,7 +1,7 @@
 """The store of a campaign: a folder or bucket prefix of Parquet files, one row a film. Knows nothing of Ray."""
 
 from magray.store.compact import Compaction, compact
-from magray.store.export import export_pictures
+from magray.store.export.pictures import export_pictures
 from magray.store.journal import settle
 from magray.store.replace import forget_failed
 from magray.store.rows import rows_of

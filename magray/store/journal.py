@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from magray.errors import UserError
 from magray.store.location import UNFINISHED, Location
 from magray.store.parquet import in_order, is_film_file, readers
-from magray.store.patience import PATIENCE_SECONDS
+from magray.store.retry import PATIENCE_SECONDS
 
 JOURNAL_FILE = "_replacing.json"
 _FILMS = r"films-[0-9a-f]{24}\.parquet"

@@ -37,8 +37,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from magray.errors import UserError, in_words
-from magray.paths import at_home, refuse_credentials
-from magray.store.patience import PATIENCE_SECONDS, no_bucket, patiently
+from magray.files.paths import at_home, refuse_credentials
+from magray.store.retry import PATIENCE_SECONDS, no_bucket, patiently
 
 UNFINISHED = ".tmp"  # suffix of a local file that is still being written; its name also begins with a dot
 S3_OPTIONS = ("region", "scheme", "endpoint_override")  # what a URI may say

@@ -10,7 +10,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from magray.parquet import open_plain
+from magray.files.parquet import open_plain
 from magray.store.location import Location
 from magray.store.schema import STORE_SCHEMA
 

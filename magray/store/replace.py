@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from magray.store.journal import Journal, settle
 from magray.store.location import Location
 from magray.store.parquet import file_name, open_parquet, parquet
-from magray.store.patience import PATIENCE_SECONDS
+from magray.store.retry import PATIENCE_SECONDS
 from magray.store.schema import STORE_SCHEMA
 from magray.store.store import Store, columns_of, reading
 

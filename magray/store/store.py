@@ -23,14 +23,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from magray.errors import UserError, in_words
+from magray.files.parquet import read_plain
 from magray.films.film import PHYSICS_VERSION
 from magray.films.plan import checked_plan
-from magray.parquet import read_plain
 from magray.store.faults import check_rows
 from magray.store.journal import committed_files, is_ours, settle
 from magray.store.location import Location, locate
 from magray.store.parquet import file_name, in_order, large_batches, open_parquet, parquet, readers
-from magray.store.patience import PATIENCE_SECONDS
+from magray.store.retry import PATIENCE_SECONDS
 from magray.store.schema import STORE_SCHEMA
 
 FORMAT = 2

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from magray.errors import UserError
+from magray.files.parquet import read_plain
 from magray.films.plan import PLAN_SCHEMA, checked_plan, films_of
-from magray.parquet import read_plain
 from magray.store.faults import faults, has_picture, shown
 from magray.store.journal import JOURNAL_FILE, committed_files, is_unfinished, read_journal
 from magray.store.parquet import file_name, in_order, is_film_file, large_batches, open_parquet, readers
-from magray.store.patience import PATIENCE_SECONDS
+from magray.store.retry import PATIENCE_SECONDS
 from magray.store.schema import STORE_SCHEMA
 from magray.store.store import BATCH_FILMS, CAMPAIGN_FILE, LEASE_FILE, SCALARS, Store, schema_of
 

@@ -11,7 +11,7 @@ def ray_cluster() -> Iterator[None]:
     """A local Ray cluster of two cores, started once."""
     import ray
 
-    from magray.campaign import connect
+    from magray.runtime.connect import connect
 
     connect(num_cpus=2)
     yield

@@ -17,16 +17,16 @@ import pytest
 import ray
 from ray.exceptions import UserCodeException
 
-from magray.campaign import run_campaign
-from magray.campaign.progress import FilmProgress
-from magray.cli import INTERRUPTED
+from magray.campaign.run import run_campaign
+from magray.cli.app import INTERRUPTED
 from magray.errors import FilmsLost, UserError
 from magray.films import Minimize, Protocol, Quench, plan_table
 from magray.micromagnetics.solver import relax
+from magray.runtime.progress import FilmProgress
 from magray.store import open_store, verify
 from magray.store.rows import pixels
 from magray.store.store import CAMPAIGN_FILE
-from tests.specimens import co_like
+from tests.support.specimens import co_like
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -121,8 +121,9 @@ def test_nobody_else_reads_the_folder_of_a_local_ray() -> None:
 
 SCRIPT = """
 import typer, pyarrow.parquet as pq
-from magray import cli
-from magray.campaign import connect, run_campaign
+from magray.cli import app as cli
+from magray.runtime.connect import connect
+from magray.campaign.run import run_campaign
 cli.app = typer.Typer()
 @cli.app.command()
 def simulate(plan: str, store: str):
@@ -135,7 +136,7 @@ cli.main()
 
 GPU_SCRIPT = """
 import sys, pyarrow.parquet as pq, ray
-from magray.campaign.devices import Devices
+from magray.runtime.resources import Devices
 from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline
 from magray.campaign.simulator import FilmSimulator
 from magray.store import create_store

@@ -6,14 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from magray.campaign import progress
-from magray.campaign.news import News
 from magray.campaign.pipeline import blocks_of
-from magray.campaign.progress import FilmProgress, duration
 from magray.campaign.simulator import Committer, FilmSimulator
 from magray.films import plan_table
+from magray.runtime import progress
+from magray.runtime.events import News
+from magray.runtime.progress import FilmProgress, duration
 from magray.store import create_store, verify
-from tests.specimens import co_like
+from tests.support.specimens import co_like
 
 
 def test_a_block_goes_from_plan_to_store(tmp_path: Path) -> None:

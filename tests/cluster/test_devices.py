@@ -15,10 +15,11 @@ import os, sys, threading
 import pyarrow.parquet as pq, ray
 from pathlib import Path
 from ray.cluster_utils import Cluster
-from magray.campaign import connect, devices
-from magray.campaign.devices import Devices, choose_devices
-from magray.campaign.news import News
-from magray.campaign.nodes import nodes_watched
+from magray.runtime.connect import connect
+from magray.runtime import resources as devices
+from magray.runtime.resources import Devices, choose_devices
+from magray.runtime.events import News
+from magray.runtime.nodes import nodes_watched
 from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline
 from magray.errors import UserError
 from magray.store import create_store

@@ -17,19 +17,19 @@ from safetensors.numpy import load_file
 
 from magray.config import FitConfig, MicroscopeConfig
 from magray.errors import UserError
+from magray.estimator.estimator import Estimator
+from magray.evaluation.metrics import r2
+from magray.evaluation.study import Trial, films_to_test, run_study
 from magray.imaging import views
 from magray.imaging.microscope import Microscope, as_seen
-from magray.learning.estimator import Estimator
-from magray.learning.fit import calibration_ids, fit
-from magray.learning.lesson import Lesson
-from magray.learning.recipe import Recipe
-from magray.learning.supply import epoch_films
-from magray.learning.workers import films_at_once
 from magray.store import STORE_SCHEMA, Store, create_store
-from magray.tolerance.metrics import r2
-from magray.tolerance.study import Trial, films_to_test, run_study
-from tests.stores import plan_of, scattered_store
-from tests.stripes import SIDE, striped_store
+from magray.training.config import Recipe
+from magray.training.fit import calibration_ids, fit
+from magray.training.loader import epoch_films
+from magray.training.ray import films_at_once
+from magray.training.spec import Lesson
+from tests.support.stores import plan_of, scattered_store
+from tests.support.stripes import SIDE, striped_store
 
 SCALES = "0.125+0.25"
 SHORT = FitConfig(

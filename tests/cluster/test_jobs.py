@@ -15,13 +15,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from magray.campaign import job as jobs
-from magray.campaign.cluster import connect
-from magray.campaign.job import submit_stage
 from magray.campaign.metrics import METRICS
 from magray.errors import UserError
+from magray.runtime import jobs as jobs
+from magray.runtime.connect import connect
+from magray.runtime.jobs import submit_stage
 from magray.store import open_store, verify
-from tests.head import BIN, Head, running_head
+from tests.support.head import BIN, Head, running_head
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "configs/quickstart.yaml"
@@ -179,7 +179,7 @@ def test_whoever_may_not_join_is_told_why_in_one_line(head: Head, tmp_path: Path
     """All at once, since each is a process that imports Ray."""
     submit = ["magray", "simulate", CONFIG, *settings("refused", tmp_path), "--address"]
     stranger = {"RAY_AUTH_TOKEN": "0" * 32}
-    old = "import ray, sys; ray.__version__ = '2.59.0'; from magray.cli import main; main()"
+    old = "import ray, sys; ray.__version__ = '2.59.0'; from magray.cli.app import main; main()"
     gpus = [*submit[:3], *settings("refused", tmp_path, "simulate.backend=cupy"), "--address"]
     refused = {
         "the cluster has no GPU: ": start(head, *gpus, head.address),
@@ -227,7 +227,7 @@ def test_an_address_where_no_cluster_is_costs_no_time(
     monkeypatch.chdir(ROOT)
     monkeypatch.setitem(os.environ, "RAY_API_SERVER_ADDRESS", "")
     monkeypatch.setattr(jobs, "KNOCK_SECONDS", 1.0)
-    monkeypatch.setattr("magray.campaign.cluster.ray.is_initialized", lambda: False)
+    monkeypatch.setattr("magray.runtime.connect.ray.is_initialized", lambda: False)
     began = time.monotonic()
     for address, words in (
         ("127.0.0.1:9", "no Ray cluster answers at 127.0.0.1:9: .*is it running?"),

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from magray.campaign import lease as leases
-from magray.campaign.lease import lease
 from magray.errors import UserError
 from magray.films import plan_table
 from magray.store import create_store, verify
+from magray.store import lease as leases
+from magray.store.lease import lease
 from magray.store.location import locate
 from magray.store.store import LEASE_FILE
-from tests.specimens import co_like
+from tests.support.specimens import co_like
 
 HOLD = """
 import sys, time
-from magray.campaign.lease import lease
+from magray.store.lease import lease
 from magray.store.location import locate
 with lease(locate(sys.argv[1]), print):
     print("held", flush=True)

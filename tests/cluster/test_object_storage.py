@@ -17,15 +17,15 @@ import pytest
 from pyarrow import fs
 from typer.testing import CliRunner
 
-from magray.cli import app
+from magray.cli.app import app
 from magray.errors import UserError
 from magray.films import Minimize, Protocol, plan_table
 from magray.store import create_store, open_store, verify
 from magray.store.location import Location, locate
-from magray.store.patience import patiently
-from tests.object_storage import ObjectStorage, running
-from tests.s3_faults import Fault, FaultyProxy, before
-from tests.specimens import co_like
+from magray.store.retry import patiently
+from tests.support.object_storage import ObjectStorage, running
+from tests.support.s3_faults import Fault, FaultyProxy, before
+from tests.support.specimens import co_like
 
 CAMPAIGN = "small"
 HANGS = 240  # seconds; what takes longer will never end
@@ -33,7 +33,8 @@ CONTENT = bytes(range(256)) * 250_000  # 64 MB, which go up in seven parts
 
 DRIVER = """
 import sys, pyarrow.parquet as pq, ray
-from magray.campaign import connect, run_campaign
+from magray.runtime.connect import connect
+from magray.campaign.run import run_campaign
 from magray.errors import UserError
 connect(num_cpus=2)
 print(ray._private.worker._global_node.get_session_dir_path(), flush=True)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from magray.config import load_config, load_figure
 from magray.errors import UserError
-from magray.paper import run
 from magray.report.scores import in_words
+from magray.workflows.paper import run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

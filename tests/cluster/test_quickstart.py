@@ -12,9 +12,9 @@ from PIL import Image
 from rich.console import Console
 
 from magray.config import Config, load_config
-from magray.project import CONFIG_KEY, Project, estimate_pictures
-from magray.quickstart import run
+from magray.project.stages import CONFIG_KEY, Project, estimate_pictures
 from magray.store import open_store, verify
+from magray.workflows.quickstart import run
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SETTINGS = (

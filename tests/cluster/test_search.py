@@ -13,14 +13,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from magray.cli import app
+from magray.cli.app import app
 from magray.config import Config, SearchConfig, load_config, load_protocols
 from magray.errors import UserError
-from magray.tolerance import search as searching
-from magray.tolerance.protocols import compare_protocols
-from magray.tolerance.search import search
-from magray.tolerance.trials import cheapest, options, read_trials
-from tests.stripes import striped_store
+from magray.search import run as searching
+from magray.search.run import search
+from magray.search.trials import cheapest, options, read_trials
+from magray.workflows.protocol_transfer import compare_protocols
+from tests.support.stripes import striped_store
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SETTINGS: dict[str, Any] = {
@@ -80,7 +80,7 @@ def test_a_search_whose_driver_is_killed_loses_no_trial_and_does_none_twice(stri
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(endless.model_dump(mode="json")), encoding="utf-8")
     table, saved = tmp_path / "out" / "search.parquet", tmp_path / "out" / ".work"
     driver = subprocess.Popen(
-        [sys.executable, "-c", "from magray.cli import main; main()", "search", str(tmp_path / "search.yaml")],
+        [sys.executable, "-c", "from magray.cli.app import main; main()", "search", str(tmp_path / "search.yaml")],
         stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 90

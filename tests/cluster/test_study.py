@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from magray.errors import UserError
+from magray.estimator.estimator import Estimator
+from magray.estimator.metadata import Calibration, Description, Target
+from magray.evaluation.study import PREDICTIONS, STUDY, Trial, run_study
 from magray.imaging import views
-from magray.learning.description import Calibration, Description, Target
-from magray.learning.estimator import Estimator
-from magray.learning.network import paper_cnn
+from magray.network.branches import paper_cnn
 from magray.store import Store
-from magray.tolerance.study import PREDICTIONS, STUDY, Trial, run_study
-from tests.stripes import striped_store
+from tests.support.stripes import striped_store
 
 D = Target("D", "J/m2", mean=0.5e-3, spread=0.2e-3, low=0.2e-3, high=0.8e-3)
 MS = Target("Ms", "A/m", mean=1.0e6, spread=0.3e6, low=0.5e6, high=1.5e6)

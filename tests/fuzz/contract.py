@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from magray import cli
+from magray.cli import app as cli
 from tests.fuzz.cases import Case
 from tests.fuzz.damage import CANARY
 from tests.fuzz.specimen import CONFIGS
@@ -32,7 +32,7 @@ CODES = (0, 1, 2, 3, 130)
 READERS = ({"estimate"}, {"store", "ls"}, {"store", "show"}, {"store", "verify"}, {"store", "export"})
 UNFINISHED = re.compile(r"\.(tmp|unfinished)(/|$)")
 NOT_A_NUMBER = re.compile(r"(?<![a-z])(nan|inf)(?![a-z])")
-NEW_PROCESS = "import sys; from magray import cli; sys.exit(cli.main())"
+NEW_PROCESS = "import sys; from magray.cli import app; sys.exit(app.main())"
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from magray.config import read_config
+from magray.estimator.estimator import Estimator
+from magray.estimator.metadata import Calibration, Description, Target
+from magray.files.atomic import read_table
 from magray.films import Film, films_of
 from magray.films.plan import PLAN_SCHEMA
-from magray.learning.description import Calibration, Description, Target
-from magray.learning.estimator import Estimator
-from magray.learning.network import paper_cnn
 from magray.micromagnetics import RelaxedFilm
-from magray.project import Project
+from magray.network.branches import paper_cnn
+from magray.project.stages import Project
 from magray.store import create_store, rows_of
-from magray.whole import read_table
-from tests.stripes import stripes
-from tests.studies import predictions_of, study_of
+from tests.support.stripes import stripes
+from tests.support.studies import predictions_of, study_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG = """\
@@ -68,7 +68,7 @@ def project_files(folder: Path) -> dict[str, bytes]:
         _untaught().save(project.estimator_folder("0.5"))
         study = study_of("D", ["0.5"], [0.5])
         with mock.patch(
-            "magray.tolerance.study.run_study",
+            "magray.evaluation.study.run_study",
             return_value=(predictions_of(study, plan["film_id"].to_pylist(), [0.5]), study),
         ):
             project.study()

@@ -176,8 +176,8 @@ def prepare() -> None:
     import ray.data  # registers Arrow types that run code
     import torch
 
-    from magray.campaign import lease
     from magray.errors import UserError
+    from magray.store import lease
 
     def refuse(*_: Any, **__: Any) -> None:
         raise UserError("no cluster is started here")

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from magray import Film, Minimize, Protocol, Quench, Uniform
-from magray.films.film import MU0
 from magray.micromagnetics import FilmSolver, RelaxedFilm, energy_terms, field_terms, gpu_problem, relax
-from magray.micromagnetics.oracle import OracleLandscape
-from magray.micromagnetics.seeded import initial_state, ku1_map
-from tests.specimens import broken, co_like, walls_per_um
+from magray.micromagnetics.initial_state import initial_state, ku1_map
+from magray.micromagnetics.reference import OracleLandscape
+from magray.units import MU0
+from tests.support.specimens import broken, co_like, walls_per_um
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(gpu_problem()), reason=f"no GPU: {gpu_problem()}")]
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from magray.estimator.estimator import Estimator
+from magray.estimator.metadata import Calibration, Description, Target
 from magray.imaging.microscope import Microscope
-from magray.learning.batches import TrainingFilms
-from magray.learning.description import Calibration, Description, Target
-from magray.learning.estimator import Estimator
-from magray.learning.means import Means
-from magray.learning.network import NETWORKS, NetworkName
-from magray.learning.optimizer import step_numbers
-from magray.learning.recipe import Recipe
-from magray.learning.step import Step
-from magray.learning.training import Training
-from tests.stripes import stripes
+from magray.network.branches import NETWORKS, NetworkName
+from magray.network.execution import Means
+from magray.training.config import Recipe
+from magray.training.crops import TrainingFilms
+from magray.training.optimizer import step_numbers
+from magray.training.step import Step
+from magray.training.trainer import Training
+from tests.support.stripes import stripes
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from magray import Film
-from magray.films.film import MU0
 from magray.micromagnetics import energy_terms, field_terms, gpu_problem
-from magray.micromagnetics.oracle import OracleLandscape
-from tests.specimens import co_like
+from magray.micromagnetics.reference import OracleLandscape
+from magray.units import MU0
+from tests.support.specimens import co_like
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(gpu_problem()), reason=f"no GPU: {gpu_problem()}")]
 

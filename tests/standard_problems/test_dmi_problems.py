@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from magray.films import Film, Minimize, Protocol, Uniform
 from magray.films.film import Dmi
 from magray.micromagnetics import relax
-from magray.micromagnetics.shape import inside
-from tests.specimens import BACKENDS, minimized
+from magray.micromagnetics.mask import inside
+from tests.support.specimens import BACKENDS, minimized
 
 Vectors = NDArray[np.float64]
 

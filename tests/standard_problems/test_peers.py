@@ -14,11 +14,11 @@ import pytest
 from numpy.typing import NDArray
 
 from magray.films import Film
-from magray.films.film import MU0
 from magray.micromagnetics.cpu import CpuLandscape
 from magray.micromagnetics.demag_tensor import newell_tensor
 from magray.micromagnetics.terms import TERMS
-from tests.specimens import co_like, directions
+from magray.units import MU0
+from tests.support.specimens import co_like, directions
 
 Vectors = NDArray[np.float64]
 

@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from magray.films import Film, Minimize, Protocol, Quench, Uniform
-from magray.films.film import MU0
 from magray.films.protocol import Stage, Vector
 from magray.micromagnetics import relax
-from magray.micromagnetics.oracle import OracleLandscape
-from magray.micromagnetics.quench import GAMMA0
-from magray.micromagnetics.reference import slope
-from tests.specimens import BACKENDS, followed
+from magray.micromagnetics.dormand_prince import slope
+from magray.micromagnetics.llg import GAMMA0
+from magray.micromagnetics.reference import OracleLandscape
+from magray.units import MU0
+from tests.support.specimens import BACKENDS, followed
 
 Vectors = NDArray[np.float64]
 

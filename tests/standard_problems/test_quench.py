@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import magray.micromagnetics.quench as scheme
+import magray.micromagnetics.llg as scheme
 from magray.films import Film, Minimize, Protocol, Quench, Uniform
-from magray.films.film import MU0
 from magray.micromagnetics import RelaxedFilm, relax
-from magray.micromagnetics.oracle import OracleLandscape
-from magray.micromagnetics.quench import BOLTZMANN, GAMMA0, quench
-from magray.micromagnetics.reference import integrate
-from magray.micromagnetics.seeded import initial_state
-from tests.specimens import BACKENDS, co_like, followed, walls_per_um
+from magray.micromagnetics.dormand_prince import integrate
+from magray.micromagnetics.initial_state import initial_state
+from magray.micromagnetics.llg import BOLTZMANN, GAMMA0, quench
+from magray.micromagnetics.reference import OracleLandscape
+from magray.units import MU0
+from tests.support.specimens import BACKENDS, co_like, followed, walls_per_um
 
 Vectors = NDArray[np.float64]
 

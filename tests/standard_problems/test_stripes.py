@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from magray.micromagnetics import relax
-from tests.specimens import BACKENDS, co_like, walls_per_um
+from tests.support.specimens import BACKENDS, co_like, walls_per_um
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from magray.films import Film
-from magray.films.film import MU0
 from magray.micromagnetics import energy_terms
-from tests.specimens import BACKENDS, minimized
+from magray.units import MU0
+from tests.support.specimens import BACKENDS, minimized
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 

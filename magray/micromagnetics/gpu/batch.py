@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from magray.errors import UserError
 from magray.films.film import Film
 from magray.films.protocol import Quench, Uniform
+from magray.micromagnetics.backend import Coefficients, stiffness
 from magray.micromagnetics.gpu.fourier import definitions, sources, transforms
 from magray.micromagnetics.gpu.tensors import kind_of
 from magray.micromagnetics.grains import tiles
-from magray.micromagnetics.landscape import Coefficients, stiffness
-from magray.micromagnetics.quench import Steps
-from magray.micromagnetics.seeded import unit
-from magray.micromagnetics.shape import inside
+from magray.micromagnetics.initial_state import unit
+from magray.micromagnetics.llg import Steps
+from magray.micromagnetics.mask import inside
 
 FILM = np.dtype(
     [

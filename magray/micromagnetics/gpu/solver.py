@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magray.errors import UserError
-from magray.films.film import MU0, Film
+from magray.films.film import Film
 from magray.films.protocol import Minimize, Quench, Stage
-from magray.micromagnetics.feed import CELLS, Feed
 from magray.micromagnetics.gpu.batch import FAILED, NOT_CONVERGED, QUENCHING, RUNNING, TERMS, Batch, film_record
 from magray.micromagnetics.gpu.fourier import slots_of_a_plan
-from magray.micromagnetics.quench import impossible
-from magray.micromagnetics.relaxed import RelaxedFilm, failed, unfinished
+from magray.micromagnetics.llg import impossible
+from magray.micromagnetics.queue import CELLS, Feed
+from magray.micromagnetics.result import RelaxedFilm, failed, unfinished
+from magray.units import MU0
 
 BYTES_PER_CELL = 200  # of all arrays, with cuFFT's own
 BYTES_PER_PADDED_CELL = 40  # of the arrays that hold an open film with the empty cells around it

@@ -5,9 +5,10 @@ E = −∫ Ku1(r) mz² dV          H = 2 Ku1(r) / (µ0 Ms) mz ẑ
 
 import numpy as np
 
-from magray.films.film import MU0, Film
-from magray.micromagnetics.seeded import ku1_map
+from magray.films.film import Film
+from magray.micromagnetics.initial_state import ku1_map
 from magray.micromagnetics.terms.quadratic import Array, quadratic_energy
+from magray.units import MU0
 
 
 def field(film: Film, m: Array) -> Array:

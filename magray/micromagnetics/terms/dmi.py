@@ -12,8 +12,9 @@ an open edge, ∂m/∂n = (D / 2 Aex) n × m (bulk) or (D / 2 Aex) (n × ẑ) ×
 
 import numpy as np
 
-from magray.films.film import MU0, Film
+from magray.films.film import Film
 from magray.micromagnetics.terms.quadratic import Array, on_each_side, quadratic_energy
+from magray.units import MU0
 
 
 def field(film: Film, m: Array) -> Array:

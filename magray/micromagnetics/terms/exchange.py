@@ -5,8 +5,9 @@
 Five-point Laplacian on the cell grid. At an open edge the missing neighbour is left out: ∂m/∂n = 0 there.
 """
 
-from magray.films.film import MU0, Film
+from magray.films.film import Film
 from magray.micromagnetics.terms.quadratic import Array, on_each_side, quadratic_energy
+from magray.units import MU0
 
 
 def laplacian(film: Film, m: Array) -> Array:

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from magray.films.film import MU0, Film
-from magray.micromagnetics.shape import SIDES, inside, neighbours
+from magray.films.film import Film
+from magray.micromagnetics.mask import SIDES, inside, neighbours
+from magray.units import MU0
 
 Array = NDArray[np.float64]  # (3, ny, nx): component, row y, column x
 

@@ -5,8 +5,9 @@ E = −µ0 Ms ∫ m · H dV         H as applied, the same everywhere
 
 import numpy as np
 
-from magray.films.film import MU0, Film
+from magray.films.film import Film
 from magray.micromagnetics.terms.quadratic import Array, mean
+from magray.units import MU0
 
 
 def field(film: Film, m: Array) -> Array:

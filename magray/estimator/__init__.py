@@ -1,0 +1,1 @@
+"""Answer with a film's parameters and their error bars for a picture of its domains."""

@@ -1,0 +1,278 @@
+"""The estimator: a trained network with all that makes its numbers an answer, in one folder.
+
+network.safetensors    the weights
+estimator.json         targets with unit, mean and spread; what it was trained on; calibration; provenance
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from magray.config.scales import SAME_SCALE
+from magray.errors import UserError
+from magray.estimator.inputs import GivenPicture, check_length, pictures_of
+from magray.estimator.metadata import FORMAT, Description, Target, means_and_spreads, practical, read_description
+from magray.estimator.weights import load_weights, save_weights
+from magray.files.atomic import whole_file
+from magray.imaging import (
+    VIEW_SIZE,
+    area_average,
+    cells_of,
+    check_picture,
+    grey_range,
+    normalised,
+    over_views,
+    scale_of,
+    squares_in,
+    tiles,
+)
+from magray.imaging.microscope import NEEDS_SCALE, as_seen, levelled
+from magray.imaging.views import QUARTER_TURNS
+from magray.network.branches import NETWORKS, ScaleAwareCnn
+from magray.network.execution import Estimate, estimate_of
+
+SHIPPED = Path(__file__).parent / "pretrained"  # a folder each, with the name by which it is asked for
+WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
+CHUNK, CHUNK_ON_GPU = 256, 2048  # pictures through the network at once: turned ones, too
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an estimator says of a picture: SI values with 68 % error bars and SI units, by parameter; and warnings.
+
+    films: those that the estimator has learned from; of others it knows nothing.
+
+    With one parameter, `value`, `error` and `unit` are its own. `str` of an answer is for people, in practical units.
+    """
+
+    values: Mapping[str, float]
+    errors: Mapping[str, float]
+    units: Mapping[str, str]
+    warnings: tuple[str, ...]
+    films: str
+
+    @property
+    def value(self) -> float:
+        """The value of the only parameter, SI. Raises UserError if there are several."""
+        return self.values[self._only()]
+
+    @property
+    def error(self) -> float:
+        """The error bar of the only parameter, SI. Raises UserError if there are several."""
+        return self.errors[self._only()]
+
+    @property
+    def unit(self) -> str:
+        """The SI unit of the only parameter. Raises UserError if there are several."""
+        return self.units[self._only()]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{name} = {practical(value, self.errors[name], self.units[name])}" for name, value in self.values.items()
+        )
+
+    def _only(self) -> str:
+        if len(self.values) > 1:
+            raise UserError(f"this answer holds {', '.join(self.values)}; read .values and .errors by name")
+        return next(iter(self.values))
+
+
+class Estimator:
+    """Answers with a film's parameters for a picture of its domains."""
+
+    def __init__(self, network: nn.Module, description: Description) -> None:
+        self.network = network.eval()
+        self.description = description
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "Estimator":
+        """The estimator that `save` wrote to `folder`, or one of SHIPPED by its name.
+
+        A bare name is that of the one that comes with magray; "./co-like" and a `Path` are folders. Raises UserError
+        where there is none, a newer one, or a damaged one.
+        """
+        folder = SHIPPED / folder if isinstance(folder, str) and folder in shipped() else Path(folder)
+        description = read_description(_existing(folder, DESCRIPTION))
+        network = NETWORKS[description.network](len(description.targets), description.width)
+        load_weights(network, _existing(folder, WEIGHTS))
+        return cls(network.to(device), description)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the estimator to `folder`: the weights first, so that a description says that all is there."""
+        folder = Path(folder)
+        save_weights(self.network, folder / WEIGHTS)
+        text = json.dumps({"format": FORMAT, **asdict(self.description)}, indent=2, ensure_ascii=False)
+        with whole_file(folder / DESCRIPTION) as unfinished:
+            unfinished.write_text(text + "\n", encoding="utf-8")
+
+    def predict(
+        self,
+        picture: GivenPicture | Iterable[GivenPicture],
+        scale_um: float | None = None,
+        pixel_nm: float | None = None,
+    ) -> Answer:
+        """The answer for a `picture` (h, w) of a film, or several of it from different places.
+
+        A picture is an array, a Pillow image or a list of rows, and its grey values are of any kind: bright domains
+        point up, dark ones down. The scale of all pictures is `scale_um`, the length of the shorter side, or follows
+        from the size of a pixel, `pixel_nm`. One that is not square counts as the squares in it.
+        Raises UserError for a picture without contrast, with values that are not finite, or below 128 × 128 pixels;
+        for pictures of different scales; for a scale that no picture has, and without one where the network needs it.
+        """
+        if scale_um is not None and pixel_nm is not None:
+            raise UserError("give the scale or the size of a pixel, not both")
+        check_length(pixel_nm, "size of a pixel, nm")
+        pictures = pictures_of(picture)
+        sides = [self._check(one) for one in pictures]
+        if pixel_nm is not None:
+            scale_um = scale_of(min(sides), pixel_nm)
+            if max(sides) > (1 + SAME_SCALE) * min(sides):
+                raise UserError("the pictures show squares of different sizes; crop them to one, or ask one by one")
+        check_length(scale_um, "scale, µm")
+        squares = torch.cat([self._squares(one, side) for one, side in zip(pictures, sides, strict=True)])
+        return self._answer(self._values(squares, scale_um), scale_um)
+
+    def predict_views(
+        self, views: NDArray[Any] | torch.Tensor, scale_um: float | None = None, of_film: int = 1
+    ) -> NDArray[np.float64]:
+        """Values (n, targets), SI, for `views` (n, 128, 128) of films, grey values 0…255.
+
+        Seen through the microscope that it was trained with, if any: always with the same noise, and the same
+        instrument for the `of_film` views in a row that are of one film.
+        Raises UserError without the views' scale where the network needs it.
+        """
+        check_length(scale_um, "scale, µm")
+        views = torch.as_tensor(views, device=self.device)
+        return self._values(as_seen(views, scale_um, self.description.microscope, of_film), scale_um)
+
+    def _squares(self, picture: NDArray[Any], side: int) -> torch.Tensor:
+        """The squares (k, 128, 128) of a picture in full contrast, as the network knows them."""
+        low, high = grey_range(picture)
+        full = np.clip((picture.astype(np.float64) - low) * (255 / (high - low)), 0, 255)
+        squares = normalised(torch.from_numpy(area_average(tiles(full.astype(np.float32)[None], side))[0]))
+        seen = squares if self.description.microscope is None else levelled(squares)
+        return seen.to(self.device)
+
+    def _values(self, pictures: torch.Tensor, scale_um: float | None) -> NDArray[np.float64]:
+        """Values (n, targets), SI, for `pictures` (n, 128, 128) as the network knows them: means over quarter turns.
+
+        Raises UserError if they are not finite: no number that is none leaves an estimator.
+        """
+        if scale_um is None and isinstance(self.network, ScaleAwareCnn):
+            raise UserError(NEEDS_SCALE)
+        chunk, estimates = CHUNK_ON_GPU if self.device.type == "cuda" else CHUNK, []
+        with torch.inference_mode():
+            for some in pictures.split(chunk // QUARTER_TURNS):  # type: ignore[no-untyped-call]
+                turned = torch.cat([some.rot90(turns, (1, 2)) for turns in range(QUARTER_TURNS)])
+                scales = torch.full((len(turned),), scale_um or math.nan, device=self.device)
+                of_turned = self._estimate(turned, scales).view(QUARTER_TURNS, len(some), -1)
+                estimates.append(of_turned.mean(dim=0).cpu().numpy())
+        means, spreads = means_and_spreads(self.targets)
+        values: NDArray[np.float64] = np.concatenate(estimates) * spreads + means
+        if not np.isfinite(values).all():
+            raise UserError("this estimator's values are not finite numbers, so it is of no use; fit it again")
+        return values
+
+    def predict_films(self, films: torch.Tensor, scale_um: float, pixel_nm: float) -> NDArray[np.float64]:
+        """Values (n, k, targets), SI, for all views at a scale that tile films (n, ny, nx) uint8.
+
+        Fastest with films on the estimator's own device.
+        """
+        of_film = squares_in(films.shape[1], films.shape[2], cells_of(scale_um, pixel_nm))
+        return over_views(lambda shown: self.predict_views(shown, scale_um, of_film), films, scale_um, pixel_nm)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    @cached_property
+    def _estimate(self) -> Estimate:
+        return estimate_of(self.network, self.device)
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """What the network estimates, in the order of its outputs."""
+        return self.description.targets
+
+    def _check(self, picture: NDArray[Any]) -> int:
+        """The shorter side of a picture that the network can take."""
+        check_picture(picture)
+        side = int(min(picture.shape))
+        if side < VIEW_SIZE:
+            raise UserError(
+                f"picture: {picture.shape[1]} × {picture.shape[0]} pixels are fewer than the network's "
+                f"{VIEW_SIZE} × {VIEW_SIZE}; take it with more pixels"
+            )
+        return side
+
+    def _answer(self, values: NDArray[np.float64], scale_um: float | None) -> Answer:
+        """Of the values (pictures, targets) of a film's pictures."""
+        calibration, pictures, named = self.description.calibration, len(values), {}
+        for target, mean in zip(self.targets, values.mean(axis=0), strict=True):
+            gain = calibration.gain(target.name, scale_um, pictures)
+            named[target.name] = target.mean + gain * (float(mean) - target.mean)
+        errors = {name: calibration.error(name, scale_um, pictures) for name in named}
+        if not all(map(math.isfinite, (*named.values(), *errors.values()))):
+            raise UserError("this estimator's answer is not a finite number, so it is of no use; fit it again")
+        return Answer(
+            values=named,
+            errors=errors,
+            units={target.name: target.unit for target in self.targets},
+            warnings=(
+                *self._scale_warnings(scale_um),
+                *self._number_warnings(scale_um, pictures),
+                *self._range_warnings(named),
+            ),
+            films=self.description.films,
+        )
+
+    def _scale_warnings(self, scale_um: float | None) -> list[str]:
+        trained = self.description.train_scales_um
+        named = "trained on " + ", ".join(f"{scale:g}" for scale in trained) + " µm"
+        if scale_um is None:
+            return [f"the picture's scale is unknown: the error bar is the largest of all scales ({named})"]
+        if not self.description.calibration.covers(scale_um):
+            return [f"scale {scale_um:.3g} µm is beyond all that was tested; do not trust this value ({named})"]
+        if self.description.trained_at(scale_um):
+            return []
+        where = "between those" if trained[0] < scale_um < trained[-1] else "outside those"
+        return [f"scale {scale_um:.3g} µm is {where} {named}; the error bar takes this into account"]
+
+    def _number_warnings(self, scale_um: float | None, pictures: int) -> list[str]:
+        if pictures <= (most := self.description.calibration.most(scale_um)):
+            return []
+        return [f"the error bar is that of {most}, not {pictures} pictures: no test film had more of this scale"]
+
+    def _range_warnings(self, values: Mapping[str, float]) -> list[str]:
+        return [
+            f"{target.name} lies outside the {practical(target.low, None, target.unit)} to "
+            f"{practical(target.high, None, target.unit)} of the training films"
+            for target in self.targets
+            if not target.low <= values[target.name] <= target.high
+        ]
+
+
+def shipped() -> list[str]:
+    """Names of the estimators that come with magray."""
+    return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
+
+
+def _existing(folder: Path, name: str) -> Path:
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: there is no such estimator folder; make one with magray fit, or name one that comes with "
+            f"magray: {', '.join(shipped())} (./{shipped()[0]} would be a folder of yours)"
+        )
+    if not (folder / name).is_file():
+        raise UserError(f"{folder}: {name} is missing, so this is no complete estimator; fit it again")
+    return folder / name

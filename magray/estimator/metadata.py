@@ -1,0 +1,223 @@
+"""What there is to say of an estimator, besides its weights: what it estimates, what it learned from, how it errs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, TypeAdapter
+
+from magray.config.project import Width
+from magray.config.scales import SAME_SCALE, is_trained
+from magray.errors import UserError
+from magray.files.records import Finite, NotNegative, Positive, Text, read_record
+from magray.films import Protocol
+from magray.imaging.microscope import Microscope
+from magray.network.branches import NetworkName
+
+FORMAT = 6
+MOST_TARGETS = 16
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_/]*$", max_length=32)]  # of a parameter, or a unit
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+ROUNDING = 1e-9  # relative: constants that were written as text are the same
+PRACTICAL = {
+    "A/m": (1e-3, "kA/m"),
+    "J/m3": (1e-6, "MJ/m³"),
+    "J/m": (1e12, "pJ/m"),
+    "J/m2": (1e3, "mJ/m²"),
+    "m": (1e9, "nm"),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One parameter that the network estimates. SI: it learned from values in low…high, as (value − mean) / spread."""
+
+    name: Name
+    unit: Name
+    mean: Finite
+    spread: Positive
+    low: Finite
+    high: Finite
+
+
+@dataclass(frozen=True)
+class Constant:
+    """What the training films were made with: a column of the store, from low to high, SI."""
+
+    name: Name
+    unit: Name
+    low: Finite
+    high: Finite
+
+    def __str__(self) -> str:
+        low, high = (practical(value, None, self.unit) for value in (self.low, self.high))
+        return f"{self.name} {low}" if low == high else f"{self.name} {low.split()[0]} to {high}"
+
+
+def standardised(values: NDArray[np.float64], targets: Sequence[Target]) -> torch.Tensor:
+    """What a network learns (n, targets), float32, of `values` (n, targets), SI."""
+    means, spreads = means_and_spreads(targets)
+    return torch.from_numpy((values - means) / spreads).float()
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the errors were on films that the fit never saw: at each of `scales_um` (ascending), by target.
+
+    errors: target name -> 68 % of the views had an error of at most this, SI, for each scale. films: how many. several:
+    target name -> for each scale, of the mean over 2, 4, 8, … views of a film, up to those that it has: (gain, error).
+
+    Gain: the less a picture shows, the closer to the middle of all films a network answers. Several pictures tell more
+    than each by itself dares to say: their mean lies so many times farther from the middle.
+    """
+
+    scales_um: tuple[Positive, ...]
+    errors: Mapping[str, tuple[NotNegative, ...]]
+    films: Count
+    several: Mapping[str, tuple[tuple[tuple[Finite, NotNegative], ...], ...]] = field(default_factory=dict)
+
+    def error(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
+        """The error bar at `scale_um`, between its neighbours; the largest for a scale that is unknown or beyond."""
+        return self._gain_and_error(target, scale_um, pictures)[1]
+
+    def gain(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
+        """Of the mean over so many pictures of a film; 1 for a scale that is unknown or beyond."""
+        return self._gain_and_error(target, scale_um, pictures)[0]
+
+    def most(self, scale_um: float | None) -> int:
+        """How many pictures of a film were measured together, at most."""
+        if scale_um is None or not self.covers(scale_um) or not self.several:
+            return 1
+        at_scales = next(iter(self.several.values()))
+        return int(2 ** int(np.interp(scale_um, self.scales_um, [len(levels) for levels in at_scales])))
+
+    def covers(self, scale_um: float) -> bool:
+        """Whether `scale_um` lies among the calibrated scales."""
+        return self.scales_um[0] * (1 - SAME_SCALE) <= scale_um <= self.scales_um[-1] * (1 + SAME_SCALE)
+
+    def _gain_and_error(self, target: str, scale_um: float | None, pictures: int) -> tuple[float, float]:
+        errors = self.errors[target]
+        if scale_um is None or not self.covers(scale_um):
+            return 1.0, max(errors)
+        doubled, at_scales = math.log2(pictures), []
+        for error, levels in zip(errors, self.several.get(target, ((),) * len(errors)), strict=True):
+            both = zip((1.0, error), *levels, strict=True)  # gains, errors; beyond the last as at the last
+            at_scales.append([np.interp(doubled, range(1 + len(levels)), numbers) for numbers in both])
+        gain, bar = (float(np.interp(scale_um, self.scales_um, numbers)) for numbers in zip(*at_scales, strict=True))
+        return gain, bar
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of an estimator but its weights.
+
+    provenance: where it comes from; read by people, not by the code. network: its kind. width: its filters, of the
+    paper's numbers. between: whether it was trained at any scale between the outermost of `train_scales_um`, and not at
+    these alone. microscope: that films were seen through; None if they were seen as they are. constants, protocols:
+    of the training films; older formats do not tell. A protocol is what `Protocol.to_json` makes of it.
+    """
+
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=MOST_TARGETS)]
+    train_scales_um: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    training_films: Count
+    calibration: Calibration
+    provenance: Mapping[str, Any]
+    network: NetworkName = "paper"
+    width: Width = 1.0
+    between: bool = False
+    microscope: Microscope | None = None
+    constants: tuple[Constant, ...] = ()
+    protocols: tuple[Text, ...] = ()
+
+    @property
+    def films(self) -> str:
+        """What films it knows: answers for others mean nothing."""
+        seen = "as they are" if self.microscope is None else f"through {self.microscope}"
+        made = ", ".join(map(str, self.constants)) or "constants that it does not tell"
+        told = [str(Protocol.from_json(text)) for text in self.protocols]
+        history = " or ".join(told) or "a protocol that it does not tell"
+        return f"{self.training_films:,} films, seen {seen}: {made}; {history}"
+
+    def knows(self, film: Mapping[str, float]) -> bool:
+        """Whether a film with these constants, SI, lies among those that it has learned from."""
+        return bool(self.constants) and all(
+            constant.low * (1 - ROUNDING) <= film[constant.name] <= constant.high * (1 + ROUNDING)
+            for constant in self.constants
+        )
+
+    def trained_at(self, scale_um: float) -> bool:
+        """Whether pictures of this scale were among the training's."""
+        return is_trained(scale_um, self.train_scales_um, self.between)
+
+
+def read_description(path: Path) -> Description:
+    """Return the description in an estimator's folder; what older formats do not tell was the same for all.
+
+    Raises UserError if it is of a newer format, or does not describe an estimator.
+    """
+    problem = "does not describe an estimator"
+    version = read_record(path, TypeAdapter(_Format), problem).format
+    if version > FORMAT:
+        raise UserError(f"{path}: format {version} is newer than this magray reads ({FORMAT}); update magray")
+    description = read_record(path, TypeAdapter(Description), problem)
+    try:
+        _check(description)
+        protocols = tuple(Protocol.from_json(text).to_json() for text in description.protocols)
+        description = replace(description, protocols=protocols)
+        assert description.films  # can be told, with every answer
+    except (UserError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} {problem} ({error})") from error
+    return description
+
+
+class _Format(BaseModel):
+    format: int
+
+
+def _check(description: Description) -> None:
+    """Raises ValueError unless the parts of a description agree."""
+    names, calibration = {target.name for target in description.targets}, description.calibration
+    if len(names) < len(description.targets):
+        raise ValueError("targets: one is there twice")
+    ranges: tuple[Target | Constant, ...] = (*description.targets, *description.constants)
+    for one in ranges:
+        if one.low > one.high:
+            raise ValueError(f"{one.name}: low is above high")
+    for scales in (description.train_scales_um, calibration.scales_um):
+        if not scales or list(scales) != sorted(set(scales)):
+            raise ValueError("scales are not in ascending order")
+    for kind, by_target in (("errors", calibration.errors), ("several", calibration.several)):
+        if by_target.keys() != names and (kind == "errors" or by_target):
+            raise ValueError(f"calibration.{kind}: not of the same names as targets")
+        if any(len(at_scales) != len(calibration.scales_um) for at_scales in by_target.values()):
+            raise ValueError(f"calibration.{kind}: not one for each of scales_um")
+    seen = description.microscope
+    if seen is not None and not all(0 <= low <= high < math.inf for low, high in (seen.blur_nm, seen.noise)):
+        raise ValueError("microscope: ranges of numbers from 0 on, the least first")
+
+
+def means_and_spreads(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of what the network learned from (targets,), SI."""
+    return np.array([target.mean for target in targets]), np.array([target.spread for target in targets])
+
+
+def in_practice(unit: str) -> tuple[float, str]:
+    """The factor from an SI unit to the one in which people read it, and that one."""
+    return PRACTICAL.get(unit, (1.0, "" if unit == "1" else unit))
+
+
+def practical(value: float, error: float | None, unit: str) -> str:
+    """A value for people: "0.52 ± 0.04 mJ/m²"."""
+    factor, written = in_practice(unit)
+    bar = "" if error is None else f" ± {_digits(error * factor, 2)}"
+    return f"{_digits(value * factor, 3)}{bar} {written}".rstrip()
+
+
+def _digits(value: float, count: int) -> str:
+    """At least so many, and never a power of ten for what people count in thousands."""
+    return f"{value:.{count}g}" if abs(value) < 10**count - 0.5 or abs(value) > 1e6 else f"{value:.0f}"

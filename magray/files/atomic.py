@@ -1,0 +1,99 @@
+"""Files that appear whole or not at all, whatever happens while they are written, and tables read while they are."""
+
+import glob
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from magray.errors import UserError
+from magray.files.parquet import metadata_of, open_plain, read_plain
+
+UNFINISHED = ".unfinished"  # ends the name of a file that is being written; a dot begins it
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a path to write to, which becomes `path` at the end, replacing what was there; or goes, on an error.
+
+    Of processes that write the same file at the same time, the last one's stays. Who may read it is a matter of the
+    umask, as for any other file; some libraries make files that their owner alone can read.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_unfinished(path)
+    unfinished = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{UNFINISHED}")
+    try:
+        unfinished.touch()
+        permissions = unfinished.stat().st_mode
+        yield unfinished
+        unfinished.chmod(permissions)
+        unfinished.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # of which PyArrow says nothing
+        raise
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove what processes of this machine left of `path` when they were killed; those that live still write."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(platform.node())}.*{UNFINISHED}"):
+        pid = left.name.removesuffix(UNFINISHED).rpartition(".")[2]
+        if pid.isdecimal() and not left.is_symlink() and not _lives(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """A table as a Parquet file, whole or not at all."""
+    with whole_file(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")
+
+
+def read_table(
+    path: Path, schema: pa.Schema, columns: list[str] | None = None, filters: pc.Expression | None = None
+) -> pa.Table:
+    """Return the rows of a Parquet file with the columns of `schema`, or those of them that are named in `columns`.
+
+    They are as they were at one moment, while another process may put a new file in its place. The notes in the file's
+    metadata come along. Raises UserError if there is no such file, or it is damaged or has other columns.
+    """
+    with _opened(path) as file:
+        groups = [read_plain(file, schema, [group]) for group in range(file.num_row_groups)]
+        if filters is not None:
+            groups = [group.filter(filters) for group in groups]
+        table = pa.concat_tables([schema.empty_table(), *groups]).select(columns or schema.names)
+        return table.replace_schema_metadata(metadata_of(file))
+
+
+def read_notes(path: Path) -> dict[bytes, bytes]:
+    """Return the notes in a Parquet file's metadata. Raises UserError as `read_table`."""
+    with _opened(path) as file:
+        return metadata_of(file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file once: to open it anew for the rows might find another one."""
+    try:
+        with pa.OSFile(str(path)) as file:
+            yield open_plain(file)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no {path}; make it first") from error
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).split("\n", 1)[0].rstrip(".")
+        raise UserError(f"{path} cannot be read: {reason}; move it away and make it again") from error

@@ -1,0 +1,108 @@
+"""Picture files: reading what a microscope wrote, refusing what holds no domains, and writing a film's picture."""
+
+import logging
+import stat
+import warnings
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from magray.errors import UserError
+from magray.files.atomic import whole_file
+from magray.imaging.luminance import MAX_MEGAPIXELS, check_file
+from magray.imaging.raster import read_raster
+from magray.imaging.tiff import read_tiff
+
+OUTER = 0.005  # the share of pixels beyond each end of the contrast, so that a dead pixel decides nothing
+LEAST_CONTRAST = 0.002  # of the brightest grey value
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has to say of a file is said by UserError
+
+
+def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[np.float32]:
+    """Return the picture (h, w) in a PNG, TIFF, JPEG, GIF or BMP file of any bit depth; colour becomes luminance.
+
+    Whole-number grey values are scaled to 0…1 of what their type can hold; floating-point ones stay as they are.
+    Raises UserError, with the reason, for a file that is no picture, or several, or larger than `max_megapixels`,
+    before memory is taken for it; and as `check_picture` does.
+    """
+    path = Path(path)
+    try:
+        _check_regular(path)
+        with path.open("rb") as file:
+            picture = _decode(file, max_megapixels)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    check_picture(picture, str(path))
+    return picture
+
+
+def check_picture(picture: NDArray[Any], name: str = "picture") -> None:
+    """Raises UserError, which begins with `name`, unless `picture` is 2-D, finite, and has some contrast."""
+    if picture.ndim != 2 or not picture.size:
+        raise UserError(f"{name}: a picture has rows and columns, not the shape {picture.shape}")
+    if not np.isfinite(picture).all():
+        raise UserError(f"{name}: has values that are not finite numbers; mask or crop them away")
+    low, high = grey_range(picture)
+    if high - low <= LEAST_CONTRAST * max(abs(low), abs(high)):
+        raise UserError(f"{name}: has no contrast, so there are no domains to see")
+
+
+def grey_range(picture: NDArray[Any]) -> tuple[float, float]:
+    """The grey values of the darkest and of the brightest domains: the outermost 0.5 % of the pixels do not count."""
+    low, high = np.quantile(picture, [OUTER, 1 - OUTER])
+    return float(low), float(high)
+
+
+def write_picture(path: str | Path, image: NDArray[np.uint8]) -> None:
+    """Writes `image` (h, w) as an 8-bit grey picture, in the format of the file's ending."""
+    with whole_file(Path(path)) as unfinished:
+        Image.fromarray(image).save(unfinished, format=Image.registered_extensions()[Path(path).suffix.lower()])
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse what is no file, or one such as a pipe or a device, which may be read for ever."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError("no such file") from None
+    if not stat.S_ISREG(mode):
+        raise UserError("is a folder; give the pictures in it" if stat.S_ISDIR(mode) else "is no regular file")
+
+
+def _decode(file: IO[bytes], max_megapixels: float) -> NDArray[np.float32]:
+    """Return grey values (h, w). What kind of file it is, its first bytes say, not its name."""
+    start = file.read(8)
+    format = next((name for signature, name in SIGNATURES.items() if start.startswith(signature)), None)  # noqa: A001
+    if format is None:
+        raise UserError("is not a picture; PNG, TIFF, JPEG, GIF and BMP are read")
+    check_file(file.seek(0, 2), max_megapixels)
+    file.seek(0)
+    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's own limit, where `max_megapixels` counts
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            if format == "TIFF":
+                return read_tiff(file, max_megapixels)
+            return read_raster(file, format, max_megapixels)
+    except UserError:
+        raise
+    except MemoryError:
+        raise UserError("takes more memory than this machine has; crop or shrink it") from None
+    except Exception as error:  # each damage raises its own kind
+        raise UserError(f"cannot be read as {format}: {error!s:.200}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = most

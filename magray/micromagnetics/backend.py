@@ -1,0 +1,129 @@
+"""A film's energy and dynamics as functions of m: what each backend provides to the minimiser and to the quench.
+
+Fields are in units of Ms, energies in µ0 Ms² a cell; forces and steps are tangent to the unit spheres.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magray.films.film import Film
+from magray.units import MU0
+
+Vectors = NDArray[np.floating]  # (3, ny, nx): component, row y, column x
+PAIRS = 4  # steps that the minimiser remembers
+
+
+@dataclass(frozen=True)
+class Point:
+    """A magnetisation with what one field evaluation says of it."""
+
+    m: Vectors
+    force: Vectors  # h − (m·h) m, the negative gradient of the energy
+    energy: float  # µ0 Ms² a cell
+    torque: float  # max |m × h| = max |force|, Ms
+
+
+@dataclass(frozen=True)
+class ShortStep:
+    """A short step of a quench. turn: γ0 Ms dt / (1+α²). kick: its stochastic field's standard deviation, Ms.
+
+    counter: (number of the step, number of the stage), from which the stochastic field is drawn.
+    """
+
+    alpha: float
+    turn: float
+    kick: float
+    counter: tuple[int, int]
+
+
+class Landscape(Protocol):
+    """One film's energy, and the passes over its arrays that a minimiser and a quench make."""
+
+    def evaluate(self, m: Vectors) -> Point:
+        """The force and the energy at m: one field evaluation."""
+        ...
+
+    def precondition(self, force: Vectors) -> Vectors:
+        """P times the force: P is linear, symmetric and close to the inverse of the energy's second derivative."""
+        ...
+
+    def products(self, vectors: Sequence[Vectors], force: Vectors) -> NDArray[np.float64]:
+        """Each vector · the force; at most PAIRS pairs of vectors and three more."""
+        ...
+
+    def turn(
+        self, m: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
+    ) -> tuple[Vectors, Vectors, float]:
+        """Turns m along Σ weight · vector, made tangent, each cell by `limit` (rad) at most.
+
+        Returns the new m, the step, and the length of the step's largest turn.
+        """
+        ...
+
+    def demag(self, m: Vectors) -> Vectors:
+        """The demagnetising field at m, Ms."""
+        ...
+
+    def advance(self, m: Vectors, demag: Vectors, step: ShortStep) -> Vectors:
+        """m after a short step in all local terms, the applied and the stochastic field, and a given demag (Ms)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """A film's constants as the factors of its reduced field, in units of Ms for unit vectors m."""
+
+    exchange_x: float  # 2 Aex / (µ0 Ms² dx²)
+    exchange_y: float
+    anisotropy: float  # 2 Ku1 / (µ0 Ms²)
+    bulk_x: float  # 2 D / (µ0 Ms² · 2 dx), of central differences
+    bulk_y: float
+    interfacial_x: float
+    interfacial_y: float
+    field: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, film: Film) -> "Coefficients":
+        dx, dy, _ = film.cell_size
+        unit = MU0 * film.Ms**2
+        exchange, twist = 2 * film.Aex / unit, film.D / unit
+        bulk, interfacial = float(film.dmi == "bulk"), float(film.dmi == "interfacial")
+        return cls(
+            exchange_x=exchange / dx**2,
+            exchange_y=exchange / dy**2,
+            anisotropy=2 * film.Ku1 / unit,
+            bulk_x=bulk * twist / dx,
+            bulk_y=bulk * twist / dy,
+            interfacial_x=interfacial * twist / dx,
+            interfacial_y=interfacial * twist / dy,
+            field=tuple(h / film.Ms for h in film.field),  # type: ignore[arg-type]
+        )
+
+
+STIFFNESS_FLOOR = 0.05  # of the preconditioner, Ms; keeps films near or below Keff = 0 from an unbounded step
+
+
+def stiffness(film: Film) -> float:
+    """c0 = |2 Ku1 / µ0 Ms² − 1| + |H| / Ms, the second derivative of a uniform film's energy, kept away from 0.
+
+    The 1 is that of demag.
+    """
+    c = Coefficients.of(film)
+    return max(abs(c.anisotropy - film.demag) + math.hypot(*c.field), STIFFNESS_FLOOR)
+
+
+def preconditioner(film: Film) -> NDArray[np.float64]:
+    """1 / (c0 + cex k²) on the half spectrum of rfft2: (ny, nx/2+1).
+
+    The energy's second derivative about a uniform film is c0 plus the exchange operator, whose symbol cex k² is that of
+    the five-point Laplacian; both without the demagnetising field of the wave itself.
+    """
+    (nx, ny), c = film.cells, Coefficients.of(film)
+    kx, ky = 2 * np.pi * np.arange(nx // 2 + 1) / nx, 2 * np.pi * np.arange(ny) / ny
+    symbol = c.exchange_x * (2 - 2 * np.cos(kx))[None, :] + c.exchange_y * (2 - 2 * np.cos(ky))[:, None]
+    return np.asarray(1 / (stiffness(film) + symbol))

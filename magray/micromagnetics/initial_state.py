@@ -1,0 +1,66 @@
+"""What a film's seed decides: the state that it starts from, its map of Ku1, its thermal field."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magray.films.film import Film
+from magray.films.protocol import Uniform, Vector
+from magray.micromagnetics.grains import grain_map
+from magray.micromagnetics.mask import inside
+from magray.micromagnetics.philox import STREAM_KU1, STREAM_START, STREAM_THERMAL, normals, uniforms
+
+
+def _cells(film: Film) -> NDArray[np.uint64]:
+    return np.arange(film.cells[0] * film.cells[1], dtype=np.uint64)
+
+
+def _vectors(film: Film, x: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.asarray(x, np.float32).reshape(3, film.cells[1], film.cells[0])
+
+
+def random_directions(film: Film) -> NDArray[np.float32]:
+    """Unit vectors, uniform on the sphere, each cell its own: (3, ny, nx)."""
+    u = uniforms(film.seed, _cells(film), STREAM_START)
+    z, angle = 2 * u[0] - 1, 2 * np.pi * u[1]
+    r = np.sqrt(1 - z * z)
+    return _vectors(film, np.stack([r * np.cos(angle), r * np.sin(angle), z]))
+
+
+def tilted(film: Film, state: Uniform) -> NDArray[np.float32]:
+    """Unit vectors about one direction, each cell with a normally distributed deviation of its own: (3, ny, nx)."""
+    m = unit(state.direction)[:, None] + state.noise * normals(film.seed, _cells(film), STREAM_START)
+    return _vectors(film, m / np.sqrt(m[0] * m[0] + m[1] * m[1] + m[2] * m[2]))
+
+
+def unit(direction: Vector) -> NDArray[np.float64]:
+    """The unit vector along `direction`."""
+    return np.array(direction) / math.hypot(*direction)
+
+
+def ku1_map(film: Film) -> NDArray[np.float32]:
+    """Each cell's Ku1 relative to the film's mean: 1 + sigma·ξ, ξ standard normal for each grain: (ny, nx)."""
+    nx, ny = film.cells
+    if film.sigma == 0:
+        return np.ones((ny, nx), np.float32)
+    grains: NDArray[np.int32]
+    if not film.grain_size:
+        grains = np.arange(nx * ny, dtype=np.int32).reshape(ny, nx)
+    else:
+        grains = grain_map(film.cells, film.cell_size, film.grain_size, film.seed)
+    of_grain = normals(film.seed, np.arange(grains.max() + 1, dtype=np.uint64), STREAM_KU1)[0]
+    return np.asarray((1 + film.sigma * of_grain)[grains], np.float32)
+
+
+def initial_state(film: Film) -> NDArray[np.float32]:
+    """The state that the film's protocol begins with: unit vectors, 0 outside of the film, (3, ny, nx)."""
+    initial = film.protocol.initial
+    m = tilted(film, initial) if isinstance(initial, Uniform) else random_directions(film)
+    return np.where(inside(film), m, np.float32(0))
+
+
+def thermal_field(film: Film, counter: tuple[int, int]) -> NDArray[np.float64]:
+    """Three standard normal numbers for each cell, new in each (step, stage): (3, ny, nx)."""
+    nx, ny = film.cells
+    return normals(film.seed, _cells(film), STREAM_THERMAL, counter).reshape(3, ny, nx)

@@ -1,0 +1,68 @@
+"""What makes a network fast on a device, in training and in answers."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+
+import torch
+from torch import nn
+
+from magray.network.branches import forward, halves, has_bfloat16
+from magray.network.kernels.blocks import Blocks
+from magray.network.kernels.kernels import Compile, compile_for
+
+# Float32 estimates (n, outputs) for pictures (n, 128, 128), −1…1, of scales (n,), µm
+Estimate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What makes steps fast. bfloat16: in place of float32. kernels: our own. compiled: by torch.compile, in place of
+    those. graphed: CUDA graphs."""
+
+    bfloat16: bool
+    kernels: bool = False
+    compiled: bool = False
+    graphed: bool = False
+
+    @classmethod
+    def of(cls, device: torch.device) -> "Means":
+        """The best that `device` has."""
+        if device.type != "cuda":
+            return cls(has_bfloat16(device))
+        kernels = _has_kernels(device)
+        return cls(has_bfloat16(device), kernels=kernels, compiled=not kernels and _can_compile(), graphed=True)
+
+
+def estimate_of(network: nn.Module, device: torch.device) -> Estimate:
+    """What estimates by a network, in its mode for answers, the fastest way that `device` has. Without gradients."""
+    bfloat16 = has_bfloat16(device)
+    if _has_kernels(device):
+        return by_kernels(network, compile_for(device), bfloat16)
+    return partial(forward, network, bfloat16=bfloat16)
+
+
+def by_kernels(network: nn.Module, compile: Compile, bfloat16: bool) -> Estimate:  # noqa: A002
+    """What estimates by a network, in either mode, with our own kernels; gradients in training only."""
+    layers, judge = halves(network)
+    blocks, dtype = Blocks(layers, compile, bfloat16), torch.bfloat16 if bfloat16 else torch.float32
+    return lambda pictures, scales_um: judge(blocks(pictures.to(dtype)), scales_um)
+
+
+def _has_kernels(device: torch.device) -> bool:
+    """Whether our own kernels can run on `device`: CuPy starts them."""
+    return device.type == "cuda" and find_spec("cupy") is not None
+
+
+def _can_compile() -> bool:
+    """Whether torch.compile can work for a GPU here, where CuPy is missing; says in the log what else is."""
+    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+    missing = [name for name, found in (("Triton", find_spec("triton")), ("a C compiler", compiler)) if not found]
+    if missing:
+        log.warning("CuPy, %s: not installed, so fits run at a fraction of their speed", " and ".join(missing))
+    return not missing

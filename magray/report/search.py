@@ -1,0 +1,177 @@
+"""The page of a search: which training scales are enough, what others do, and what it cost to know."""
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from magray.config import SearchConfig, is_range
+from magray.errors import UserError
+from magray.report.curves import Look, draw_trained, log_errors, look
+from magray.report.figures import COLOURS, INK, STYLE, quiet, save
+from magray.report.html import write_page
+from magray.report.scores import in_words
+from magray.report.tables import Cell, Table
+from magray.search.summary import words
+from magray.search.trials import Found, How, Option, Row, front, least_wrong, read_trials
+
+WAYS: dict[How, str] = {"search": "by Ray Tune", "exhaustive": "every set"}
+ANY = "any, told"  # in place of a number of scales
+HEADS = (
+    "scales",
+    "trained at",
+    "way",
+    "views",
+    "films",
+    "worst error, %",
+    "at",
+    "seeds",
+    "learning rate",
+    "schedule",
+    "width",
+)
+
+
+def write_search(folder: Path, config: SearchConfig, project: str) -> Path:
+    """Writes search.html and its figure beside a folder's search.parquet, and returns the page's path.
+
+    Shows both ways to search, if both have been gone. project: the name of the one that has the films. Raises UserError
+    if there is no finished trial.
+    """
+    rows = read_trials(folder / "search.parquet").to_pylist()
+    gone = {row["how"] for row in rows if row["status"] == "finished"}
+    if not gone:
+        raise UserError(f"{folder / 'search.parquet'} holds no finished trial; run magray search to its end")
+    ends = {how: Found.of(rows, how, config.tolerance) for how in WAYS if how in gone}
+    options = [option for found in ends.values() for option in found.options]
+    draw_search(ends, config.tolerance, folder / "search.png")
+    scales = options[0].test_scales
+    write_page(
+        "search.html",
+        folder / "search.html",
+        project=project,
+        ends=(scales[0], scales[-1]),
+        tolerance=config.tolerance,
+        answers={WAYS[how]: list(words(found, config)) for how, found in ends.items()},
+        costs=_costs(ends),
+        cheapest=_table({how: front(found.options) for how, found in ends.items()}),
+        options=_table({how: found.options for how, found in ends.items()}, filtered=True),
+        picture="search.png",
+    )
+    return folder / "search.html"
+
+
+def draw_search(ends: dict[How, Found], tolerance: float, path: Path) -> None:
+    """Above, the worst error of every option by its number of scales; below, over test scales, those of the best."""
+    drawing = Figure(figsize=(5.4, 8.2), layout="constrained")
+    above, below = drawing.subplots(2, 1)
+    options = [option for found in ends.values() for option in found.options]
+    kinds = sorted({kind_of(option) for option in options}, key=lambda kind: (kind == ANY, len(kind), kind))
+    _draw_options(above, ends, kinds)
+    for place, kind in enumerate(kinds):
+        best = least_wrong(option for option in options if kind_of(option) == kind)
+        if best is not None:
+            _draw_curve(below, best, look(best.candidate.train_set, place))
+    for axes in (above, below):
+        log_errors(axes)
+        quiet(axes)
+        axes.axhline(100 * tolerance, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+    above.set_ylabel("mean error at the worst scale (% of the range)", **STYLE)
+    below.set_ylabel("mean error (% of the range)", **STYLE)
+    below.set_xlabel("test scale (µm)", **STYLE)
+    for axes, title in ((above, "all that was trained to its end"), (below, "the best of each number of scales")):
+        _legend_above(axes, title)
+    save(drawing, path)
+
+
+def kind_of(option: Option) -> str:
+    """How many scales it is trained at, or ANY if at a range of them."""
+    train_set = option.candidate.train_set
+    return ANY if is_range(train_set) else str(len(option.candidate.scales))
+
+
+def _draw_options(axes: Axes, ends: dict[How, Found], kinds: Sequence[str]) -> None:
+    """Hollow: of the exhaustive way. A colour for each number of views."""
+    budgets = sorted({option.candidate.budget for found in ends.values() for option in found.options})
+    for shift, (how, found) in zip((0.14, -0.14), ends.items(), strict=False):
+        for colour, budget in zip(cycle(COLOURS), budgets, strict=False):
+            mine = [option for option in found.options if option.candidate.budget == budget]
+            if mine:
+                axes.plot(
+                    [kinds.index(kind_of(option)) + shift for option in mine],
+                    [100 * option.worst for option in mine],
+                    "o",
+                    markersize=4,
+                    color=colour,
+                    markerfacecolor=colour if how == "search" else "none",
+                    alpha=0.75,
+                    linewidth=0,
+                    label=f"{WAYS[how]}, {budget:,} views",
+                )
+    axes.set_xticks(range(len(kinds)), kinds, **STYLE)
+    axes.set_xlim(-0.5, len(kinds) - 0.5)
+    axes.set_xlabel("training scales", **STYLE)
+
+
+def _draw_curve(axes: Axes, option: Option, drawn: Look) -> None:
+    scales, errors, one = np.array(option.test_scales), 100 * np.array(option.errors), option.candidate
+    label = f"{in_words(one.train_set)}; {one.budget:,} views, {one.films:,} films"
+    axes.plot(scales, errors, color=drawn.colour, linestyle=drawn.line, linewidth=1.5, label=label)
+    if is_range(one.train_set):
+        inside = (one.scales[0] <= scales) & (scales <= one.scales[-1])
+        draw_trained(axes, scales[inside], errors[inside], drawn)
+    else:
+        for at in np.flatnonzero(np.isin(scales, one.scales)):
+            draw_trained(axes, scales[[at]], errors[[at]], drawn)
+
+
+def _legend_above(axes: Axes, title: str) -> None:
+    """Where it hides nothing."""
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "alignment": "left"}
+    axes.legend(**place, frameon=False, fontsize=8, labelcolor=INK, title=title, title_fontsize=9)
+
+
+def _table(options: dict[How, list[Option]], filtered: bool = False) -> Table:
+    """A line for each option. filtered: their numbers of scales are offered to choose from."""
+    lines = tuple(_line(how, option) for how, some in options.items() for option in some)
+    return Table(HEADS, lines, filter=0 if filtered else None)
+
+
+def _line(how: How, option: Option) -> tuple[Cell, ...]:
+    one = option.candidate
+    spread = f" ({100 * option.least:.1f} to {100 * option.most:.1f})" if option.seeds > 1 else ""
+    return (
+        Cell(kind_of(option)),
+        Cell(in_words(one.train_set)),
+        Cell(WAYS[how]),
+        Cell(f"{one.budget:,}", one.budget),
+        Cell(f"{one.films:,}", one.films),
+        Cell(f"{100 * option.worst:.1f}{spread}", option.worst),
+        Cell(f"{option.worst_scale:g} µm", option.worst_scale),
+        Cell(str(option.seeds), option.seeds),
+        Cell(f"{one.learning_rate:.2g}", one.learning_rate),
+        Cell(one.schedule),
+        Cell(f"{one.width:g} ×", one.width),
+    )
+
+
+def _costs(ends: dict[How, Found]) -> Table:
+    """What each way took to look for the best, number of views by number of views."""
+    found: dict[tuple[How, int], list[Row]] = {}
+    for how, end in ends.items():
+        for row in end.trials:
+            if row["step"] in ("explore", "range"):
+                found.setdefault((how, row["budget"]), []).append(row)
+    heads = ("way", "views of a trial", "trials", "stopped early", "views in all", "time of trials, s")
+    return Table(heads, tuple(_cost(how, budget, rows) for (how, budget), rows in sorted(found.items())))
+
+
+def _cost(how: How, budget: int, rows: Sequence[Row]) -> tuple[Cell, ...]:
+    stopped = sum(row["status"] == "stopped" for row in rows)
+    views, seconds = sum(row["views"] for row in rows), sum(row["seconds"] for row in rows)
+    counts = (budget, len(rows), stopped, views, round(seconds))
+    return (Cell(WAYS[how]), *(Cell(f"{count:,}", count) for count in counts))

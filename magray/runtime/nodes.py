@@ -1,0 +1,79 @@
+"""The nodes of the cluster: whether all see the store, and which come and go while films are simulated."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from magray.errors import UserError
+from magray.runtime.events import News
+
+LOOK_SECONDS = 2.0
+
+
+def check_nodes(store_uri: str) -> None:
+    """Raises UserError if a node that may get work does not see the store, before any work is done there."""
+    looks = {}
+    for node in living():
+        if node["Resources"].get("CPU", 0) > 0:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            task = ray.remote(_look).options(num_cpus=0, scheduling_strategy=there, max_retries=2)
+            looks[name_of(node)] = task.remote(store_uri)
+    for name, look in looks.items():
+        try:
+            problem = ray.get(look)
+        except RayTaskError:
+            raise
+        except RayError:  # the node went while it was asked: it will get no work either
+            continue
+        if problem:
+            raise UserError(f"node {name} cannot work on the store, which every node must see: {problem}")
+
+
+def _look(store_uri: str) -> str:
+    """What is wrong with the store from here; empty if nothing is."""
+    from magray.store import open_store
+
+    try:
+        open_store(store_uri)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def living() -> list[dict[str, Any]]:
+    """The cluster's nodes that are alive, as Ray describes them."""
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def name_of(node: dict[str, Any]) -> str:
+    """A node's name for people: its address, and the beginning of its id where several share one."""
+    return f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})"
+
+
+@contextlib.contextmanager
+def nodes_watched(news: News) -> Iterator[None]:
+    """While the context lasts, tells of nodes that come and go."""
+    stop = threading.Event()
+    watch = threading.Thread(target=_watch, args=(news, stop), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watch.join()
+
+
+def _watch(news: News, stop: threading.Event) -> None:
+    known = {node["NodeID"]: name_of(node) for node in living()}
+    while not stop.wait(LOOK_SECONDS):
+        now = {node["NodeID"]: name_of(node) for node in living()}
+        for gone in known.keys() - now.keys():
+            news.tell(f"node {known[gone]} is gone, {len(now)} are left; its films are simulated again")
+        for come in now.keys() - known.keys():
+            news.tell(f"node {now[come]} has come, {len(now)} are here")
+        known = now

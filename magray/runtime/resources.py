@@ -1,0 +1,104 @@
+"""What a campaign is simulated on: the cluster's GPUs or cores, and how many actors share them."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+
+from magray.errors import UserError
+from magray.runtime.events import News
+
+PATIENCE = 900.0  # seconds until a first GPU that has not come is done without: spot nodes may never come
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The solver's backend, the actors that a campaign may have at once, and the share of a GPU that each takes."""
+
+    backend: str
+    actors: int
+    gpu_share: float
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether the actors have GPUs."""
+        return self.backend == "cupy"
+
+
+def choose_devices(backend: str, actors: int | None, gpu_share: float, news: News) -> Devices:
+    """The devices of the cluster that this process is connected to.
+
+    actors: at most so many, by default one for each core or share of a GPU that is there now. A cluster that was joined
+    by its address may have fewer: the others begin when its autoscaler brings their nodes; a first GPU is waited for.
+    Raises UserError if the backend has no device, or a local cluster too few.
+    """
+    if backend == "cupy" and actors and joined() and gpus() < 1:
+        bring_gpus(1, news.tell)
+    backend = _on_workers(backend)
+    room = int(gpus() / gpu_share) if backend == "cupy" else int(_resources().get("CPU", 0))
+    if actors is None:
+        return Devices(backend, max(room, 1), gpu_share)
+    if actors > room:
+        things = "GPUs" if backend == "cupy" else "cores"
+        if not joined():
+            raise UserError(f"actors must lie between 1 and the {room} {things} of the cluster, not {actors}")
+        news.tell(f"{actors} actors are asked for and {room} have {things} now; the others begin when theirs come")
+    return Devices(backend, actors, gpu_share)
+
+
+def joined() -> bool:
+    """Whether the cluster is one that was there before, and may grow; a job's driver has its address, too."""
+    return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
+
+
+def gpus() -> float:
+    """The GPUs that the cluster has now."""
+    return _resources().get("GPU", 0)
+
+
+def _resources() -> dict[str, float]:
+    """What the cluster's nodes have: CPU, GPU and so on."""
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+
+
+def bring_gpus(count: int, tell: Callable[[str], None]) -> None:
+    """Has the autoscaler start nodes until the cluster has `count` GPUs. Makes do with fewer when PATIENCE ends.
+
+    The demand is a placement group, which goes with this driver, however it ends: nothing keeps an expensive node alive
+    after that. Raises UserError if not a single GPU has come.
+    """
+    if gpus() >= count:
+        return
+    tell(f"{gpus():g} of {count} GPUs are here: waiting up to {PATIENCE / 60:.0f} min for the autoscaler's")
+    start, demand = time.monotonic(), placement_group([{"GPU": 1.0}] * count)
+    try:
+        demand.wait(timeout_seconds=PATIENCE)
+    finally:
+        remove_placement_group(demand)
+    if gpus() < 1:
+        raise UserError(
+            f"no GPU has come within {PATIENCE / 60:.0f} min; `ray status` tells what the autoscaler waits for; "
+            "on cores it goes with simulate.backend: cpu"
+        )
+    tell(f"{gpus():g} of {count} GPUs are here after {time.monotonic() - start:.0f} s")
+
+
+def _on_workers(backend: str) -> str:
+    """What `backend` is on the cluster's workers, which need not have what the driver's machine has."""
+    if gpus() > 0:
+        return str(ray.get(ray.remote(_resolve).options(num_gpus=0.01, num_cpus=0).remote(backend)))
+    if backend == "cupy" and joined():
+        raise UserError(
+            "the cluster has no GPU: set simulate.actors to wait for those that its autoscaler brings, "
+            "or simulate.backend to cpu"
+        )
+    return _resolve("cpu" if backend == "auto" else backend)
+
+
+def _resolve(backend: str) -> str:
+    from magray.micromagnetics.solver import resolve_backend
+
+    return resolve_backend(backend)

@@ -1,0 +1,230 @@
+"""A short fit of a search: learns from some films, and says how wrong it is on others, scale by scale. Knows no Ray."""
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+
+from magray.config import FitConfig, SearchConfig, parse_scales
+from magray.errors import UserError
+from magray.estimator.estimator import Estimator
+from magray.estimator.metadata import Calibration, Description, Target, standardised
+from magray.imaging import cells_of, check_room, scale_of
+from magray.network.execution import Means
+from magray.search.trials import Candidate
+from magray.store import Store
+from magray.training.checkpoint import save_state
+from magray.training.config import Recipe
+from magray.training.crops import TrainingFilms, scales_shown
+from magray.training.fit import calibration_ids, check_finite, target_of
+from magray.training.trainer import Training
+
+PARTS = 9  # of a budget: an epoch each
+LOOKS = (1, 3, 9)  # the parts after which the errors are measured, and a trial may be stopped
+FIRST_LOOKS = 4  # those before the last see one film in so many: that tells which trials are behind
+GRID = tuple(round(0.05 * step, 2) for step in range(8, 41))  # 0.4 to 2.0 µm: where pictures may be
+
+
+@dataclass(frozen=True)
+class Course:
+    """What the trials of a search learn from and are tested on: films of the training split, none of the test split.
+
+    images (n, ny, nx) uint8 and values (n, t), SI: of films in an order that means nothing, so that the first of them
+    are as good as any. tests, true: the same of the films that tell the errors.
+    """
+
+    images: NDArray[np.uint8]
+    values: NDArray[np.float64]
+    tests: NDArray[np.uint8]
+    true: NDArray[np.float64]
+    targets: tuple[Target, ...]
+    pixel_nm: float
+    test_scales: tuple[float, ...]
+    recipe: Recipe
+    made_from: str
+
+    def recipe_of(self, candidate: Candidate) -> Recipe:
+        """What `candidate` changes of the project's own recipe: PARTS epochs that are its budget together."""
+        recipe = self.recipe.drawn_from(candidate.train_set)
+        return replace(
+            recipe,
+            epochs=PARTS,
+            views_per_epoch=candidate.budget // PARTS // scales_shown(candidate.scales, recipe),
+            width=candidate.width,
+            learning_rate=candidate.learning_rate,
+            schedule=candidate.schedule,
+            seed=candidate.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known after a part of a trial. curve: the worst error at each look so far. errors: at each test scale."""
+
+    part: int
+    views: int
+    seconds: float
+    curve: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> Course:
+    """The course of a search over the films of a store, for a project that fits as `fit` says.
+
+    Raises UserError if the films are too few, of several cell sizes, all alike in a target, or smaller than a scale.
+    """
+    wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
+    films = store.table(["film_id", "pixel_nm", "width", "height", *fit.targets], wanted)
+    if films.num_rows < 4:
+        raise UserError(
+            f"store {store.uri} has {films.num_rows} training films, and a search needs 4 or more; simulate more"
+        )
+    check_finite(store, films, ["pixel_nm", *fit.targets])
+    if len(films["pixel_nm"].unique()) > 1:
+        raise UserError(f"store {store.uri} holds films of several cell sizes; search over those of one")
+    pixel_nm, side = films["pixel_nm"][0].as_py(), min(pc.min(films[name]).as_py() for name in ("width", "height"))
+    ends = [scale for text in search.ranges for scale in parse_scales(text)]
+    check_room([*search.scales, *ends, *(search.test_scales or ())], pixel_nm, side)
+    test_scales = tuple(sorted(search.test_scales or [scale for scale in GRID if _fits(scale, pixel_nm, side)]))
+    if not test_scales:
+        raise UserError(f"the films are {scale_of(side, pixel_nm):.2g} µm wide, below {GRID[0]} µm; give test_scales")
+    films = _shuffled(films)
+    kept = calibration_ids(films["film_id"].to_pylist(), fit.calibration_fraction)
+    testing = pc.is_in(films["film_id"], value_set=pa.array(sorted(kept), pa.string()))
+    learned, tested = films.filter(pc.invert(testing)), films.filter(testing)
+    recipe = Recipe.of(fit.model_dump())
+    common = replace(recipe, epochs=0, learning_rate=0.0, views_per_epoch=None, schedule="one-cycle", width=1.0, seed=0)
+    facts = [films["film_id"].to_pylist(), sorted(kept), fit.targets, test_scales, asdict(common)]
+    return Course(
+        images=store.images(learned["film_id"].to_pylist()),
+        values=_values(learned, fit.targets),
+        tests=store.images(tested["film_id"].to_pylist()),
+        true=_values(tested, fit.targets),
+        targets=tuple(target_of(store, name, learned[name].to_numpy()) for name in fit.targets),
+        pixel_nm=pixel_nm,
+        test_scales=test_scales,
+        recipe=recipe,
+        made_from=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
+    )
+
+
+def learn(course: Course, candidate: Candidate, device: torch.device, saved: Path) -> Iterator[Look]:
+    """Trains, and looks up after each of LOOKS. Goes on from the look that is in the file `saved`, and keeps it there.
+
+    The first look of a trial that goes on is the saved one.
+    """
+    training = _training(course, candidate, device)
+    look = Look(0, 0, 0.0, (), ())
+    if saved.exists():
+        state = torch.load(saved, map_location=device, weights_only=True)
+        training.load(state["training"])
+        look = _look_of(state["look"])
+        yield look
+    while training.epoch < PARTS:
+        start = time.monotonic()
+        training.run_epoch()
+        if training.epoch not in LOOKS:
+            look = replace(look, seconds=look.seconds + time.monotonic() - start)
+            continue
+        training.settle()
+        every = 1 if training.epoch == PARTS else FIRST_LOOKS
+        errors = errors_of(_estimator(course, candidate, training), course, every)
+        seconds = look.seconds + time.monotonic() - start
+        look = Look(training.epoch, training.views * training.epoch, seconds, (*look.curve, max(errors)), errors)
+        state = {"training": training.state(), "look": _plain(look), "candidate": asdict(candidate)}
+        save_state(state, saved)
+        yield look
+
+
+def errors_of(estimator: Estimator, course: Course, every: int = 1) -> tuple[float, ...]:
+    """At each test scale, the mean absolute error on the test films, of the target's range; of the worst target.
+
+    every: one film in so many is looked at.
+    """
+    spans = np.array([target.high - target.low for target in course.targets])
+    films, true, errors = _tensor(course.tests[::every]).to(estimator.device), course.true[::every], []
+    for scale in course.test_scales:
+        wrong = np.abs(estimator.predict_films(films, scale, course.pixel_nm) - true[:, None])
+        errors.append(float((wrong.mean(axis=(0, 1)) / spans).max()))
+    return tuple(errors)
+
+
+def _training(course: Course, candidate: Candidate, device: torch.device) -> Training:
+    sides = tuple(cells_of(scale, course.pixel_nm) for scale in candidate.scales)
+    values, n = standardised(course.values, course.targets).to(device), candidate.films
+    films = TrainingFilms(_resident(course, device)[:n], values[:n], sides, scale_of(1, course.pixel_nm))
+    # a trial is over before a compiler would be done
+    return Training(films, course.recipe_of(candidate), means=replace(Means.of(device), compiled=False))
+
+
+def _estimator(course: Course, candidate: Candidate, training: Training) -> Estimator:
+    description = Description(
+        course.targets,
+        candidate.scales,
+        candidate.films,
+        Calibration((), {}, 0),
+        {},
+        network=training.recipe.network,
+        width=candidate.width,
+        microscope=training.recipe.microscope,
+    )
+    return Estimator(training.network, description)
+
+
+_on_device: dict[tuple[str, str], torch.Tensor] = {}  # a process has one trial after the other: its films stay
+
+
+def _resident(course: Course, device: torch.device) -> torch.Tensor:
+    """The pictures to learn from, on the device. On a CPU they stay where they are, shared by all processes."""
+    place = (course.made_from, str(device))
+    if place not in _on_device:
+        _on_device.clear()
+        _on_device[place] = _tensor(course.images).to(device)
+    return _on_device[place]
+
+
+def _tensor(images: NDArray[np.uint8]) -> torch.Tensor:
+    """`images` as they lie in memory, which Ray's object store does not let anybody change, and nobody here does."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(images)
+
+
+def _look_of(plain: dict[str, Any]) -> Look:
+    """The look that `_plain` made these of."""
+    kept: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return Look(**kept)
+
+
+def _plain(look: Look) -> dict[str, Any]:
+    """For torch.load, which knows no classes of ours."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(look).items()}
+
+
+def _fits(scale: float, pixel_nm: float, side: int) -> bool:
+    """Whether films of `side` cells have room for `scale`, and it is a whole number of cells."""
+    try:
+        return cells_of(scale, pixel_nm) <= side
+    except UserError:
+        return False
+
+
+def _shuffled(films: pa.Table) -> pa.Table:
+    """In the order of a hash of their ids, which says nothing of a film and never changes."""
+    ids = films["film_id"].to_pylist()
+    order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).digest())
+    return films.take(pa.array(order))
+
+
+def _values(films: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
+    return np.stack([films[name].to_numpy() for name in names], axis=1)

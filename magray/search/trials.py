@@ -1,0 +1,280 @@
+"""What a search has tried: its table, the options that it found, and which of them is the cheapest that serves.
+
+An option is a way to train: a set of scales or a range, a network's width, a learning rate, a schedule, so many views
+and films. Its cost is the
+views that it learns from (pictures × epochs), and after that the films that somebody has to simulate for it.
+"""
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from magray.config import is_range, parse_scales
+from magray.errors import UserError
+from magray.files.atomic import read_table, whole_file
+from magray.files.parquet import complete
+from magray.files.records import NotNegative, Positive, Text
+from magray.training.schedule import Schedule
+
+How = Literal["search", "exhaustive"]
+Row = dict[str, Any]
+MADE_FROM = b"magray.search"  # in the metadata of the table: a fingerprint of all that its trials have in common
+
+SEARCH = complete(
+    [
+        ("trial", pa.string()),
+        ("how", pa.string()),  # search, exhaustive
+        ("step", pa.string()),  # explore; films: fewer of them; again: with another seed
+        ("train_set", pa.string()),  # µm
+        ("learning_rate", pa.float64()),
+        ("schedule", pa.string()),
+        ("width", pa.float64()),  # of the network, of the paper's
+        ("budget", pa.int64()),  # views that it would learn from
+        ("films", pa.int64()),  # that it learned from
+        ("seed", pa.int64()),
+        ("status", pa.string()),  # finished; stopped: others were better at the same part; failed
+        ("views", pa.int64()),  # that it learned from
+        ("seconds", pa.float64()),
+        ("worst", pa.float64()),  # mean absolute error at the worst test scale, of the parameter's range
+        ("worst_scale", pa.float64()),  # µm
+        ("curve", pa.list_(pa.float64())),  # worst error after 1/9, 1/3 and all of its budget
+        ("test_scales", pa.list_(pa.float64())),  # µm
+        ("errors", pa.list_(pa.float64())),  # at each of them
+    ]
+)
+
+
+class _Trial(BaseModel):
+    """A row of SEARCH, held to its bounds."""
+
+    trial: Text
+    how: How
+    step: Text
+    train_set: Text
+    learning_rate: Positive
+    schedule: Schedule
+    width: Positive
+    budget: PositiveInt
+    films: PositiveInt
+    seed: NonNegativeInt
+    status: Literal["finished", "stopped", "failed"]
+    views: NonNegativeInt
+    seconds: NotNegative
+    worst: float
+    worst_scale: float
+    curve: list[float]
+    test_scales: Annotated[list[Positive], Field(min_length=1)]
+    errors: list[float]
+
+    @model_validator(mode="after")
+    def _has_errors(self) -> Self:
+        parse_scales(self.train_set)
+        if self.status != "failed" and len(self.errors) != len(self.test_scales):
+            raise ValueError("errors: not one for each of test_scales")
+        return self
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One trial of a search: an option with a seed."""
+
+    train_set: str
+    learning_rate: float
+    schedule: Schedule
+    budget: int
+    films: int
+    seed: int
+    width: float = 1.0
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Its training scales, or the ends of its range; µm."""
+        return parse_scales(self.train_set)
+
+    def key(self, how: How) -> str:
+        """The name of the trial: the same for the same work, whenever and wherever it is done."""
+        return hashlib.sha256(json.dumps([how, asdict(self)]).encode()).hexdigest()[:12]
+
+    @classmethod
+    def of(cls, row: Row) -> "Candidate":
+        """The candidate of a row of SEARCH, or of any mapping with its fields."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the finished trials of one option say. worst: the mean over its seeds, within least and most.
+
+    candidate: the trial of its first seed. test_scales, µm, and errors, at each: means over the seeds.
+    """
+
+    candidate: Candidate
+    seeds: int
+    worst: float
+    least: float
+    most: float
+    test_scales: tuple[float, ...]
+    errors: tuple[float, ...]
+
+    @property
+    def cost(self) -> tuple[int, int, int, float]:
+        """What orders options: views, then films, then the number of scales; the better of equals first."""
+        one = self.candidate
+        return one.budget, one.films, len(one.scales), self.worst
+
+    @property
+    def worst_scale(self) -> float:
+        """Where it errs most, µm."""
+        return self.test_scales[self.errors.index(max(self.errors))]
+
+
+def options(rows: Iterable[Row]) -> list[Option]:
+    """The options among finished trials, the cheapest first."""
+    groups: dict[Candidate, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["status"] == "finished":
+            groups[Candidate.of(row | {"seed": 0})].append(row)
+    return sorted((_option(group) for group in groups.values()), key=lambda option: option.cost)
+
+
+def front(found: Iterable[Option]) -> list[Option]:
+    """The Pareto front of cost against worst error: whatever costs less than one of these errs more."""
+    best: list[Option] = []
+    for option in sorted(found, key=lambda option: option.cost):
+        if not best or option.worst < best[-1].worst:
+            best.append(option)
+    return best
+
+
+def cheapest(found: Iterable[Option], tolerance: float) -> Option | None:
+    """The cheapest option whose worst error is at most `tolerance`, if there is one."""
+    return min((option for option in found if option.worst <= tolerance), key=lambda one: one.cost, default=None)
+
+
+def least_wrong(found: Iterable[Option]) -> Option | None:
+    """The option with the smallest worst error, if there is any."""
+    return min(found, key=lambda option: option.worst, default=None)
+
+
+def within(option: Option, tolerance: float) -> tuple[float, float] | None:
+    """The longest run of test scales, µm, at which an option errs by at most `tolerance`; None if at none."""
+    runs: list[list[float]] = [[]]
+    for scale, error in sorted(zip(option.test_scales, option.errors, strict=True)):
+        if error <= tolerance:
+            runs[-1].append(scale)
+        elif runs[-1]:
+            runs.append([])
+    longest = max(runs, key=lambda run: run[-1] - run[0] if run else -1.0)
+    return (longest[0], longest[-1]) if longest else None
+
+
+def farthest(option: Option) -> float:
+    """How far a test scale was from the nearest trained one, at most, µm."""
+    low, *_, high = (*option.candidate.scales, option.candidate.scales[-1])
+    if is_range(option.candidate.train_set):
+        return max(max(low - test, test - high, 0.0) for test in option.test_scales)
+    return max(min(abs(test - scale) for scale in option.candidate.scales) for test in option.test_scales)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one way to search has come to. answer: None if nothing stays within the tolerance; best: errs least."""
+
+    answer: Option | None
+    best: Option
+    options: list[Option]
+    trials: list[Row]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], how: How, tolerance: float) -> "Found":
+        """What the rows of one way say, after it has ended. Raises UserError if none of them is finished."""
+        trials = [row for row in rows if row["how"] == how]
+        found = options(trials)
+        best = least_wrong(found)
+        if best is None:
+            raise UserError("no trial of the search was finished; the lines above tell what they died of")
+        return cls(cheapest(found, tolerance), best, found, trials)
+
+
+class Trials:
+    """The table SEARCH in a file, a row for each trial that has ended. The file is replaced as a whole."""
+
+    def __init__(self, path: Path, made_from: str) -> None:
+        self.path, self.made_from = path, made_from
+        self.rows: dict[str, Row] = {}
+
+    def read(self) -> None:
+        """Takes what is in the file, if there is one, but for trials that failed: they may be tried again.
+
+        Raises UserError if it holds trials of other films or settings.
+        """
+        if not self.path.exists():
+            return
+        table = read_trials(self.path)
+        if (table.schema.metadata or {}).get(MADE_FROM, b"").decode(errors="replace") != self.made_from:
+            raise UserError(f"{self.path} holds a search over other films, test scales or settings; move it away")
+        self.rows = {row["trial"]: row for row in table.to_pylist() if row["status"] != "failed"}
+
+    def add(self, row: Row) -> None:
+        """Adds a trial that has ended."""
+        self.rows[row["trial"]] = row
+        table = pa.Table.from_pylist(list(self.rows.values()), schema=SEARCH)
+        with whole_file(self.path) as unfinished:
+            pq.write_table(table.replace_schema_metadata({MADE_FROM: self.made_from}), unfinished, compression="zstd")
+
+    def of(self, how: How, step: str | None = None) -> list[Row]:
+        """The trials of one way to search, in the order in which they ended."""
+        return [row for row in self.rows.values() if row["how"] == how and step in (None, row["step"])]
+
+
+def read_trials(path: Path) -> pa.Table:
+    """Return the table SEARCH in a file. Raises UserError if there is none, or it holds what no search writes.
+
+    Trials whose errors are not finite numbers, which older versions took for finished, have failed.
+    """
+    if not path.exists():
+        raise UserError(f"there is no {path}; magray search writes it")
+    table = read_table(path, SEARCH)
+    rows = table.to_pylist()
+    try:
+        TypeAdapter(list[_Trial]).validate_python(rows, strict=True)
+    except (ValidationError, UserError) as error:
+        raise UserError(f"{path} holds trials that no search writes; move it away") from error
+    failed = [row | {"status": "failed"} if _diverged(row) else row for row in rows]
+    return pa.Table.from_pylist(failed, schema=SEARCH.with_metadata(table.schema.metadata))
+
+
+def _diverged(row: Row) -> bool:
+    return not all(map(math.isfinite, (row["worst"], *row["curve"], *row["errors"])))
+
+
+def _option(rows: Sequence[Row]) -> Option:
+    rows = sorted(rows, key=lambda row: row["seed"])
+    worst = [row["worst"] for row in rows]
+    errors = [sum(at) / len(rows) for at in zip(*(row["errors"] for row in rows), strict=True)]
+    return Option(
+        candidate=Candidate.of(rows[0]),
+        seeds=len(rows),
+        worst=sum(worst) / len(worst),
+        least=min(worst),
+        most=max(worst),
+        test_scales=tuple(rows[0]["test_scales"]),
+        errors=tuple(errors),
+    )

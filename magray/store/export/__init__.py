@@ -1,0 +1,1 @@
+"""Copy what is in a store to other formats."""

@@ -1,0 +1,160 @@
+"""A store's pictures for programs that do not read it: a file a picture, or a data set for Hugging Face's `datasets`.
+
+Everything streams: memory holds a row group. The folder appears when it is complete.
+"""
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import csv
+
+from magray.errors import UserError
+from magray.store.export.hugging_face import write_dataset
+from magray.store.parquet import in_order
+from magray.store.schema import STORE_SCHEMA
+from magray.store.store import SCALARS, Store
+
+ExportFormat = Literal["png", "ovf", "hf"]
+FOLDER_FILES = 10_000  # more in one folder make file managers and `ls` suffer
+ENCODERS = 4  # pictures encoded at once
+
+OVF_HEADER = """\
+# OOMMF OVF 2.0
+# Segment count: 1
+# Begin: Segment
+# Begin: Header
+# Title: mz
+# Desc: rounded to 1/127.5
+# meshtype: rectangular
+# meshunit: m
+# xmin: 0
+# ymin: 0
+# zmin: 0
+# xmax: {x}
+# ymax: {y}
+# zmax: {dz}
+# valuedim: 1
+# valuelabels: mz
+# valueunits: 1
+# xbase: {half[0]}
+# ybase: {half[1]}
+# zbase: {half[2]}
+# xnodes: {nx}
+# ynodes: {ny}
+# znodes: 1
+# xstepsize: {dx}
+# ystepsize: {dy}
+# zstepsize: {dz}
+# End: Header
+# Begin: Data Binary 4
+"""
+
+Picture = NDArray[np.uint8]
+Encode = Callable[[Picture, dict[str, float]], bytes]
+
+
+def export_pictures(store: Store, folder: str | Path, format: ExportFormat = "png") -> int:  # noqa: A002
+    """Writes the pictures of a store to a new folder. Returns how many; films that failed have none.
+
+    png: `<film_id>.png`, 8-bit grey; row 0 of the film is the picture's top row.
+    ovf: `<film_id>.ovf`, OVF 2.0, binary 4, one value a cell: mz as the picture has it, rounded to 1/127.5. The store
+    holds no mx and my.
+    Either has every scalar column in `films.csv`, and lies in folders by the first digits of the id if the pictures are
+    more than FOLDER_FILES.
+    hf: `data/<split>-<number>.parquet` with `image` as Hugging Face's `datasets` has it, and every scalar column.
+    Raises UserError if the folder is not new or empty, or the store cannot be read.
+    """
+    with _new_folder(Path(folder)) as unfinished:
+        if format == "hf":
+            return write_dataset(_encoded(store, png), unfinished)
+        encode: Encode = png if format == "png" else ovf
+        return _write_files(store, unfinished, format, encode)
+
+
+def png(picture: Picture, film: dict[str, float]) -> bytes:  # noqa: ARG001
+    """The picture as an 8-bit grey PNG."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "png")
+    return content.getvalue()
+
+
+def ovf(picture: Picture, film: dict[str, float]) -> bytes:
+    """mz as an OVF 2.0 file, which OOMMF, mumax3 and discretisedfield read."""
+    (ny, nx), (dx, dy, dz) = picture.shape, (film["dx"], film["dy"], film["dz"])
+    header = OVF_HEADER.format(nx=nx, ny=ny, dx=dx, dy=dy, dz=dz, x=nx * dx, y=ny * dy, half=(dx / 2, dy / 2, dz / 2))
+    # the first number lets a reader check the order of the bytes
+    values = np.concatenate([[1234567.0], picture.ravel() / 127.5 - 1]).astype("<f4")
+    return header.encode() + values.tobytes() + b"\n# End: Data Binary 4\n# End: Segment\n"
+
+
+def _write_files(store: Store, folder: Path, suffix: str, encode: Encode) -> int:
+    """A file a picture, and films.csv."""
+    digits, written = _digits(store.count()), 0
+    schema = pa.schema([STORE_SCHEMA.field(name) for name in SCALARS])
+    with csv.CSVWriter(folder / "films.csv", schema) as table:
+        for rows, files in _encoded(store, encode):
+            for film_id, content in zip(rows["film_id"].to_pylist(), files, strict=True):
+                if content is not None:
+                    place = folder / film_id[:digits]
+                    place.mkdir(exist_ok=True)
+                    (place / f"{film_id}.{suffix}").write_bytes(content)
+                    written += 1
+            table.write_table(rows.cast(schema))
+    return written
+
+
+def _digits(films: int) -> int:
+    """How many digits of the ids name the folders, so that none has more than FOLDER_FILES; 0: one folder for all."""
+    digits = 0
+    while films > FOLDER_FILES * 16**digits * (0.5 if digits else 1):  # ids spread evenly, but not exactly so
+        digits += 1
+    return digits
+
+
+def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[bytes | None]]]:
+    """Row group by row group: the scalars, and the encoded pictures of the same films, None where there is none."""
+
+    def one(rows: pa.Table, row: int) -> bytes | None:
+        image = rows["image"][row].as_buffer()
+        if image is None:
+            return None
+        film = {name: rows[name][row].as_py() for name in ("height", "width", "dx", "dy", "dz")}
+        return encode(np.frombuffer(image, np.uint8).reshape(film["height"], film["width"]), film)
+
+    for rows in store.batches(STORE_SCHEMA.names):
+        yield rows.select(SCALARS), list(in_order(partial(one, rows), range(rows.num_rows), ENCODERS))
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes `folder` at the end; or goes, on an error.
+
+    One that is there before is nobody's to remove: another process may be writing to it.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not empty; export to a new folder")
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        unfinished.mkdir(parents=True)
+    except FileExistsError as error:
+        raise UserError(
+            f"{unfinished} is there: another export writes it, or was killed; remove it then, and export again"
+        ) from error
+    except (NotADirectoryError, PermissionError) as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; export to another folder") from error
+    try:
+        yield unfinished
+        unfinished.replace(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise

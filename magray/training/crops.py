@@ -1,0 +1,163 @@
+"""What an epoch shows: a list of cuts from the films, all scales mixed in each batch.
+
+Its order depends on the seed and the epoch's number alone: the same views whatever the number of workers, and a resumed
+fit goes on as an undisturbed one would. Where films are shown in windows, so does that of each window's cuts.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from magray.imaging import VIEW_SIZE, squares_in
+from magray.imaging.views import QUARTER_TURNS
+from magray.training.config import Recipe
+from magray.training.prefetch import FilmStream
+
+RANGE_SCALES = 4  # a range of scales shows as many views as so many scales
+WHOLE_SHARE = 0.25  # of a range's views have pixels of whole cells, which alone are not blurred by sharing cells
+ORIENTATIONS = {"rotations": QUARTER_TURNS, "all": 4 * QUARTER_TURNS}
+"""How many pictures of equal right one view makes. "rotations": its quarter turns. "all": those, mirrored and inverted
+too. The energy of a film without an applied field is the same for −m; and for a mirrored mz, since a turn of all
+moments by 180° around z makes good for it in one layer, whose in-plane and out-of-plane charges do not meet."""
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingFilms:
+    """What a fit learns from, on its device: all films, or those that a stream puts there by turns.
+
+    images: (n, ny, nx) uint8. targets: (n, t) float32, standardised. sides: of the cuts at each scale, in cells.
+    pixel_um: what a cell adds to the scale of a cut. stream: None if all films are there.
+    """
+
+    images: torch.Tensor
+    targets: torch.Tensor
+    sides: tuple[int, ...]
+    pixel_um: float
+    stream: FilmStream | None = None
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """How many films are shown together, one such number after the other until an epoch has shown all."""
+        return (len(self.images),) if self.stream is None else self.stream.windows
+
+    def shown(self, epoch: int) -> Iterator[int]:
+        """Shows one window after the other: where its first film is. It stays until the next one is asked for."""
+        return iter((0,)) if self.stream is None else self.stream.shown(epoch)
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Which squares of which films: five arrays of one length.
+
+    side, row, col: in cells. orientation: quarter turns, + 4 if mirrored, + 8 if inverted.
+    """
+
+    side: Indices
+    film: Indices
+    row: Indices
+    col: Indices
+    orientation: Indices
+
+    def __len__(self) -> int:
+        return len(self.film)
+
+    def __getitem__(self, chosen: Indices | slice) -> "Cuts":
+        return Cuts(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    @property
+    def table(self) -> Indices:
+        """(n, 5): a row for each cut, a column for each field."""
+        return np.stack([getattr(self, field.name) for field in fields(self)], axis=1)
+
+
+def whole_epoch(films: int, shape: tuple[int, int], sides: Sequence[int], orientations: int) -> Cuts:
+    """The paper's epoch: every square that tiles every film of `shape` (ny, nx) at every scale, in each orientation."""
+    parts = []
+    for side in sides:
+        rows = np.arange(shape[0] // side) * side
+        cols = np.arange(shape[1] // side) * side
+        grid = np.meshgrid([side], np.arange(films), rows, cols, np.arange(orientations), indexing="ij")
+        parts.append(np.stack([axis.ravel() for axis in grid]))
+    return Cuts(*np.concatenate(parts, axis=1).astype(np.int64))
+
+
+def random_epoch(
+    films: int, shape: tuple[int, int], sides: Indices, orientations: int, random: np.random.Generator
+) -> Cuts:
+    """A square of each of `sides` from a random place, wrapping, randomly oriented: films have equal shares."""
+    count = len(sides)
+    return Cuts(
+        side=sides,
+        film=np.concatenate([random.permutation(films) for _ in range(-(-count // films))])[:count],
+        row=random.integers(shape[0], size=count),
+        col=random.integers(shape[1], size=count),
+        orientation=random.integers(orientations, size=count),
+    )
+
+
+def window_views(films: TrainingFilms, recipe: Recipe) -> list[int]:
+    """How many views of an epoch each window has: all of its films, or its share of the random ones.
+
+    Shares are whole batches, so that windows lose nothing; the last one has besides what an epoch has beyond those.
+    """
+    if recipe.views_per_epoch is None:
+        _, height, width = films.images.shape
+        squares = sum(squares_in(height, width, side) for side in films.sides)
+        return [squares * ORIENTATIONS[recipe.symmetries] * count for count in films.windows]
+    views = recipe.views_per_epoch * scales_shown(films.sides, recipe)
+    batch, ends = min(recipe.batch, views), np.cumsum(films.windows)
+    bounds = views // batch * ends // ends[-1] * batch
+    bounds[-1] = views
+    return [int(share) for share in np.diff(bounds, prepend=0)]
+
+
+def epoch_cuts(films: TrainingFilms, recipe: Recipe, epoch: int, window: int = 0) -> Cuts:
+    """The shuffled cuts of one of an epoch's windows: random ones, or the paper's whole epoch.
+
+    Their films are numbered from the window's first.
+    """
+    random = np.random.default_rng((recipe.seed, epoch, *_apart(window)))
+    n, (_, height, width) = films.windows[window], films.images.shape
+    orientations = ORIENTATIONS[recipe.symmetries]
+    if recipe.views_per_epoch is None:
+        cuts = whole_epoch(n, (height, width), films.sides, orientations)
+    else:
+        views = window_views(films, recipe)
+        sides = _random_sides(films.sides, recipe, epoch, window, sum(views[:window]), views[window])
+        cuts = random_epoch(n, (height, width), sides, orientations, random)
+    return cuts[random.permutation(len(cuts))]
+
+
+def scales_shown(sides: Sequence[float], recipe: Recipe) -> int:
+    """How many times `views_per_epoch` an epoch has, of a set of sides or scales."""
+    return len(sides) if recipe.scales_drawn == "listed" else RANGE_SCALES
+
+
+def possible_sides(sides: tuple[int, ...], recipe: Recipe) -> Sequence[int]:
+    """All sides that a fit's cuts may have, ascending, of a set of `sides`."""
+    return sides if recipe.scales_drawn == "listed" else range(sides[0], sides[-1] + 1)
+
+
+def _random_sides(sides: tuple[int, ...], recipe: Recipe, epoch: int, window: int, first: int, count: int) -> Indices:
+    """The sides of a window's random cuts, an epoch's `first` and after: the listed ones in turn, or any between them.
+
+    Between them every octave has the same share: small views show little, and it takes more of them to learn from.
+    """
+    if recipe.scales_drawn == "listed":
+        return np.array(sides)[np.arange(first, first + count) % len(sides)]
+    random = np.random.default_rng((recipe.seed, epoch, 1, *_apart(window)))
+    drawn: Indices = np.rint(2 ** random.uniform(np.log2(sides[0]), np.log2(sides[-1]), count)).astype(np.int64)
+    whole = np.arange(-(-sides[0] // VIEW_SIZE), sides[-1] // VIEW_SIZE + 1) * VIEW_SIZE
+    if len(whole):
+        few = drawn[: round(WHOLE_SHARE * count)]
+        few[:] = whole[np.arange(len(few)) % len(whole)]
+    return drawn
+
+
+def _apart(window: int) -> tuple[int, ...]:
+    """What sets a later window's generators apart from the first one's."""
+    return (3, window) if window else ()

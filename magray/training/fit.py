@@ -1,0 +1,160 @@
+"""A fit: from the films of a store to an estimator's folder.
+
+A fit that was cut short goes on from its last checkpoint when it is run again with the same films and settings.
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from magray.config import FitConfig, parse_scales
+from magray.environment import versions
+from magray.errors import UserError
+from magray.estimator.metadata import Calibration, Constant, Target
+from magray.imaging import check_room
+from magray.runtime.connect import connect
+from magray.store import Store, open_store
+from magray.training.config import Recipe
+from magray.training.ray import learn
+from magray.training.spec import Lesson
+
+CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma", "dz")  # columns that tell what films an estimator knows
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """What a fit did. loss: of its last epoch, in variances of the targets. seconds: of this call, with start-up."""
+
+    folder: Path
+    training_films: int
+    calibration_films: int
+    views: int
+    loss: float
+    seconds: float
+
+
+def fit(
+    store_uri: str,
+    config: FitConfig,
+    train_set: str,
+    folder: str | Path,
+    work_folder: str | Path,
+    progress: bool = True,
+) -> FitSummary:
+    """Fits an estimator of `config.targets` to the store's training films at the scales of `train_set`.
+
+    It is saved in `folder`. Checkpoints go to `work_folder`, which all nodes must see.
+    Raises UserError if the store has too few films, or no differences between them to learn from.
+    """
+    start = time.monotonic()
+    connect()
+    store = open_store(store_uri)
+    lesson = _lesson(store, config, train_set)
+    state = learn(lesson, config.workers, Path(work_folder).absolute(), progress)
+    provenance = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "campaign": store.campaign,
+        "fit": config.model_dump(mode="json", exclude={"train_scales"}),
+        "views": state["views"] * config.epochs,
+        "films_at_once": state["films_at_once"],
+        "loss": state["loss"],
+        "versions": {name: versions()[name] for name in ("magray", "ray", "torch")},
+    }
+    network = lesson.network()
+    network.load_state_dict(state["network"])
+    calibration = Calibration(**state["calibration"])
+    lesson.estimator(network, calibration, provenance).save(folder)
+    return FitSummary(
+        folder=Path(folder),
+        training_films=len(lesson.film_ids),
+        calibration_films=calibration.films,
+        views=provenance["views"],
+        loss=state["loss"],
+        seconds=time.monotonic() - start,
+    )
+
+
+def _lesson(store: Store, config: FitConfig, train_set: str) -> Lesson:
+    """What `config` wants to be learned of the films of a store at the scales of a set."""
+    scales = parse_scales(train_set)
+    training, calibration = _divided(store, config)
+    pixel_nm = float(training["pixel_nm"][0].as_py())
+    shape = (training["height"][0].as_py(), training["width"][0].as_py())
+    check_room(scales, pixel_nm, min(shape))
+    return Lesson(
+        store_uri=store.uri,
+        film_ids=tuple(training["film_id"].to_pylist()),
+        calibration_ids=tuple(calibration["film_id"].to_pylist()),
+        targets=tuple(target_of(store, name, training[name].to_numpy()) for name in config.targets),
+        constants=tuple(constant_of(store, name, training[name]) for name in CONSTANTS),
+        protocols=tuple(sorted(training["protocol"].unique().to_pylist())),
+        scales_um=scales,
+        pixel_nm=pixel_nm,
+        shape=shape,
+        films_at_once=config.films_at_once,
+        recipe=Recipe.of(config.model_dump()).drawn_from(train_set),
+    )
+
+
+def calibration_ids(film_ids: list[str], fraction: float) -> set[str]:
+    """The `fraction` of training films, at least one, that is kept for the error bars: a matter of their ids alone."""
+    ordered = sorted(film_ids, key=lambda film_id: hashlib.sha256(film_id.encode()).digest())
+    return set(ordered[: max(1, round(fraction * len(ordered)))])
+
+
+def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
+    """The films to train on, and those to calibrate with: film_id, sizes, targets, CONSTANTS, protocol; by id."""
+    wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
+    columns = dict.fromkeys(["film_id", "pixel_nm", "height", "width", *config.targets, *CONSTANTS, "protocol"])
+    table = store.table(list(columns), wanted).sort_by("film_id")
+    if table.num_rows < 2:
+        raise UserError(
+            f"store {store.uri} has {table.num_rows} training films, and a fit needs 2 or more; simulate more"
+        )
+    check_finite(store, table, ["pixel_nm", *config.targets, *CONSTANTS])
+    if len(table["pixel_nm"].unique()) > 1:
+        raise UserError(f"store {store.uri} holds films of several cell sizes; fit those of one")
+    if len(table.group_by(["height", "width"]).aggregate([])) > 1:
+        raise UserError(f"store {store.uri} holds films of several sizes; fit those of one")
+    kept = calibration_ids(table["film_id"].to_pylist(), config.calibration_fraction)
+    calibrating = pc.field("film_id").isin(sorted(kept))
+    return table.filter(~calibrating), table.filter(calibrating)
+
+
+def check_finite(store: Store, films: pa.Table, names: Sequence[str]) -> None:
+    """Raises UserError, which names a film, unless all numbers in some columns of films of a store are finite."""
+    for name in names:
+        finite = pc.fill_null(pc.is_finite(films[name]), False)
+        if not pc.all(finite).as_py():
+            film_id = films.filter(pc.invert(finite))["film_id"][0]
+            raise UserError(
+                f"store {store.uri}: film {film_id} has a {name} that is not a finite number; magray store verify "
+                "names all such films"
+            )
+
+
+def target_of(store: Store, name: str, values: NDArray[np.float64]) -> Target:
+    """The parameter `name`, whose values in the training films are these, SI. Raises UserError if all are alike."""
+    unit = _unit(store, name)
+    spread = float(values.std())
+    if spread <= 1e-9 * np.abs(values).max():
+        raise UserError(f"all training films have the same {name}, so nothing can be learned of it; give it a range")
+    return Target(name, unit, float(values.mean()), spread, float(values.min()), float(values.max()))
+
+
+def constant_of(store: Store, name: str, values: pa.ChunkedArray) -> Constant:
+    """What the training films have of a constant."""
+    low, high = (extreme.as_py() for extreme in (pc.min(values), pc.max(values)))
+    return Constant(name, _unit(store, name), low, high)
+
+
+def _unit(store: Store, name: str) -> str:
+    return str(store.schema.field(name).metadata[b"unit"].decode())

@@ -1,0 +1,144 @@
+"""One fit, epoch by epoch: AdamW under a scheduled learning rate, mean squared error of the standardised targets.
+
+Knows nothing of Ray. On a CPU with a fixed number of threads the same seed gives the same network.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from magray.errors import UserError
+from magray.network.branches import NETWORKS
+from magray.network.execution import Means
+from magray.training.config import Recipe
+from magray.training.crops import TrainingFilms, epoch_cuts, possible_sides, window_views
+from magray.training.optimizer import step_numbers
+from magray.training.rendering import most_cells
+from magray.training.step import Step
+
+State = dict[str, Any]
+SETTLING_BATCHES = 64
+
+
+class Training:
+    """A network and all that its fit needs to go on after any epoch.
+
+    rank, workers: this process among those that share every batch, and reduce: which adds a tensor of all of them, in
+    place. means: how steps are made fast; by default the best that the films' device has.
+    Raises UserError if there are more workers than pictures in a batch, or a window of films has fewer views than that.
+    """
+
+    def __init__(
+        self,
+        films: TrainingFilms,
+        recipe: Recipe,
+        rank: int = 0,
+        workers: int = 1,
+        reduce: Callable[[torch.Tensor], object] | None = None,
+        means: Means | None = None,
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.films, self.recipe, self.rank, self.workers = films, recipe, rank, workers
+        self.device = films.images.device
+        self.network = NETWORKS[recipe.network](films.targets.shape[1], recipe.width).to(self.device)
+        of_windows = window_views(films, recipe)
+        self.views = sum(of_windows)  # in every epoch
+        self.batch = min(recipe.batch, self.views)
+        if workers > self.batch:
+            raise UserError(f"{workers} workers cannot share a batch of {self.batch} pictures; set fit.batch higher")
+        self.window_steps = [views // self.batch for views in of_windows]
+        if not all(self.window_steps):
+            raise UserError(
+                f"{min(films.windows)} films that are shown together have {min(of_windows)} views in an epoch, and a "
+                f"batch {self.batch}; set fit.films_at_once or fit.views_per_epoch higher, or fit.batch lower"
+            )
+        self.steps = sum(self.window_steps)  # an epoch
+        mine = len(range(rank, self.batch, workers))
+        means = means or Means.of(self.device)
+        # one compiled kernel is what a GPU wants; on a CPU few large matrix products are as good, and need no compiler
+        cells = most_cells(possible_sides(films.sides, recipe)) if means.graphed else None
+        self.step = Step(self.network, films, means, cells, mine / self.batch, reduce, recipe.microscope)
+        self.numbers = step_numbers(
+            recipe.schedule, recipe.learning_rate, recipe.weight_decay, recipe.epochs * self.steps
+        ).to(self.device)
+        self.epoch = 0  # the next one
+
+    def run_epoch(self) -> float:
+        """Learns from every batch of the next epoch; returns their mean loss, in variances of the targets.
+
+        What an epoch, or a window of films, has beyond whole batches stays out of it. Raises UserError if the loss
+        was no finite number at any step; looked at here, at the end, it costs a GPU no time at the steps.
+        """
+        torch.manual_seed(_seed_of(self.recipe.seed, self.epoch, self.rank))  # of what a microscope adds
+        self.network.train()
+        losses = torch.empty(self.steps, device=self.device)
+        for i, cuts in enumerate(self.shown(self.epoch)):
+            losses[i].copy_(self.step(cuts, self.numbers[self.epoch * self.steps + i]))
+        self.epoch += 1
+        bad = losses.isfinite().logical_not().nonzero()
+        if len(bad):
+            raise UserError(
+                f"the fit diverged: its loss is not a finite number from step {int(bad[0]) + 1} of epoch {self.epoch} "
+                f"on; set fit.learning_rate below {self.recipe.learning_rate:g}"
+            )
+        if self.epoch == self.recipe.epochs:
+            self.settle()
+        return float(losses.mean())
+
+    def settle(self) -> None:
+        """Gives batch norm the statistics of many batches, those of the next epoch, for the weights as they are now.
+
+        What it gathers on the way is a mean of its last few batches, and what these happened to show moves all answers
+        of a network: by 0.01 mJ/m² of D, where the error is 0.025.
+        """
+        norms = [layer for layer in self.network.modules() if isinstance(layer, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+        self.network.train()
+        with torch.no_grad():
+            for batch, cuts in enumerate(islice(self.shown(self.epoch), SETTLING_BATCHES)):
+                for norm in norms:
+                    norm.momentum = 1 / (batch + 1)  # a mean over all of them
+                self.step.estimates(cuts)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+    def shown(self, epoch: int) -> Iterator[torch.Tensor]:
+        """This worker's share of every batch of an epoch (b, 5): its films stay until the next is asked for."""
+        for window, place in enumerate(self.films.shown(epoch)):
+            cuts = self.batches(epoch, window)
+            cuts[..., 1] += place
+            yield from cuts
+
+    def batches(self, epoch: int, window: int = 0) -> torch.Tensor:
+        """This worker's share of every batch of one of an epoch's windows: cuts (steps, b, 5)."""
+        steps = self.window_steps[window]
+        shuffled = torch.from_numpy(epoch_cuts(self.films, self.recipe, epoch, window).table[: steps * self.batch])
+        return shuffled.view(steps, self.batch, -1)[:, self.rank :: self.workers].to(self.device)
+
+    def state(self) -> State:
+        """All that `load` needs to go on from here."""
+        optimizer = self.step.optimizer
+        return {
+            "epoch": self.epoch,
+            "network": {name: tensor.clone() for name, tensor in self.network.state_dict().items()},
+            "mean": optimizer.mean,
+            "square": optimizer.square,
+        }
+
+    def load(self, state: State) -> None:
+        """Goes on from what `state` returned."""
+        self.epoch = state["epoch"]
+        self.network.load_state_dict(state["network"])
+        self.step.optimizer.mean.copy_(state["mean"])
+        self.step.optimizer.square.copy_(state["square"])
+
+
+def _seed_of(*numbers: int) -> int:
+    """A seed of several numbers' own."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

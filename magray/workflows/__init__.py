@@ -1,0 +1,1 @@
+"""Ready-made projects: the quickstart, the paper, the comparison of protocols."""

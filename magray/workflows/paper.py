@@ -1,0 +1,138 @@
+"""The whole paper: its campaigns, fits and studies, and a folder of results with each of its figures in numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+
+from magray.config import FigureConfig, load_config, load_figure
+from magray.errors import UserError
+from magray.evaluation.study import PREDICTIONS, STUDY
+from magray.evaluation.wall_ablation import CAUSES
+from magray.files.atomic import read_table, write_table
+from magray.project.stages import Project
+from magray.report.figures import thinned
+from magray.report.paper import Shown, write_paper
+from magray.report.scores import of_parameter
+from magray.workflows.quickstart import tell
+
+# What CI runs: the same stages on few, coarse films. Their physics and their scores mean nothing.
+SMALL = (
+    "campaign.films=16",
+    "campaign.cells=[256, 256]",
+    "campaign.cell_size=[8 nm, 8 nm, 4 nm]",
+    "campaign.protocol.stages=[{quench: {alpha: 0.5, duration: 30 ps}}]",
+    "fit.seeds=1",
+    "fit.epochs=1",
+    "fit.views_per_epoch=32",
+    "fit.batch=16",
+    "study.test_scales=[0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]",
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the paper, and the project whose study it shows."""
+
+    config: FigureConfig
+    project: Project
+
+    @property
+    def parameter(self) -> str:
+        """What its estimates are of."""
+        return self.project.config.fit.targets[0]
+
+
+def run(configs: Path, results: Path, console: Console, small: bool = False, overrides: Sequence[str] = ()) -> None:
+    """Does whatever is not done yet of the figures in `configs`/studies, and writes `results`.
+
+    small: minutes instead of hours, to see that all of it works. overrides: as of `load_config`, for every project.
+    Raises UserError if `configs` holds no figures, or one asks for what its project does not have.
+    """
+    figures = _figures(configs, (*SMALL, *overrides) if small else overrides, small)
+    projects = {figure.project.config.name: figure.project for figure in figures}
+    for name, project in projects.items():
+        console.rule(name, align="left", style="dim")
+        tell(project.simulate(), console)
+        for outcome in project.fit():
+            tell(outcome, console)
+        tell(project.study(), console)
+        tell(project.causes(), console)
+    console.rule("results", align="left", style="dim")
+    _write_results(figures, projects, results)
+    console.print(f"{len(figures)} figures in {results}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _figures(configs: Path, overrides: Sequence[str], small: bool) -> list[Figure]:
+    paths = sorted((configs / "studies").glob("fig*.yaml"))
+    if not paths:
+        raise UserError(f"{configs}/studies holds no fig*.yaml; give the folder with the paper's configs")
+    figures = []
+    for path in paths:
+        figure = load_figure(path)
+        config = load_config(path.parent / figure.project, overrides)
+        if small:
+            config = config.model_copy(update={"output": config.output.with_name(f"{config.output.name}-small")})
+        _check(path, figure, config.fit.train_scales, config.study.test_scales)
+        figures.append(Figure(figure, Project(config)))
+    return figures
+
+
+def _check(path: Path, figure: FigureConfig, train: Sequence[str], test: Sequence[float]) -> None:
+    for panel in figure.panels:
+        if panel.train not in train:
+            raise UserError(
+                f"{path}: panel {panel.name}: {figure.project} trains {', '.join(train)}, not {panel.train}"
+            )
+        if missing := [f"{scale:g}" for scale in panel.test if scale not in test]:
+            raise UserError(f"{path}: panel {panel.name}: {figure.project} does not test {', '.join(missing)} µm")
+
+
+def _write_results(figures: Sequence[Figure], projects: dict[str, Project], results: Path) -> None:
+    """Tables as Parquet, and index.html and README.md with their figures as PNG."""
+    results.mkdir(parents=True, exist_ok=True)
+    study, causes = (
+        pa.concat_tables(_with_project(name, project, table, schema) for name, project in projects.items())
+        for table, schema in (("study", STUDY), ("causes", CAUSES))
+    )
+    write_table(study, results / "study.parquet")
+    write_table(causes, results / "causes.parquet")
+    estimates = [_shown(figure) for figure in figures]
+    write_table(pa.concat_tables(estimates), results / "predictions.parquet")
+    studies: dict[str, pa.Table] = {
+        parameter: of_parameter(study.filter(pc.equal(study["project"], name)), parameter)
+        for name, project in projects.items()
+        for parameter in project.config.fit.targets
+    }
+    shown = [
+        Shown(figure.config, some, studies[figure.parameter]) for figure, some in zip(figures, estimates, strict=True)
+    ]
+    write_paper(shown, studies, causes, results)
+
+
+def _with_project(name: str, project: Project, table: str, schema: pa.Schema) -> pa.Table:
+    rows = read_table(project.folder / f"{table}.parquet", schema)
+    return rows.add_column(0, "project", pa.repeat(name, rows.num_rows))
+
+
+def _shown(figure: Figure) -> pa.Table:
+    """The estimates of the first seed that a figure shows."""
+    seed, parts = figure.project.config.fit.seed, []
+    for panel in figure.config.panels:
+        wanted = (pc.field("train_set") == panel.train) & (pc.field("seed") == seed)
+        wanted &= pc.field("test_scale").isin(panel.test) & (pc.field("parameter") == figure.parameter)
+        rows = read_table(figure.project.folder / "predictions.parquet", PREDICTIONS, filters=wanted)
+        for scale in panel.test:
+            some = thinned(rows.filter(pc.equal(rows["test_scale"], scale)).sort_by("film_id"))
+            labels = {"figure": figure.config.figure, "panel": panel.name}
+            for at, (label, text) in enumerate(labels.items()):
+                some = some.add_column(at, label, pa.repeat(text, some.num_rows))
+            parts.append(some.drop_columns(["seed", "view", "film_id"]))
+    table = pa.concat_tables(parts)
+    for name in ("set_value", "estimated"):
+        i = table.schema.get_field_index(name)
+        table = table.set_column(i, name, table[name].cast(pa.float32()))
+    return table

@@ -1,0 +1,47 @@
+"""A campaign ends well only if its store then holds every film, whatever the simulators have said."""
+
+from pathlib import Path
+from unittest.mock import Mock
+
+import pyarrow as pa
+import pytest
+
+from magray.campaign import run
+from magray.errors import FilmsLost
+from magray.films import plan_table
+from magray.micromagnetics import relax
+from magray.store import Store, open_store, rows_of
+from magray.store.store import CAMPAIGN_FILE
+from tests.support.specimens import co_like
+
+FILMS = [co_like((8, 8), seed=seed) for seed in range(3)]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 3])
+def test_films_that_are_gone_at_the_end_are_counted_and_simulated_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """The file that makes a folder a store goes with them."""
+    plan, folder = plan_table(FILMS, "small"), tmp_path / "store"
+
+    def simulate(plan: pa.Table, missing: pa.Table, store: Store, *_: object) -> None:
+        for row, film in enumerate(relax(FILMS, "cpu")):
+            if plan["film_id"][row] in missing["film_id"]:
+                store.commit(rows_of([film], plan.slice(row, 1)))
+
+    def simulate_and_lose(plan: pa.Table, missing: pa.Table, store: Store, *_: object) -> None:
+        simulate(plan, missing, store)
+        for name in [CAMPAIGN_FILE, *store.files()[:lost]]:
+            (folder / name).unlink()
+
+    monkeypatch.setattr(run, "connect", lambda: None)
+    monkeypatch.setattr(run, "choose_devices", Mock())
+    monkeypatch.setattr(run, "_simulate", simulate_and_lose)
+    if lost:
+        with pytest.raises(FilmsLost, match=rf"^{lost} of 3 films are not in .*; run the same command again"):
+            run.run_campaign(plan, str(folder), campaign="small", progress=False)
+    else:
+        run.run_campaign(plan, str(folder), campaign="small", progress=False)
+    monkeypatch.setattr(run, "_simulate", simulate)
+    assert run.run_campaign(plan, str(folder), campaign="small", progress=False).simulated == lost
+    assert open_store(str(folder)).count() == 3

@@ -1,0 +1,354 @@
+"""The command line says yes with results, and no with one line and exit code 2."""
+
+import errno
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from magray.cli import app as cli
+from magray.config import load_config
+from magray.estimator.estimator import Estimator
+from magray.estimator.metadata import Calibration, Description, Target
+from magray.films import plan_table, sample
+from magray.imaging import read_picture, write_picture
+from magray.micromagnetics import relax
+from magray.network.branches import paper_cnn
+from magray.store import create_store, rows_of
+from magray.store.location import Location
+
+CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+PLANNER = """
+import sys
+import pyarrow.parquet as pq
+from magray.config import load_config
+from magray.project.stages import Project
+own, config, *overrides = sys.argv[1:]
+for _ in range(20):
+    for batch in (int(own), 64):  # so that no plan is made from the config of the next
+        project = Project(load_config(config, [*overrides, f"fit.batch={batch}"]))
+        project.plan()
+        assert pq.read_table(project.folder / "plan.parquet").num_rows == 4
+"""
+HEAVY = ("ray", "torch", "numpy", "pyarrow", "matplotlib", "pydantic", "scipy", "numba")
+
+
+class Said(NamedTuple):
+    """Exit code, standard output, and standard error of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+Magray = Callable[..., Said]
+
+
+@pytest.fixture
+def magray(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Magray:
+    """Runs the command line in this process."""
+
+    def run(*arguments: str | Path) -> Said:
+        monkeypatch.setattr(sys, "argv", ["magray", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        code = stopped.value.code
+        return Said(code if isinstance(code, int) else 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> list[str]:
+    """A campaign of four small films in a folder of its own."""
+    settings = [f"output={tmp_path / 'run'}", "campaign.films=4", "campaign.cells=[128, 128]"]
+    settings += ["fit.train_scales=['0.25+0.5']", "study.test_scales=[0.25, 0.5]"]
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two tiny films."""
+    config = load_config(CONFIG, ["campaign.films=2", "campaign.cells=[16, 16]"])
+    films = sample(config.campaign.sampling())
+    plan = plan_table(films, config.name)
+    folder = tmp_path_factory.mktemp("cli") / "store"
+    create_store(str(folder), config.name, plan).commit(rows_of(relax(films), plan))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An estimator that has learned nothing."""
+    folder = tmp_path_factory.mktemp("estimator")
+    calibration = Calibration((0.25, 1.0), {"D": (0.1e-3, 0.2e-3)}, 10)
+    target = Target("D", "J/m2", 0.5e-3, 0.2e-3, 0.1e-3, 1e-3)
+    Estimator(paper_cnn(1), Description((target,), (0.25, 1.0), 50, calibration, {})).save(folder)
+    return folder
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """Stripes of 256 × 256 pixels."""
+    stripes = 127.5 * (1 + np.sin(np.arange(256) / 9))
+    write_picture(tmp_path / "film.png", np.tile(stripes.astype(np.uint8), (256, 1)))
+    return tmp_path / "film.png"
+
+
+def refuses(said: Said, *words: str) -> None:
+    """One line on stderr with these words, nothing on stdout, exit code 2."""
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err.startswith("magray: ")
+    assert said.err.count("\n") == 1
+    for word in words:
+        assert word in said.err
+
+
+def test_help_is_instant_and_imports_nothing_heavy() -> None:
+    """The best of five: other work on this machine must not decide."""
+    command = [sys.executable, "-c", "from magray.cli.app import main; main()", "--help"]
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+    program = f"import sys, magray, magray.cli.app; print([name for name in {HEAVY} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout == b"[]\n"
+
+
+def test_every_command_explains_itself(magray: Magray) -> None:
+    names = ["plan", "simulate", "fit", "study", "report", "estimate", "doctor", "quickstart"]
+    names += ["paper", "search", "protocols"]
+    of_stores = ["ls", "show", "verify", "export", "compact"]
+    for words in [[name] for name in names] + [["store", name] for name in of_stores]:
+        said = magray(*words, "--help")
+        assert said.code == 0
+        assert "Usage: " in said.out
+
+
+def test_a_plan_is_written_once(magray: Magray, small: list[str], tmp_path: Path) -> None:
+    said = magray("plan", CONFIG, *small)
+    assert said.code == 0
+    assert "4 films planned" in said.out
+    plan = pq.read_table(tmp_path / "run" / "plan.parquet")
+    assert plan.num_rows == 4
+    assert b"quickstart" in plan.schema.metadata[b"magray.config"]
+    assert "done before" in magray("plan", CONFIG, *small).out
+
+
+def test_a_plan_may_grow(magray: Magray, small: list[str], tmp_path: Path) -> None:
+    magray("plan", CONFIG, *small)
+    assert magray("plan", CONFIG, *small, "--set", "campaign.films=6").code == 0
+    assert pq.read_table(tmp_path / "run" / "plan.parquet").num_rows == 6
+
+
+def test_processes_that_plan_the_same_films_at_once_find_a_plan_at_any_moment(small: list[str], tmp_path: Path) -> None:
+    """As when a campaign is submitted twice."""
+    overrides = [word for word in small if word != "--set"]
+    planners = [
+        subprocess.Popen([sys.executable, "-c", PLANNER, own, str(CONFIG), *overrides], stderr=subprocess.PIPE)
+        for own in ("32", "33", "34")
+    ]
+    for planner in planners:
+        said = planner.communicate(timeout=60)[1]
+        assert planner.returncode == 0, said.decode()
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["plan.parquet", "summary.json"]
+
+
+def test_a_folder_with_the_plan_of_other_films_is_left_alone(magray: Magray, small: list[str], tmp_path: Path) -> None:
+    magray("plan", CONFIG, *small)
+    before = (tmp_path / "run" / "plan.parquet").read_bytes()
+    refuses(magray("plan", CONFIG, *small, "--set", "campaign.seed=1"), "plans other films")
+    assert (tmp_path / "run" / "plan.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("damaged", [b"", b"PAR1", b"no plan at all"])
+def test_a_damaged_plan_is_left_for_its_owner(magray: Magray, small: list[str], tmp_path: Path, damaged: bytes) -> None:
+    path = tmp_path / "run" / "plan.parquet"
+    path.parent.mkdir()
+    path.write_bytes(damaged)
+    for command in ("plan", "simulate"):
+        refuses(magray(command, CONFIG, *small), f"{path} cannot be read", "move it away")
+    assert path.read_bytes() == damaged
+    path.unlink()
+    assert magray("plan", CONFIG, *small).code == 0
+    path.write_bytes(damaged)  # under a summary that says that the plan is made
+    refuses(magray("plan", CONFIG, *small), f"{path} cannot be read", "move it away")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("campaign.Msat=1500 kA/m", "unknown key campaign.Msat; did you mean Ms?"),
+        ("campaign.Ms=1500 pJ/m", "accepted: A/m, kA/m, MA/m"),
+        ("campaign.Ms=1500", "has no unit"),
+        ("campaign.Ms=-1500 kA/m", "Ms must be above 0"),
+        ("campaign.cells=[127, 128]", "127 is not an even number"),
+        ("campaign.cells=[1000000, 128]", "1000000 is not an even number"),
+        ("study.test_scales=[0.01]", "0.01 µm"),
+        ("study.test_scales=[2.0]", "2 µm is 512 cells, and the films have 128"),
+    ],
+)
+def test_a_mistake_in_the_config_leaves_nothing_behind(
+    magray: Magray, small: list[str], tmp_path: Path, change: str, words: str
+) -> None:
+    for command in ("plan", "simulate"):
+        refuses(magray(command, CONFIG, *small, "--set", change), words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_config_that_is_not_there_is_named(magray: Magray) -> None:
+    refuses(magray("plan", "no.yaml"), "no.yaml: cannot read")
+    refuses(magray("quickstart", "--config", "no.yaml"), "no.yaml: cannot read")
+
+
+def test_a_D_beyond_the_critical_value_is_allowed_with_a_warning(magray: Magray, small: list[str]) -> None:
+    said = magray("plan", CONFIG, *small, "--set", "campaign.D=6 mJ/m2")
+    assert said.code == 0
+    assert "warning: 4 films have a D beyond the critical value" in said.out
+
+
+def test_a_store_that_holds_another_plan_is_left_alone(magray: Magray, small: list[str], store: Path) -> None:
+    before = {path.name: path.read_bytes() for path in store.iterdir()}
+    refuses(magray("simulate", CONFIG, *small, "--set", f"simulate.store={store}"), "holds another plan")
+    assert {path.name: path.read_bytes() for path in store.iterdir()} == before
+
+
+def test_a_store_without_room_is_refused_before_work_starts(
+    magray: Magray, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Location, "free_bytes", lambda _: 1000)
+    refuses(magray("simulate", CONFIG, *small), "no room for the store", "free some space")
+    assert not list((tmp_path / "run").rglob("films-*"))
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(
+    magray: Magray, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object, path: Path, **__: object) -> None:
+        path.write_bytes(b"PAR1")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(pq, "write_table", full)
+    refuses(magray("plan", CONFIG, *small), "no room left on the disk")
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_stages_before_which_others_must_run_say_so(magray: Magray, small: list[str]) -> None:
+    for command in ("fit", "study", "report"):
+        refuses(magray(command, CONFIG, *small), "magray")
+
+
+def test_estimate_answers_for_a_picture(magray: Magray, estimator: Path, picture: Path) -> None:
+    said = magray("estimate", picture, "--estimator", estimator, "--scale-um", "1.0")
+    assert said.code == 0
+    assert re.match(r"D = -?[\d.e-]+ ± [\d.]+ mJ/m²\nlearned from 50 films, .*\n$", said.out)
+    assert magray("estimate", picture, "--estimator", estimator, "--pixel-nm", "4").out == said.out
+
+
+def test_estimate_takes_several_pictures_of_a_film(magray: Magray, picture: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.png"
+    write_picture(other, np.rot90(read_picture(picture) * 255).astype(np.uint8)[:200, :200])
+    command = ("estimate", picture, other, "--estimator", "co-like")
+    assert magray(*command, "--scale-um", "0.5").code == 0
+    refuses(magray(*command, "--pixel-nm", "4"), "squares of different sizes")
+    refuses(magray(*command, tmp_path / "third.png", "--scale-um", "0.5"), "third.png")
+
+
+def test_estimate_knows_estimators_that_come_with_magray(magray: Magray, picture: Path) -> None:
+    said = magray("estimate", picture, "--estimator", "co-like", "--scale-um", "1.0")
+    assert said.code == 0
+    assert "learned from 7,604 films, seen as they are: Ms 1500 kA/m" in said.out
+
+
+def test_estimate_warns_beyond_the_scales_it_was_tested_at(magray: Magray, estimator: Path, picture: Path) -> None:
+    said = magray("estimate", picture, "--estimator", estimator, "--scale-um", "5")
+    assert said.code == 0
+    assert "warning: " in said.err
+    assert "trained on 0.25, 1 µm" in said.err
+
+
+def test_estimate_needs_the_size_of_the_picture_once(magray: Magray, estimator: Path, picture: Path) -> None:
+    command = ("estimate", picture, "--estimator", estimator)
+    refuses(magray(*command), "--scale-um", "--pixel-nm")
+    refuses(magray(*command, "--scale-um", "1", "--pixel-nm", "4"), "either")
+
+
+def test_estimate_refuses_what_is_no_picture(magray: Magray, estimator: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("not a picture")
+    write_picture(tmp_path / "flat.png", np.full((256, 256), 7, np.uint8))
+    write_picture(tmp_path / "tiny.png", np.eye(64, dtype=np.uint8) * 255)
+    for name, word in (("text.png", "picture"), ("flat.png", "contrast"), ("tiny.png", "128"), ("no.png", "no.png")):
+        refuses(magray("estimate", tmp_path / name, "--estimator", estimator, "--scale-um", "1"), word)
+
+
+def test_estimate_refuses_what_is_no_estimator(magray: Magray, estimator: Path, picture: Path, tmp_path: Path) -> None:
+    command = ("estimate", picture, "--scale-um", "1", "--estimator")
+    refuses(magray(*command, tmp_path / "nowhere"), "nowhere", "co-like, co-like-microscope")
+    folder = tmp_path / "half"
+    folder.mkdir()
+    description = (estimator / "estimator.json").read_text()
+    (folder / "estimator.json").write_text(description)
+    refuses(magray(*command, folder), "network.safetensors")
+    (folder / "network.safetensors").write_bytes((estimator / "network.safetensors").read_bytes())
+    assert magray(*command, folder).code == 0
+    (folder / "estimator.json").write_text(re.sub(r'"format": \d+', '"format": 99', description))
+    refuses(magray(*command, folder), "newer")
+
+
+def test_a_store_can_be_looked_into(magray: Magray, store: Path, tmp_path: Path) -> None:
+    listed = magray("store", "ls", store).out.splitlines()
+    assert listed[0].startswith("film_id\tsplit\tstatus")
+    assert len(listed) == 3
+    film_id = listed[1].split("\t")[0]
+    assert "2 of 2 films" in magray("store", "show", store).out
+    assert f"film_id: {film_id}\n" in magray("store", "show", store, film_id).out
+    assert "Ms: 1500000.0 A/m\n" in magray("store", "show", store, film_id).out
+    assert magray("store", "verify", store).code == 0
+    assert magray("store", "export", store, tmp_path / "pictures").code == 0
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 2
+    refuses(magray("store", "show", store, "0" * 24), "has no film")
+    refuses(magray("store", "ls", tmp_path / "nothing"), "there is no store")
+    refuses(magray("store", "verify", store, "--plan", tmp_path / "no.parquet"), "there is no")
+
+
+def test_a_damaged_store_fails_its_verification(magray: Magray, small: list[str], store: Path, tmp_path: Path) -> None:
+    magray("plan", CONFIG, *small)
+    said = magray("store", "verify", store, "--plan", tmp_path / "run" / "plan.parquet")
+    assert said.code == 1
+    assert "missing: " in said.out
+    assert "foreign: " in said.out
+
+
+@pytest.mark.parametrize(
+    "words", [["fly"], ["plan"], ["plan", "--fast", "x.yaml"], ["estimate", "x.png", "--scale-um", "big"]]
+)
+def test_a_command_that_is_misspelt_ends_with_code_2(magray: Magray, words: list[str]) -> None:
+    said = magray(*words)
+    assert said.code == 2
+    assert "Traceback" not in said.err
+
+
+def test_the_doctor_hides_secrets(magray: Magray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-show-me")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA-nor-me")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:nor-me-either@127.0.0.1:8333")
+    said = magray("doctor")
+    assert said.code == 0
+    words = " ".join(said.out.split())
+    assert "AWS_SECRET_ACCESS_KEY (hidden)" in words
+    assert "127.0.0.1:8333" in words
+    for secret in ("do-not-show-me", "AKIA", "nor-me"):
+        assert secret not in said.out
+    for topic in ("CPU", "GPU", "Ray", "disk", "versions", "S3"):
+        assert topic in said.out

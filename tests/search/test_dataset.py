@@ -1,0 +1,101 @@
+"""A trial of a search: what it learns from, how wrong it says that it is, and how it goes on where it was cut short."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from magray.config import FitConfig, SearchConfig
+from magray.errors import UserError
+from magray.estimator.estimator import Estimator
+from magray.estimator.metadata import Calibration, Description
+from magray.network.branches import paper_cnn
+from magray.search.dataset import Course, errors_of, learn, prepare
+from magray.search.trials import Candidate
+from magray.store import Store
+from tests.support.stripes import striped_store
+
+CPU = torch.device("cpu")
+FIT = FitConfig(targets=["D", "Ms"], train_scales=["0.25"], epochs=1, batch=8, learning_rate=3e-3)
+SETTINGS = SearchConfig(
+    project=Path("project.yaml"),
+    tolerance=0.1,
+    views=[72],
+    trials=1,
+    learning_rates=(1e-3, 1e-2),
+    scales=[0.125, 0.25],
+    test_scales=[0.125, 0.25],
+)
+CANDIDATE = Candidate("0.125+0.25", 3e-3, "cosine", 144, 12, 1)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return striped_store(tmp_path_factory.mktemp("stripes") / "store", films=30)
+
+
+@pytest.fixture(scope="module")
+def course(store: Store) -> Course:
+    return prepare(store, FIT, SETTINGS)
+
+
+def test_no_trial_sees_the_test_split_nor_learns_from_what_it_is_tested_on(store: Store, course: Course) -> None:
+    films = store.table(["film_id", "split", "D"]).to_pylist()
+    pictures = {store.images([film["film_id"]]).tobytes(): film["split"] for film in films}
+    learned, tested = ([image.tobytes() for image in images] for images in (course.images, course.tests))
+    assert {pictures[image] for image in [*learned, *tested]} == {"train"}
+    assert not set(learned) & set(tested)
+    assert len(learned) + len(tested) == sum(film["split"] == "train" for film in films)
+
+
+def test_the_error_is_of_the_worst_target_and_of_its_range(course: Course) -> None:
+    """A network that knows nothing answers with the mean of the training films, at every scale."""
+    network = paper_cnn(2)
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    nothing = Estimator(network, Description(course.targets, (0.25,), 1, Calibration((), {}, 0), {}))
+    expected = [
+        np.abs(course.true[:, i] - target.mean).mean() / (target.high - target.low)
+        for i, target in enumerate(course.targets)
+    ]
+    assert errors_of(nothing, course) == pytest.approx([max(expected)] * 2)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a trial has; the tests that follow in this process get theirs back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_trial_that_was_cut_short_goes_on_and_ends_the_same(course: Course, one_thread: None, tmp_path: Path) -> None:
+    whole = list(learn(course, CANDIDATE, CPU, tmp_path / "whole.pt"))
+    assert [look.part for look in whole] == [1, 3, 9]
+    assert whole[-1].views == CANDIDATE.budget
+    saved = tmp_path / "saved.pt"
+    for look in learn(course, CANDIDATE, CPU, saved):
+        if look.part == 3:
+            break
+    rest = list(learn(course, CANDIDATE, CPU, saved))
+    assert [look.part for look in rest] == [3, 9]
+    assert rest[-1].errors == whole[-1].errors
+    assert rest[-1].curve == whole[-1].curve
+    (again,) = learn(course, CANDIDATE, CPU, saved)
+    assert again.errors == whole[-1].errors
+
+
+def test_what_cannot_be_searched_over_is_refused(store: Store, tmp_path: Path) -> None:
+    few = striped_store(tmp_path / "few", films=3)
+    for place, fit, changes, reason in (
+        (few, {}, {}, "training films, and a search needs 4 or more"),
+        (store, {"targets": ["Ku1"]}, {}, "the same Ku1"),
+        (store, {}, {"scales": [0.5]}, "scale 0.5 µm is 128 cells, and the films have 64"),
+        (store, {}, {"test_scales": [0.25, 1.0]}, "scale 1 µm is 256 cells"),
+        (store, {}, {"test_scales": None}, "the films are 0.25 µm wide, below 0.4 µm; give test_scales"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            prepare(place, FIT.model_copy(update=fit), SETTINGS.model_copy(update=changes))

@@ -1,0 +1,23 @@
+"""Stores of drawn films in many files, as campaigns leave them."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from magray.films.plan import PLAN_SCHEMA
+from magray.store import STORE_SCHEMA, Store, create_store
+from tests.support.stripes import striped_store
+
+
+def scattered_store(folder: Path, films: int, films_per_file: int) -> Store:
+    """A committed store of `films` striped films in `folder`, `films_per_file` in each file."""
+    rows = pa.concat_tables(striped_store(folder.with_name("in_one_file"), films).batches(STORE_SCHEMA.names))
+    store = create_store(str(folder), "stripes", rows.select(PLAN_SCHEMA.names))
+    for first in range(0, films, films_per_file):
+        store.commit(rows.slice(first, films_per_file))
+    return store
+
+
+def plan_of(store: Store) -> pa.Table:
+    """The plan of a complete store."""
+    return store.table(PLAN_SCHEMA.names)

@@ -1,0 +1,161 @@
+"""Training is exact where it resumes, and whole where workers share it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from magray.errors import UserError
+from magray.imaging.microscope import Microscope
+from magray.network.execution import Means
+from magray.training.config import Recipe
+from magray.training.crops import TrainingFilms
+from magray.training.prefetch import FilmStream, Part
+from magray.training.trainer import Training
+from tests.support.stripes import stripes
+
+RECIPE = Recipe(epochs=3, learning_rate=3e-3, views_per_epoch=8, batch=8, seed=1)
+
+
+@pytest.fixture(scope="module")
+def films() -> TrainingFilms:
+    mz = np.stack([stripes(periods, 0.4, seed=periods, side=128) for periods in (2, 3, 5, 7)])
+    images = torch.from_numpy(np.rint((mz + 1) * 127.5).astype(np.uint8))
+    return TrainingFilms(images, torch.linspace(-1, 1, 4)[:, None], (64, 128), pixel_um=4 / 1024)
+
+
+@pytest.mark.parametrize("microscope", [None, Microscope((0.0, 20.0), (0.0, 0.2))])
+def test_a_resumed_training_ends_the_same_bit_for_bit(films: TrainingFilms, microscope: Microscope | None) -> None:
+    recipe = replace(RECIPE, microscope=microscope)
+    whole = Training(films, recipe)
+    losses = [whole.run_epoch() for _ in range(3)]
+    first = Training(films, recipe)
+    first.run_epoch()
+    resumed = Training(films, recipe)
+    resumed.load(first.state())
+    assert [resumed.run_epoch() for _ in range(2)] == losses[1:]
+    ends = [training.state()["network"] for training in (whole, resumed)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_finished_network_has_the_statistics_of_many_batches(films: TrainingFilms) -> None:
+    """With a mean of the last few, all answers of a network are off by what these happened to show."""
+    recipe = replace(RECIPE, epochs=1, views_per_epoch=48, batch=8)
+    training = Training(films, recipe)
+    training.run_epoch()
+    many = training.step.pictures(training.batches(epoch=5).flatten(0, 1))
+    convolution, _, norm = training.network.get_submodule("0"), None, training.network.get_submodule("2")
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    with torch.no_grad():
+        seen = convolution(many[:, None]).relu().mean((0, 2, 3))
+    torch.testing.assert_close(norm.running_mean, seen, rtol=0.03, atol=0.01)
+    assert norm.momentum == 0.1
+
+
+def test_workers_add_up_to_one_that_does_it_alone(films: TrainingFilms) -> None:
+    """Their shares, 2 and 1 of 3 pictures, are weighed by size. Batch norm sees a share alone: hence it is off here."""
+    recipe, gradients = replace(RECIPE, batch=3), []
+    for workers in (1, 2):
+        trainings = [Training(films, recipe, rank, workers, means=Means(bfloat16=False)) for rank in range(workers)]
+        parts = []
+        for training in trainings:
+            training.network.eval()
+            training.step.learn(training.batches(epoch=0)[0])
+            parts.append(training.step.parameters.gradient)
+        gradients.append(torch.stack(parts).sum(dim=0))
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
+
+
+def test_more_workers_than_pictures_are_refused(films: TrainingFilms) -> None:
+    with pytest.raises(UserError, match="9 workers cannot share a batch of 8 pictures"):
+        Training(films, RECIPE, workers=9)
+
+
+ALL, AT_ONCE = 32, 8  # films, and those that the device has room for by turns
+
+
+class Shelf:
+    """Films in an order that every epoch has for itself, handed out three at a time. given: how many so far."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def read(self, epoch: int) -> Iterator[Part]:
+        order = np.random.default_rng(epoch).permutation(ALL)
+        for first in range(0, ALL, 3):
+            some = order[first : first + 3]
+            self.given += len(some)
+            yield some, np.stack([np.full((128, 128), film, np.uint8) for film in some])
+
+
+@contextmanager
+def by_turns(shelf: Shelf) -> Iterator[TrainingFilms]:
+    """Films whose pictures and targets are their numbers."""
+    images, targets = torch.zeros(AT_ONCE, 128, 128, dtype=torch.uint8), torch.zeros(AT_ONCE, 1)
+    with FilmStream(images, targets, torch.arange(ALL).float()[:, None], shelf.read) as stream:
+        yield TrainingFilms(images, targets, (64, 128), pixel_um=4 / 1024, stream=stream)
+
+
+TURNS = replace(RECIPE, views_per_epoch=64)
+
+
+def test_an_epoch_of_films_by_turns_shows_every_film_in_equal_shares() -> None:
+    """Each batch finds its films where its cuts say, and no film is there for a second time in an epoch."""
+    with by_turns(Shelf()) as films:
+        training = Training(films, TURNS)
+        assert training.steps == 16
+        for epoch in range(3):
+            shown: list[float] = []
+            for cuts in training.shown(epoch):
+                there = films.targets[cuts[:, 1], 0]
+                assert torch.equal(films.images[cuts[:, 1], 0, 0].float(), there)
+                shown += there.tolist()
+            assert np.bincount(np.array(shown, int)).tolist() == [4] * ALL
+
+
+def test_no_more_films_are_read_ahead_than_the_device_has_room_for() -> None:
+    shelf, ahead = Shelf(), []
+    with by_turns(shelf) as films:
+        for window, _ in enumerate(films.shown(0)):
+            ahead.append(shelf.given - window * AT_ONCE // 2)
+    assert len(films.images) == ALL // 4
+    assert max(ahead) <= AT_ONCE + 2  # of the last three some may have to wait
+
+
+def test_a_training_on_films_by_turns_resumes_bit_for_bit() -> None:
+    with by_turns(Shelf()) as films:
+        whole = Training(films, TURNS)
+        losses = [whole.run_epoch() for _ in range(3)]
+    with by_turns(Shelf()) as films:
+        first = Training(films, TURNS)
+        first.run_epoch()
+    with by_turns(Shelf()) as films:
+        resumed = Training(films, TURNS)
+        resumed.load(first.state())
+        assert [resumed.run_epoch() for _ in range(2)] == losses[1:]
+    ends = [training.state()["network"] for training in (whole, resumed)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_what_goes_wrong_in_reading_is_raised_where_films_are_shown() -> None:
+    class Torn(Shelf):
+        def read(self, epoch: int) -> Iterator[Part]:
+            yield next(super().read(epoch))
+            raise UserError("the store is damaged")
+
+    with by_turns(Torn()) as films, pytest.raises(UserError, match="damaged"):
+        Training(films, TURNS).run_epoch()
+
+
+def test_windows_without_a_whole_batch_are_refused() -> None:
+    with by_turns(Shelf()) as films, pytest.raises(UserError, match=r"set fit\.films_at_once or"):
+        Training(films, replace(TURNS, views_per_epoch=16))
+
+
+def test_a_fit_that_diverges_stops_and_says_where(films: TrainingFilms) -> None:
+    training = Training(films, replace(RECIPE, learning_rate=1e30, schedule="constant"))
+    with pytest.raises(UserError, match=r"from step 2 of epoch 1 on; set fit\.learning_rate below 1e\+30"):
+        training.run_epoch()
