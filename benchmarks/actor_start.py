@@ -45,7 +45,7 @@ def start(backend: str, n: int, watch: Stopwatch) -> None:
     else:
         from magray.micromagnetics.demag_tensor import fourier_tensor
 
-        fourier_tensor(film.cells, film.cell_size, film.opens)
+        fourier_tensor(film.cells, film.cell_size, film.open_axes)
         watch.split("tensor")
     list(solver.stream([film]))
     watch.split("first film")

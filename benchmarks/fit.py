@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from magray.imaging import VIEW_SIZE
-from magray.network.branches import FILTERS, forward, halves, paper_cnn
-from magray.network.execution import Estimate, Means, estimate_of
+from magray.network.branches import FILTERS, forward, paper_cnn, split_backbone
+from magray.network.execution import Estimate, ExecutionConfig, estimate_of
 from magray.network.kernels.blocks import LAYERS, Block, Blocks
 from magray.network.kernels.kernels import compile_for
 from magray.network.kernels.pictures import Pictures
-from magray.training.config import Recipe
-from magray.training.crops import TrainingFilms, epoch_cuts
-from magray.training.optimizer import step_numbers
+from magray.training.config import TrainConfig
+from magray.training.crops import FilmBatch, epoch_crops
+from magray.training.optimizer import hyperparameter_table
 from magray.training.rendering import most_cells, render
 from magray.training.step import Step
-from magray.training.trainer import Training
+from magray.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from magray.films import Film
@@ -45,7 +45,7 @@ SIDES = (128, 256, 384, 512)
 CELLS = 512
 MS_MEAN, MS_SPREAD = 1e6, 1e5  # A/m
 STREAM_VIEWS = 88 if torch.cuda.is_available() else 4  # of a film in an epoch; the paper's has 88
-RECIPE = Recipe(epochs=2, learning_rate=1e-3, views_per_epoch=4096)
+RECIPE = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=4096)
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if GPU else torch.device("cpu")
 
@@ -87,7 +87,7 @@ def row(name: str, batch: int, time_us: float, note: str = "") -> None:
     print(f"{name:<58} {batch:>5} {time_us:>9.0f} µs {batch / time_us * 1e6:>10,.0f} /s  {note}", flush=True)
 
 
-def films(count: int) -> TrainingFilms:
+def films(count: int) -> FilmBatch:
     """Labyrinths of known width, which is the target: noise of one wavelength band, cut at zero."""
     random = torch.Generator(DEVICE).manual_seed(0)
     k = torch.fft.fftfreq(CELLS, device=DEVICE) * CELLS
@@ -100,28 +100,28 @@ def films(count: int) -> TrainingFilms:
         field = torch.fft.irfft2(noise * band, s=(CELLS, CELLS))
         images[i] = ((field / field.std() * 4).tanh() + 1) * 127.5
     targets = ((periods - periods.mean()) / periods.std())[:, None]
-    return TrainingFilms(images, targets, SIDES, 4 / 1024)
+    return FilmBatch(images, targets, SIDES, 4 / 1024)
 
 
-def some_cuts(resident: TrainingFilms, batch: int, epoch: int = 0) -> torch.Tensor:
+def some_cuts(resident: FilmBatch, batch: int, epoch: int = 0) -> torch.Tensor:
     """`batch` random cuts on the device."""
-    recipe = replace(RECIPE, views_per_epoch=-(-batch // len(SIDES)))
-    return torch.from_numpy(epoch_cuts(resident, recipe, epoch).table[:batch]).to(DEVICE)
+    train_config = replace(RECIPE, views_per_epoch=-(-batch // len(SIDES)))
+    return torch.from_numpy(epoch_crops(resident, train_config, epoch).table[:batch]).to(DEVICE)
 
 
-def pictures(resident: TrainingFilms, batches: list[int]) -> None:
+def pictures(resident: FilmBatch, batches: list[int]) -> None:
     """The views of random cuts at four scales, from resident films: our kernel, and `render`."""
     for bfloat16 in (False, True):
         way = Pictures(compile_for(DEVICE), bfloat16)
-        cuts = some_cuts(resident, 64)
-        error = float((way(resident.images, cuts).float() - render(resident.images, cuts)).abs().max())
+        crops = some_cuts(resident, 64)
+        error = float((way(resident.images, crops).float() - render(resident.images, crops)).abs().max())
         assert error < (2**-9 + 1e-6 if bfloat16 else 1e-6), f"pictures are wrong by {error:g}"
         for batch in batches:
-            cuts = some_cuts(resident, batch)
+            crops = some_cuts(resident, batch)
             name = "bfloat16" if bfloat16 else "float32"
-            row(f"pictures, kernel, {name}", batch, microseconds(recorded(partial(way, resident.images, cuts))))
-    cuts = some_cuts(resident, batches[0])
-    row("pictures, render", batches[0], microseconds(partial(render, resident.images, cuts), 2, 3))
+            row(f"pictures, kernel, {name}", batch, microseconds(recorded(partial(way, resident.images, crops))))
+    crops = some_cuts(resident, batches[0])
+    row("pictures, render", batches[0], microseconds(partial(render, resident.images, crops), 2, 3))
 
 
 def recorded(run: Callable[[], object]) -> Callable[[], None]:
@@ -142,7 +142,7 @@ def block(batch: int) -> None:
     """Each block by kernels against its layers: gradients first, then the time there and back, then each kernel's."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.manual_seed(0)
-    layers, channels = halves(paper_cnn(1).to(DEVICE).train())[0], (1, *FILTERS)
+    layers, channels = split_backbone(paper_cnn(1).to(DEVICE).train())[0], (1, *FILTERS)
     for number in range(len(FILTERS)):
         part = nn.Sequential(*list(layers)[LAYERS * number : LAYERS * (number + 1)])
         side = VIEW_SIZE >> number
@@ -197,7 +197,7 @@ def network(batch: int) -> None:
     """All blocks there and back, from views that are there: layers, compiled, and by kernels, all or the first one."""
     torch.manual_seed(0)
     views = (torch.rand(batch, VIEW_SIZE, VIEW_SIZE, device=DEVICE) * 2 - 1).bfloat16()
-    plain = halves(paper_cnn(1).to(DEVICE).train())[0]
+    plain = split_backbone(paper_cnn(1).to(DEVICE).train())[0]
     rest, up = nn.Sequential(*list(plain)[LAYERS:]), torch.randn(batch, FILTERS[-1] * 4, device=DEVICE)
     kernels = Blocks(plain, compile_for(DEVICE), bfloat16=True)
 
@@ -230,60 +230,60 @@ class Variant:
     """A way to do a step. tf32: in what remains float32."""
 
     name: str
-    means: Means
+    execution: ExecutionConfig
     tf32: bool = True
 
 
-PLAIN = Variant("float32", Means(bfloat16=False), tf32=False)
-COMPILED = Variant("compiled, graphed, without CuPy", Means(bfloat16=True, compiled=True, graphed=True))
+PLAIN = Variant("float32", ExecutionConfig(bfloat16=False), tf32=False)
+COMPILED = Variant("compiled, graphed, without CuPy", ExecutionConfig(bfloat16=True, compiled=True, graphed=True))
 VARIANTS = (
     [
-        Variant("float32, kernels, graphed", Means(bfloat16=False, kernels=True, graphed=True)),
-        Variant("kernels, graphed", Means(bfloat16=True, kernels=True, graphed=True)),
+        Variant("float32, kernels, graphed", ExecutionConfig(bfloat16=False, kernels=True, graphed=True)),
+        Variant("kernels, graphed", ExecutionConfig(bfloat16=True, kernels=True, graphed=True)),
     ]
     if GPU
-    else [Variant("bfloat16", Means(bfloat16=True))]
+    else [Variant("bfloat16", ExecutionConfig(bfloat16=True))]
 )
 
 
-def make_step(variant: Variant, resident: TrainingFilms) -> Step:
+def make_step(variant: Variant, resident: FilmBatch) -> Step:
     """The variant with the same untrained network for all."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = variant.tf32
     torch.manual_seed(0)
-    return Step(paper_cnn(1).to(DEVICE).train(), resident, variant.means, most_cells(SIDES) if GPU else None)
+    return Step(paper_cnn(1).to(DEVICE).train(), resident, variant.execution, most_cells(SIDES) if GPU else None)
 
 
-def steps(resident: TrainingFilms, batches: list[int], with_compiled: bool) -> None:
+def steps(resident: FilmBatch, batches: list[int], with_compiled: bool) -> None:
     """Whole steps (views, forward, backward, update): first whether they are right, then how fast, and how soon.
 
     with_compiled: at the first batch also as it is without CuPy; compiling takes most of a minute.
     """
-    numbers = step_numbers("constant", 1e-3, 0.05, 64).to(DEVICE)
+    numbers = hyperparameter_table("constant", 1e-3, 0.05, 64).to(DEVICE)
     for batch in batches:
-        cuts = [some_cuts(resident, batch, epoch) for epoch in range(16)]
+        crops = [some_cuts(resident, batch, epoch) for epoch in range(16)]
         plain = make_step(PLAIN, resident)
-        loss = float(plain.learn(cuts[0]))
+        loss = float(plain.backward(crops[0]))
         expected = plain.parameters.gradient
         for variant in [*VARIANTS, *([COMPILED] if with_compiled and batch == batches[0] else [])]:
             start = time.perf_counter()
             step = make_step(variant, resident)
-            step.learn(cuts[0])
+            step.backward(crops[0])
             gradient = step.parameters.gradient.clone()
-            losses = [float(step(cuts[0], numbers[0]))]
+            losses = [float(step(crops[0], numbers[0]))]
             seconds = time.perf_counter() - start
-            losses += [float(step(c, numbers[i])) for i, c in enumerate(cuts[1:])]
+            losses += [float(step(c, numbers[i])) for i, c in enumerate(crops[1:])]
             error = float((gradient - expected).norm() / expected.norm())
             # a pixel that rounding makes the largest of its four takes the whole gradient of the pool: hence so large
-            assert error < (0.5 if variant.means.bfloat16 else 0.1), f"{variant.name}: gradient off by {error:.2g}"
+            assert error < (0.5 if variant.execution.bfloat16 else 0.1), f"{variant.name}: gradient off by {error:.2g}"
             assert abs(losses[0] / loss - 1) < 0.02, f"{variant.name}: loss {losses[0]}, not {loss}"
             note = f"gradient off by {error:.1e}; loss {losses[0]:.3f} to {losses[-1]:.3f}; {seconds:.1f} s to start"
-            row(f"step, {variant.name}", batch, microseconds(partial(step, cuts[0], numbers[0]), 10, 5), note)
+            row(f"step, {variant.name}", batch, microseconds(partial(step, crops[0], numbers[0]), 10, 5), note)
 
 
-def epochs(resident: TrainingFilms, batches: list[int]) -> None:
+def epochs(resident: FilmBatch, batches: list[int]) -> None:
     """Whole epochs as a fit runs them, with all that the processor does for them."""
     for batch in batches:
-        training = Training(resident, replace(RECIPE, batch=batch, views_per_epoch=32768 if GPU else 64, epochs=3))
+        training = Trainer(resident, replace(RECIPE, batch=batch, views_per_epoch=32768 if GPU else 64, epochs=3))
         training.run_epoch()
         start = time.perf_counter()
         losses = [training.run_epoch() for _ in range(2)]
@@ -291,14 +291,14 @@ def epochs(resident: TrainingFilms, batches: list[int]) -> None:
         row("epochs", training.views * 2, seconds * 1e6, f"batch {batch}, loss {losses[-1]:.4f}")
 
 
-def answers(resident: TrainingFilms) -> None:
+def answers(resident: FilmBatch) -> None:
     """A network's estimates, by layers and as estimators make them; and of whole films, four turns of each view."""
     from magray.estimator.estimator import CHUNK, CHUNK_ON_GPU, Estimator
-    from magray.estimator.metadata import Calibration, Description, Target
+    from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
     from magray.imaging import scale_of
 
     some, batch = (512, CHUNK_ON_GPU) if GPU else (16, CHUNK)
-    training = Training(resident, replace(RECIPE, batch=some, views_per_epoch=4 * some, epochs=1))
+    training = Trainer(resident, replace(RECIPE, batch=some, views_per_epoch=4 * some, epochs=1))
     training.run_epoch()
     network, shown = training.network.eval(), training.step.render(resident.images, some_cuts(resident, batch))
     scales = torch.full((batch,), 1.0, device=DEVICE)
@@ -310,7 +310,7 @@ def answers(resident: TrainingFilms) -> None:
             assert error < 0.1, f"{name}: estimates are off by {error:.2g} of their spread"
             row(f"estimates, {name}", batch, microseconds(partial(way, shown, scales), 5, 5), f"off by {error:.1e}")
     target = Target("Ms", "A/m", MS_MEAN, MS_SPREAD, 0.0, 2 * MS_MEAN)
-    estimator = Estimator(network, Description((target,), (1.0,), 0, Calibration((), {}, 0), {}))
+    estimator = Estimator(network, EstimatorMetadata((target,), (1.0,), 0, Calibration((), {}, 0), {}))
     films = resident.images[:256]
     for side in SIDES:
         tiles = len(films) * (CELLS // side) ** 2
@@ -318,24 +318,33 @@ def answers(resident: TrainingFilms) -> None:
         row(f"answers, {side} cells a view", tiles, time_us, f"{4 * tiles / time_us * 1e6:,.0f} pictures/s")
 
 
-def stream(resident: TrainingFilms, batches: list[int]) -> None:
+def stream(resident: FilmBatch, batches: list[int]) -> None:
     """Epochs on a store's films, all on the device, and a quarter of them by turns; rounds in which they take turns."""
     from magray.estimator.metadata import Target
     from magray.imaging import scale_of
     from magray.runtime.connect import connect
-    from magray.training.spec import Lesson
+    from magray.training.spec import TrainingSpec
 
     connect()
     rounds = 3
     with tempfile.TemporaryDirectory() as folder:  # on whatever disk that is, and read from memory again
         store = store_of(resident, Path(folder) / "store")
         ids, target = tuple(store.ids().to_pylist()), Target("Ms", "A/m", MS_MEAN, MS_SPREAD, 0.0, 2 * MS_MEAN)
-        recipe = replace(RECIPE, epochs=rounds + 2, batch=batches[0], views_per_epoch=STREAM_VIEWS * len(ids) // 4)
-        lesson = Lesson(
-            store.uri, ids, (), (target,), tuple(scale_of(side, 4.0) for side in SIDES), 4.0, (CELLS, CELLS), recipe
+        train_config = replace(
+            RECIPE, epochs=rounds + 2, batch=batches[0], views_per_epoch=STREAM_VIEWS * len(ids) // 4
         )
-        with lesson.films(DEVICE, len(ids)) as whole, lesson.films(DEVICE, max(4, len(ids) // 4)) as some:
-            trainings = {"all on the device": Training(whole, recipe), "by turns": Training(some, recipe)}
+        spec = TrainingSpec(
+            store.uri,
+            ids,
+            (),
+            (target,),
+            tuple(scale_of(side, 4.0) for side in SIDES),
+            4.0,
+            (CELLS, CELLS),
+            train_config,
+        )
+        with spec.films(DEVICE, len(ids)) as whole, spec.films(DEVICE, max(4, len(ids) // 4)) as some:
+            trainings = {"all on the device": Trainer(whole, train_config), "by turns": Trainer(some, train_config)}
             times: dict[str, list[float]] = {name: [] for name in trainings}
             for _ in range(rounds + 1):  # the first makes ready
                 for name, training in trainings.items():
@@ -348,7 +357,7 @@ def stream(resident: TrainingFilms, batches: list[int]) -> None:
         print(f"by turns / all on the device: {medians[0] / medians[1]:.2f} of the pictures/s")
 
 
-def store_of(films: TrainingFilms, folder: Path) -> "Store":
+def store_of(films: FilmBatch, folder: Path) -> "Store":
     """A committed store of these pictures, 128 in a file; Ms tells their targets."""
     from magray.films import Film, plan_table
     from magray.store import create_store, rows_of
@@ -373,12 +382,12 @@ def _drawn(film: "Film", image: NDArray[np.uint8]) -> "RelaxedFilm":
     return RelaxedFilm(film, m, {"total": 0.0}, 0.0, 1, "converged", "", 0.0, device="none", solver="drawn")
 
 
-def profile(resident: TrainingFilms, batch: int) -> None:
+def profile(resident: FilmBatch, batch: int) -> None:
     """The kernels of a step that take longest."""
-    cuts, numbers = some_cuts(resident, batch), step_numbers("constant", 1e-3, 0.05, 1).to(DEVICE)[0]
-    step = make_step(Variant("", Means(bfloat16=True, kernels=True)), resident)
+    crops, numbers = some_cuts(resident, batch), hyperparameter_table("constant", 1e-3, 0.05, 1).to(DEVICE)[0]
+    step = make_step(Variant("", ExecutionConfig(bfloat16=True, kernels=True)), resident)
     print(f"kernels of a step, batch {batch}, µs:")
-    print_kernels(partial(step, cuts, numbers), most=30)
+    print_kernels(partial(step, crops, numbers), most=30)
 
 
 def print_kernels(run: Callable[[], object], most: int, repeat: int = 5) -> None:
@@ -395,7 +404,7 @@ def print_kernels(run: Callable[[], object], most: int, repeat: int = 5) -> None
         print(f"  {mean:>7.1f}  {count:>4.0f} x  {kernel.key[:90]}", flush=True)
 
 
-PARTS = ("pictures", "block", "steps", "epochs", "answers", "profile", "network", "stream")
+EPOCHS = ("pictures", "block", "steps", "epochs", "answers", "profile", "network", "stream")
 
 
 def main() -> None:
@@ -403,7 +412,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", default=[512, 128, 1024] if GPU else [16])
     parser.add_argument("--films", type=int, default=2000 if GPU else 8)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1] if GPU else ("steps", "epochs"))
+    parser.add_argument("--parts", nargs="+", choices=EPOCHS, default=EPOCHS[:-1] if GPU else ("steps", "epochs"))
     parser.add_argument("--compiled", action="store_true", help="steps without CuPy too: most of a minute longer")
     arguments = parser.parse_args()
     print(f"{torch.cuda.get_device_name() if GPU else 'CPU'}, torch {torch.__version__}")
@@ -415,7 +424,7 @@ def main() -> None:
             print(f"-- {part}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def _run(part: str, resident: TrainingFilms, batches: list[int], with_compiled: bool) -> Iterator[None]:
+def _run(part: str, resident: FilmBatch, batches: list[int], with_compiled: bool) -> Iterator[None]:
     match part:
         case "pictures":
             pictures(resident, batches)

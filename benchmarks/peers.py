@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from magray import Film
-from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.cpu import CpuBackend
 from magray.micromagnetics.solver import gpu_problem
 
 Run = Callable[[int], int]  # makes about that many evaluations, and says how many
@@ -66,7 +66,7 @@ def imported(name: str) -> Any:
 
 def magray_cpu(film: Film) -> Run:
     """`CpuLandscape.evaluate`, one thread."""
-    landscape, m = CpuLandscape(film), random_state(film)
+    landscape, m = CpuBackend(film), random_state(film)
 
     def run(count: int) -> int:
         for _ in range(count):

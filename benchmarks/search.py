@@ -21,7 +21,7 @@ from rich.table import Table
 
 from magray.config import is_range
 from magray.errors import UserError
-from magray.search.trials import How, Option, Row, least_wrong, options, read_trials
+from magray.search.trials import CandidateGroup, Row, Strategy, least_wrong, options, read_trials
 
 QUARTER = 0.25  # of the exhaustive way's cost: what a search is to stay below
 
@@ -34,7 +34,7 @@ class Way:
     trials: list[Row]
 
     @classmethod
-    def of(cls, name: How, rows: Iterable[Row], budget: int) -> "Way":
+    def of(cls, name: Strategy, rows: Iterable[Row], budget: int) -> "Way":
         """Of a whole table: its trials of sets with a budget of views."""
         mine = (row for row in rows if row["how"] == name and row["budget"] == budget)
         return cls(name, [row for row in mine if not is_range(row["train_set"])])
@@ -50,7 +50,7 @@ class Way:
         return sum(row["views"] for row in self.exploring)
 
     @property
-    def best(self) -> Option:
+    def best(self) -> CandidateGroup:
         """What errs least of all that it finished, with all films. Raises UserError if that is nothing."""
         best = least_wrong(options(row for row in self.trials if row["step"] != "films"))
         if best is None:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.films import co_like
 from magray.micromagnetics import FilmSolver
-from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.cpu import CpuBackend
 from magray.micromagnetics.initial_state import initial_state
 
 
@@ -26,7 +26,7 @@ def evaluations_per_second(n: int, threads: int, seconds: float = 2.0, runs: int
 
     def count(seed: int) -> int:
         film = co_like(n, seed)
-        landscape, m, done = CpuLandscape(film), initial_state(film), 0
+        landscape, m, done = CpuBackend(film), initial_state(film), 0
         landscape.evaluate(m)
         end = time.perf_counter() + seconds / runs
         while time.perf_counter() < end:

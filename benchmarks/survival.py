@@ -23,12 +23,12 @@ from rich.table import Table
 
 from tests.chaos.cluster import House, house
 from tests.chaos.faults import MISFORTUNES, play
-from tests.chaos.rounds import Outcome
+from tests.chaos.rounds import StageResult
 
 COLUMNS = ("misfortune", "seed", "s", "lost", "twice", "differ", "simulated again", "needlessly", "touched", "noise")
 
 
-def rounds(home: House, names: list[str], seeds: range) -> Iterator[Outcome | str]:
+def rounds(home: House, names: list[str], seeds: range) -> Iterator[StageResult | str]:
     """Plays them one after another; a round that failed is what there is to say about it."""
     for seed in seeds:
         for name in names:
@@ -38,7 +38,7 @@ def rounds(home: House, names: list[str], seeds: range) -> Iterator[Outcome | st
                 yield str(error)
 
 
-def row_of(outcome: Outcome) -> list[str]:
+def row_of(outcome: StageResult) -> list[str]:
     """A line of the table."""
     numbers = [outcome.lost, outcome.twice, outcome.differ, outcome.again, outcome.needless, outcome.touched]
     return [outcome.misfortune, str(outcome.seed), f"{outcome.seconds:.0f}", *map(str, (*numbers, outcome.noise))]

@@ -6,7 +6,7 @@ import sys
 from magray.cli import app as cli
 from magray.errors import UserError
 from magray.runtime.connect import connect
-from magray.runtime.resources import bring_gpus
+from magray.runtime.resources import wait_for_gpus
 
 
 def run(*commands: str) -> None:
@@ -20,7 +20,7 @@ def run(*commands: str) -> None:
     if given.gpus:
         try:
             connect()
-            bring_gpus(given.gpus, print)
+            wait_for_gpus(given.gpus, print)
         except UserError as error:
             parser.exit(2, f"magray: {error}\n")
     for command in commands:

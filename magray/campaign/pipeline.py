@@ -101,11 +101,11 @@ def committed(results: Dataset) -> Iterator[pa.Table]:
         failure.__traceback__ = failure.__cause__ = failure.__context__ = None
         del results
         gc.collect()
-        mistake = _mistake(failure) if isinstance(failure, UserCodeException) else None
+        mistake = _as_user_error(failure) if isinstance(failure, UserCodeException) else None
         raise UserError(mistake) if mistake else failure
 
 
-def _mistake(error: UserCodeException) -> str | None:
+def _as_user_error(error: UserCodeException) -> str | None:
     found = re.search(rf"^{UserError.__module__}\.{UserError.__name__}: (.+)$", str(error), re.MULTILINE)
     return found[1] if found else None
 

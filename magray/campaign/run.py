@@ -20,11 +20,11 @@ from magray.errors import FilmsLost, UserError
 from magray.films import films_of
 from magray.micromagnetics.queue import slots_of
 from magray.runtime.connect import connect
-from magray.runtime.events import News
+from magray.runtime.events import EventLog
 from magray.runtime.nodes import check_nodes, nodes_watched
 from magray.runtime.progress import FilmProgress
 from magray.runtime.resources import Devices, choose_devices
-from magray.store import Store, create_store, forget_failed, settle
+from magray.store import Store, create_store, delete_failed, settle
 from magray.store.lease import lease
 
 
@@ -66,26 +66,26 @@ def run_campaign(
     start = time.monotonic()
     if block_films is not None and block_films < 1:
         raise UserError(f"block_films must be 1 or more, not {block_films}")
-    news = News(log, progress)
+    events = EventLog(log, progress)
     store = create_store(store_uri, campaign, plan)
     simulated = store.missing(plan).num_rows
     if simulated or retry_failed:
         connect()
-        devices = choose_devices(backend, actors, gpu_share, news)
-        with lease(store.location, news.tell):
+        devices = choose_devices(backend, actors, gpu_share, events)
+        with lease(store.location, events.notify):
             settle(store.location)
-            if retry_failed and (forgotten := forget_failed(store)):
-                news.tell(f"{forgotten} films had failed and are simulated again")
+            if retry_failed and (forgotten := delete_failed(store)):
+                events.notify(f"{forgotten} films had failed and are simulated again")
             missing = store.missing(plan)  # again: the driver before may have committed while this one waited
             simulated = missing.num_rows
             if simulated:
-                _simulate(plan, missing, store, devices, block_films, news)
+                _simulate(plan, missing, store, devices, block_films, events)
                 store.write_about()  # it may be lost like any other file
     return _summary(store, plan, simulated, time.monotonic() - start)
 
 
 def _simulate(
-    plan: pa.Table, missing: pa.Table, store: Store, devices: Devices, block_films: int | None, news: News
+    plan: pa.Table, missing: pa.Table, store: Store, devices: Devices, block_films: int | None, events: EventLog
 ) -> None:
     """Simulates and commits the missing films. Raises UserError for what a stage found that the user can mend."""
     slots = slots_of(films_of(plan.slice(0, 1))[0]) if devices.on_gpus else 1
@@ -96,9 +96,9 @@ def _simulate(
     pool = gpu_pool(actors, devices.gpu_share, films, slots) if devices.on_gpus else cpu_pool(actors)
     check_nodes(store.uri)
     facts = {"campaign": store.campaign, "store": store.uri, "backend": devices.backend, "actors": actors}
-    news.write("begun", **facts, films=plan.num_rows, missing=missing.num_rows, block_films=films)
-    bar = FilmProgress(plan.num_rows, plan.num_rows - missing.num_rows, news)
-    with bar, nodes_watched(news):
+    events.write("begun", **facts, films=plan.num_rows, missing=missing.num_rows, block_films=films)
+    bar = FilmProgress(plan.num_rows, plan.num_rows - missing.num_rows, events)
+    with bar, nodes_watched(events):
         for results in committed(pipeline(blocks, store.uri, devices, pool)):
             bar.add(results)
 

@@ -18,7 +18,7 @@ from magray.files.paths import at_home
 from magray.masking import mask
 
 if TYPE_CHECKING:
-    from magray.project.stages import Outcome, Project
+    from magray.project.stages import Project, StageResult
     from magray.store import Store
 
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
@@ -150,7 +150,7 @@ def search(
     from magray.config import load_config, load_search
     from magray.report.search import write_search
     from magray.search.run import search
-    from magray.search.summary import front_table, words
+    from magray.search.summary import front_table, summary_lines
 
     if address:
         os.environ["RAY_ADDRESS"] = address
@@ -160,7 +160,7 @@ def search(
         found = search(project, settings, exhaustive, typer.echo)
         page = write_search(settings.folder(project), settings, project.name)
     Console().print(front_table(found.options))
-    for line in words(found, settings):
+    for line in summary_lines(found, settings):
         typer.echo(line)
     typer.echo(f"all options: {page}")
 
@@ -362,7 +362,7 @@ def store_compact(
     from magray.store.lease import lease
 
     opened = open_store(store)
-    with _resumable(), lease(opened.location, tell=lambda line: typer.echo(f"magray: {line}", err=True)):
+    with _resumable(), lease(opened.location, notify=lambda line: typer.echo(f"magray: {line}", err=True)):
         done = compact(opened, films_per_file)
     typer.echo(f"{done.before} files became {done.after}" if done.after != done.before else "the store is compact")
 
@@ -399,7 +399,7 @@ def _submit(stage: str, config: Path, overrides: list[str] | None, address: str 
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _tell(*outcomes: "Outcome") -> None:
+def _tell(*outcomes: "StageResult") -> None:
     from rich.console import Console
 
     from magray.workflows.quickstart import tell

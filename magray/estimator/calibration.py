@@ -12,7 +12,7 @@ from magray.estimator.metadata import Calibration
 from magray.imaging import cells_of, scale_of
 
 COVERAGE = 0.68  # of the true values lie within an error bar, as within one standard deviation of a normal error
-FILMS_FOR_A_GAIN = 30  # with fewer it would be luck
+MIN_FILMS_FOR_SHRINKAGE = 30  # with fewer it would be luck
 EIGHTHS = range(2, 9)  # of a film's side: the scales at which errors are measured, besides the trained ones
 
 
@@ -20,9 +20,9 @@ def calibrate(
     estimator: Estimator, images: NDArray[np.uint8], values: NDArray[np.float64], pixel_nm: float
 ) -> Calibration:
     """The errors of `estimator` on `images` (n, ny, nx) of films with true `values` (n, targets), SI."""
-    scales = calibration_scales(min(images.shape[1:]), pixel_nm, estimator.description.train_scales_um)
+    scales = calibration_scales(min(images.shape[1:]), pixel_nm, estimator.metadata.train_scales_um)
     films = torch.from_numpy(images).to(estimator.device)
-    at_scales = [_gains_and_errors(estimator, films, values, scale, pixel_nm) for scale in scales]
+    at_scales = [_shrinkages_and_errors(estimator, films, values, scale, pixel_nm) for scale in scales]
     names = [target.name for target in estimator.targets]
     errors = {name: tuple(levels[name][0][1] for levels in at_scales) for name in names}
     several = {name: tuple(levels[name][1:] for levels in at_scales) for name in names}
@@ -41,7 +41,7 @@ def conformal_quantile(errors: NDArray[np.float64]) -> float:
     return float(np.sort(errors)[min(n, math.ceil((n + 1) * COVERAGE)) - 1])
 
 
-def _gains_and_errors(
+def _shrinkages_and_errors(
     estimator: Estimator, films: torch.Tensor, values: NDArray[np.float64], scale_um: float, pixel_nm: float
 ) -> dict[str, tuple[tuple[float, float], ...]]:
     """By target, for the mean over 1, 2, 4, … of the views of a film at one scale; of 1 the gain is 1."""
@@ -52,14 +52,14 @@ def _gains_and_errors(
         for pictures in (2**doubled for doubled in range(views.bit_length())):
             whole = estimated[:, : views // pictures * pictures, number] - target.mean
             means = whole.reshape(len(films), -1, pictures).mean(axis=2)
-            gain = 1.0 if pictures == 1 else gain_of(means, true)
-            levels.append((gain, conformal_quantile(np.abs(gain * means - true).ravel())))
+            shrinkage = 1.0 if pictures == 1 else shrinkage_of(means, true)
+            levels.append((shrinkage, conformal_quantile(np.abs(shrinkage * means - true).ravel())))
         found[target.name] = tuple(levels)
     return found
 
 
-def gain_of(means: NDArray[np.float64], true: NDArray[np.float64]) -> float:
+def shrinkage_of(means: NDArray[np.float64], true: NDArray[np.float64]) -> float:
     """By how much `means` (films, k), distances from the middle, fall short of the `true` ones (films, 1)."""
-    if len(means) < FILMS_FOR_A_GAIN or not means.any():
+    if len(means) < MIN_FILMS_FOR_SHRINKAGE or not means.any():
         return 1.0
     return float(np.sum(means * true) / np.sum(means * means))

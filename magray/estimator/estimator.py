@@ -20,22 +20,22 @@ from torch import nn
 from magray.config.scales import SAME_SCALE
 from magray.errors import UserError
 from magray.estimator.inputs import GivenPicture, check_length, pictures_of
-from magray.estimator.metadata import FORMAT, Description, Target, means_and_spreads, practical, read_description
+from magray.estimator.metadata import FORMAT, EstimatorMetadata, Target, means_and_stds, practical, read_metadata
 from magray.estimator.weights import load_weights, save_weights
-from magray.files.atomic import whole_file
+from magray.files.atomic import atomic_write
 from magray.imaging import (
     VIEW_SIZE,
     area_average,
     cells_of,
     check_picture,
     grey_range,
-    normalised,
     over_views,
     scale_of,
     squares_in,
     tiles,
+    to_mz,
 )
-from magray.imaging.microscope import NEEDS_SCALE, as_seen, levelled
+from magray.imaging.microscope import NEEDS_SCALE, apply_microscope, detrend
 from magray.imaging.views import QUARTER_TURNS
 from magray.network.branches import NETWORKS, ScaleAwareCnn
 from magray.network.execution import Estimate, estimate_of
@@ -89,9 +89,9 @@ class Answer:
 class Estimator:
     """Answers with a film's parameters for a picture of its domains."""
 
-    def __init__(self, network: nn.Module, description: Description) -> None:
+    def __init__(self, network: nn.Module, metadata: EstimatorMetadata) -> None:
         self.network = network.eval()
-        self.description = description
+        self.metadata = metadata
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "Estimator":
@@ -101,17 +101,17 @@ class Estimator:
         where there is none, a newer one, or a damaged one.
         """
         folder = SHIPPED / folder if isinstance(folder, str) and folder in shipped() else Path(folder)
-        description = read_description(_existing(folder, DESCRIPTION))
-        network = NETWORKS[description.network](len(description.targets), description.width)
+        metadata = read_metadata(_existing(folder, DESCRIPTION))
+        network = NETWORKS[metadata.network](len(metadata.targets), metadata.width)
         load_weights(network, _existing(folder, WEIGHTS))
-        return cls(network.to(device), description)
+        return cls(network.to(device), metadata)
 
     def save(self, folder: str | Path) -> None:
         """Writes the estimator to `folder`: the weights first, so that a description says that all is there."""
         folder = Path(folder)
         save_weights(self.network, folder / WEIGHTS)
-        text = json.dumps({"format": FORMAT, **asdict(self.description)}, indent=2, ensure_ascii=False)
-        with whole_file(folder / DESCRIPTION) as unfinished:
+        text = json.dumps({"format": FORMAT, **asdict(self.metadata)}, indent=2, ensure_ascii=False)
+        with atomic_write(folder / DESCRIPTION) as unfinished:
             unfinished.write_text(text + "\n", encoding="utf-8")
 
     def predict(
@@ -152,14 +152,14 @@ class Estimator:
         """
         check_length(scale_um, "scale, µm")
         views = torch.as_tensor(views, device=self.device)
-        return self._values(as_seen(views, scale_um, self.description.microscope, of_film), scale_um)
+        return self._values(apply_microscope(views, scale_um, self.metadata.microscope, of_film), scale_um)
 
     def _squares(self, picture: NDArray[Any], side: int) -> torch.Tensor:
         """The squares (k, 128, 128) of a picture in full contrast, as the network knows them."""
         low, high = grey_range(picture)
         full = np.clip((picture.astype(np.float64) - low) * (255 / (high - low)), 0, 255)
-        squares = normalised(torch.from_numpy(area_average(tiles(full.astype(np.float32)[None], side))[0]))
-        seen = squares if self.description.microscope is None else levelled(squares)
+        squares = to_mz(torch.from_numpy(area_average(tiles(full.astype(np.float32)[None], side))[0]))
+        seen = squares if self.metadata.microscope is None else detrend(squares)
         return seen.to(self.device)
 
     def _values(self, pictures: torch.Tensor, scale_um: float | None) -> NDArray[np.float64]:
@@ -176,7 +176,7 @@ class Estimator:
                 scales = torch.full((len(turned),), scale_um or math.nan, device=self.device)
                 of_turned = self._estimate(turned, scales).view(QUARTER_TURNS, len(some), -1)
                 estimates.append(of_turned.mean(dim=0).cpu().numpy())
-        means, spreads = means_and_spreads(self.targets)
+        means, spreads = means_and_stds(self.targets)
         values: NDArray[np.float64] = np.concatenate(estimates) * spreads + means
         if not np.isfinite(values).all():
             raise UserError("this estimator's values are not finite numbers, so it is of no use; fit it again")
@@ -202,7 +202,7 @@ class Estimator:
     @cached_property
     def targets(self) -> tuple[Target, ...]:
         """What the network estimates, in the order of its outputs."""
-        return self.description.targets
+        return self.metadata.targets
 
     def _check(self, picture: NDArray[Any]) -> int:
         """The shorter side of a picture that the network can take."""
@@ -217,10 +217,10 @@ class Estimator:
 
     def _answer(self, values: NDArray[np.float64], scale_um: float | None) -> Answer:
         """Of the values (pictures, targets) of a film's pictures."""
-        calibration, pictures, named = self.description.calibration, len(values), {}
+        calibration, pictures, named = self.metadata.calibration, len(values), {}
         for target, mean in zip(self.targets, values.mean(axis=0), strict=True):
-            gain = calibration.gain(target.name, scale_um, pictures)
-            named[target.name] = target.mean + gain * (float(mean) - target.mean)
+            shrinkage = calibration.shrinkage(target.name, scale_um, pictures)
+            named[target.name] = target.mean + shrinkage * (float(mean) - target.mean)
         errors = {name: calibration.error(name, scale_um, pictures) for name in named}
         if not all(map(math.isfinite, (*named.values(), *errors.values()))):
             raise UserError("this estimator's answer is not a finite number, so it is of no use; fit it again")
@@ -233,23 +233,23 @@ class Estimator:
                 *self._number_warnings(scale_um, pictures),
                 *self._range_warnings(named),
             ),
-            films=self.description.films,
+            films=self.metadata.films,
         )
 
     def _scale_warnings(self, scale_um: float | None) -> list[str]:
-        trained = self.description.train_scales_um
+        trained = self.metadata.train_scales_um
         named = "trained on " + ", ".join(f"{scale:g}" for scale in trained) + " µm"
         if scale_um is None:
             return [f"the picture's scale is unknown: the error bar is the largest of all scales ({named})"]
-        if not self.description.calibration.covers(scale_um):
+        if not self.metadata.calibration.covers(scale_um):
             return [f"scale {scale_um:.3g} µm is beyond all that was tested; do not trust this value ({named})"]
-        if self.description.trained_at(scale_um):
+        if self.metadata.trained_at(scale_um):
             return []
         where = "between those" if trained[0] < scale_um < trained[-1] else "outside those"
         return [f"scale {scale_um:.3g} µm is {where} {named}; the error bar takes this into account"]
 
     def _number_warnings(self, scale_um: float | None, pictures: int) -> list[str]:
-        if pictures <= (most := self.description.calibration.most(scale_um)):
+        if pictures <= (most := self.metadata.calibration.max_pictures(scale_um)):
             return []
         return [f"the error bar is that of {most}, not {pictures} pictures: no test film had more of this scale"]
 

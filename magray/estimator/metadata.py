@@ -46,7 +46,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Constant:
+class ParameterRange:
     """What the training films were made with: a column of the store, from low to high, SI."""
 
     name: Name
@@ -61,7 +61,7 @@ class Constant:
 
 def standardised(values: NDArray[np.float64], targets: Sequence[Target]) -> torch.Tensor:
     """What a network learns (n, targets), float32, of `values` (n, targets), SI."""
-    means, spreads = means_and_spreads(targets)
+    means, spreads = means_and_stds(targets)
     return torch.from_numpy((values - means) / spreads).float()
 
 
@@ -83,13 +83,13 @@ class Calibration:
 
     def error(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
         """The error bar at `scale_um`, between its neighbours; the largest for a scale that is unknown or beyond."""
-        return self._gain_and_error(target, scale_um, pictures)[1]
+        return self._shrinkage_and_error(target, scale_um, pictures)[1]
 
-    def gain(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
+    def shrinkage(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
         """Of the mean over so many pictures of a film; 1 for a scale that is unknown or beyond."""
-        return self._gain_and_error(target, scale_um, pictures)[0]
+        return self._shrinkage_and_error(target, scale_um, pictures)[0]
 
-    def most(self, scale_um: float | None) -> int:
+    def max_pictures(self, scale_um: float | None) -> int:
         """How many pictures of a film were measured together, at most."""
         if scale_um is None or not self.covers(scale_um) or not self.several:
             return 1
@@ -100,7 +100,7 @@ class Calibration:
         """Whether `scale_um` lies among the calibrated scales."""
         return self.scales_um[0] * (1 - SAME_SCALE) <= scale_um <= self.scales_um[-1] * (1 + SAME_SCALE)
 
-    def _gain_and_error(self, target: str, scale_um: float | None, pictures: int) -> tuple[float, float]:
+    def _shrinkage_and_error(self, target: str, scale_um: float | None, pictures: int) -> tuple[float, float]:
         errors = self.errors[target]
         if scale_um is None or not self.covers(scale_um):
             return 1.0, max(errors)
@@ -108,12 +108,14 @@ class Calibration:
         for error, levels in zip(errors, self.several.get(target, ((),) * len(errors)), strict=True):
             both = zip((1.0, error), *levels, strict=True)  # gains, errors; beyond the last as at the last
             at_scales.append([np.interp(doubled, range(1 + len(levels)), numbers) for numbers in both])
-        gain, bar = (float(np.interp(scale_um, self.scales_um, numbers)) for numbers in zip(*at_scales, strict=True))
-        return gain, bar
+        shrinkage, bar = (
+            float(np.interp(scale_um, self.scales_um, numbers)) for numbers in zip(*at_scales, strict=True)
+        )
+        return shrinkage, bar
 
 
 @dataclass(frozen=True)
-class Description:
+class EstimatorMetadata:
     """All of an estimator but its weights.
 
     provenance: where it comes from; read by people, not by the code. network: its kind. width: its filters, of the
@@ -131,7 +133,7 @@ class Description:
     width: Width = 1.0
     between: bool = False
     microscope: Microscope | None = None
-    constants: tuple[Constant, ...] = ()
+    constants: tuple[ParameterRange, ...] = ()
     protocols: tuple[Text, ...] = ()
 
     @property
@@ -155,7 +157,7 @@ class Description:
         return is_trained(scale_um, self.train_scales_um, self.between)
 
 
-def read_description(path: Path) -> Description:
+def read_metadata(path: Path) -> EstimatorMetadata:
     """Return the description in an estimator's folder; what older formats do not tell was the same for all.
 
     Raises UserError if it is of a newer format, or does not describe an estimator.
@@ -164,7 +166,7 @@ def read_description(path: Path) -> Description:
     version = read_record(path, TypeAdapter(_Format), problem).format
     if version > FORMAT:
         raise UserError(f"{path}: format {version} is newer than this magray reads ({FORMAT}); update magray")
-    description = read_record(path, TypeAdapter(Description), problem)
+    description = read_record(path, TypeAdapter(EstimatorMetadata), problem)
     try:
         _check(description)
         protocols = tuple(Protocol.from_json(text).to_json() for text in description.protocols)
@@ -179,12 +181,12 @@ class _Format(BaseModel):
     format: int
 
 
-def _check(description: Description) -> None:
+def _check(description: EstimatorMetadata) -> None:
     """Raises ValueError unless the parts of a description agree."""
     names, calibration = {target.name for target in description.targets}, description.calibration
     if len(names) < len(description.targets):
         raise ValueError("targets: one is there twice")
-    ranges: tuple[Target | Constant, ...] = (*description.targets, *description.constants)
+    ranges: tuple[Target | ParameterRange, ...] = (*description.targets, *description.constants)
     for one in ranges:
         if one.low > one.high:
             raise ValueError(f"{one.name}: low is above high")
@@ -201,7 +203,7 @@ def _check(description: Description) -> None:
         raise ValueError("microscope: ranges of numbers from 0 on, the least first")
 
 
-def means_and_spreads(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def means_and_stds(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of what the network learned from (targets,), SI."""
     return np.array([target.mean for target in targets]), np.array([target.spread for target in targets])
 

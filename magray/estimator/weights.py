@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from magray.errors import UserError
-from magray.files.atomic import whole_file
+from magray.files.atomic import atomic_write
 
 MOST_HEADER = 2**20  # bytes: hundreds of times what the names and the shapes of a network's weights take
 
@@ -17,7 +17,7 @@ MOST_HEADER = 2**20  # bytes: hundreds of times what the names and the shapes of
 def save_weights(network: nn.Module, path: Path) -> None:
     """Writes a network's weights to a file."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         safetensors.torch.save_file(weights, unfinished)
 
 

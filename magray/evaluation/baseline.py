@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.imaging import VIEW_SIZE, over_views
-from magray.imaging.microscope import Microscope, as_seen
+from magray.imaging.microscope import Microscope, apply_microscope
 from magray.store import Store
 from magray.training.fit import check_finite
 
@@ -54,7 +54,7 @@ class Baseline:
         images = torch.from_numpy(store.images(films["film_id"].to_pylist())).to(device)
         x, y = [], []
         for scale in scales_um:
-            measure = partial(two_numbers, scale_um=scale, microscope=microscope)
+            measure = partial(wall_features, scale_um=scale, microscope=microscope)
             found = over_views(measure, images, scale, films["pixel_nm"][0].as_py())
             x.append(found.reshape(-1, 2))
             y.append(np.repeat(films[target].to_numpy(), found.shape[1]))
@@ -69,17 +69,17 @@ class Baseline:
 
     def predict_views(self, shown: torch.Tensor, scale_um: float) -> Features:
         """Values (n, 1), SI, for views (n, 128, 128), grey values 0…255, at a scale."""
-        standardised = (two_numbers(shown, scale_um, self.microscope) - self.centre) / self.spread
+        standardised = (wall_features(shown, scale_um, self.microscope) - self.centre) / self.spread
         # beyond what it was fitted to a cubic runs away
         return np.asarray(_powers(np.clip(standardised, -3, 3)) @ self.weights[:, None])
 
 
-def two_numbers(shown: torch.Tensor, scale_um: float, microscope: Microscope | None = None) -> Features:
+def wall_features(shown: torch.Tensor, scale_um: float, microscope: Microscope | None = None) -> Features:
     """(n, 2): the logarithms of walls per µm and of the mean wave number of mz, 2π/µm, of views (n, 128, 128).
 
     Walls: changes of sign along rows and columns. A view without any has half a wall, and the wave number of its side.
     """
-    mz = as_seen(shown, scale_um, microscope)
+    mz = apply_microscope(shown, scale_um, microscope)
     up = mz > 0
     crossings = (up[:, 1:] != up[:, :-1]).sum((1, 2)) + (up[:, :, 1:] != up[:, :, :-1]).sum((1, 2))
     walls = (crossings.clamp(min=1) - 0.5 * (crossings == 0)) / (2 * VIEW_SIZE * scale_um)

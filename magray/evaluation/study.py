@@ -89,7 +89,7 @@ def run_study(
     Raises UserError if the store has no test films, or an estimator cannot be loaded.
     """
     connect()
-    described = [Estimator.load(folder).description for folder in estimators.values()]
+    described = [Estimator.load(folder).metadata for folder in estimators.values()]
     _check_test_films(open_store(store_uri))
     scales = tuple(test_scales)
     orders = [(store_uri, trial, str(Path(folder).absolute()), scales) for trial, folder in estimators.items()]
@@ -110,7 +110,7 @@ def _of_estimator(store_uri: str, trial: Trial, folder: str, scales: tuple[float
     """PREDICTIONS and STUDY of one estimator: on the GPU that this process has, if any."""
     estimator = Estimator.load(folder, own_device())
     names = tuple(target.name for target in estimator.targets)
-    tested = Tested(trial, names, estimator.description.trained_at, estimator.predict_views)
+    tested = Tested(trial, names, estimator.metadata.trained_at, estimator.predict_views)
     return _test(open_store(store_uri), tested, scales)
 
 

@@ -30,7 +30,7 @@ class Band:
         return self.high - self.low
 
 
-def band(scales: Sequence[float], errors: Sequence[float]) -> Band:
+def tolerance_band(scales: Sequence[float], errors: Sequence[float]) -> Band:
     """The band of an error curve over test scales, µm. Its ends lie where the straight line between two tests does.
 
     One scale is a band of no width.

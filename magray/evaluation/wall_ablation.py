@@ -32,7 +32,7 @@ from magray.evaluation.metrics import bias, mae, r2
 from magray.evaluation.study import films_to_test
 from magray.files.parquet import complete
 from magray.films import films_of
-from magray.imaging import normalised
+from magray.imaging import to_mz
 from magray.network.branches import own_device
 from magray.runtime.connect import connect
 from magray.runtime.resources import gpus
@@ -57,7 +57,7 @@ CAUSES = complete(
 )
 
 
-def separate(store_uri: str, estimators: Mapping[str, str | Path], test_scales: Sequence[float]) -> pa.Table:
+def ablate(store_uri: str, estimators: Mapping[str, str | Path], test_scales: Sequence[float]) -> pa.Table:
     """CAUSES of estimators that were trained at one scale (its set -> folder), at the others of `test_scales`, µm.
 
     On a GPU, if the cluster has any. Raises UserError if one cannot be loaded, or a scale does not fit into the films.
@@ -66,18 +66,18 @@ def separate(store_uri: str, estimators: Mapping[str, str | Path], test_scales: 
     folders = {train_set: str(Path(folder).absolute()) for train_set, folder in estimators.items()}
     order = (store_uri, folders, tuple(test_scales))
     if gpus() < 1:
-        return _separate(*order)
-    task: Any = ray.remote(_separate).options(num_gpus=1, num_cpus=1)
+        return _ablate(*order)
+    task: Any = ray.remote(_ablate).options(num_gpus=1, num_cpus=1)
     table: pa.Table = ray.get(task.remote(*order))
     return table
 
 
-def _separate(store_uri: str, folders: Mapping[str, str], test_scales: tuple[float, ...]) -> pa.Table:
+def _ablate(store_uri: str, folders: Mapping[str, str], test_scales: tuple[float, ...]) -> pa.Table:
     device, store, rows = own_device(), open_store(store_uri), []
-    drawn = Redrawn.of(store, films_to_test(store).slice(0, FILMS), device)
+    drawn = RewidenedFilms.of(store, films_to_test(store).slice(0, FILMS), device)
     for train_set, folder in folders.items():
         estimator = Estimator.load(folder, device)
-        (trained,) = estimator.description.train_scales_um
+        (trained,) = estimator.metadata.train_scales_um
         for scale in (scale for scale in test_scales if scale != trained):
             cuts = {
                 "neither": (trained, 1.0),
@@ -93,7 +93,7 @@ def _separate(store_uri: str, folders: Mapping[str, str], test_scales: tuple[flo
 
 
 @dataclass(frozen=True)
-class Redrawn:
+class RewidenedFilms:
     """Films whose walls can have any width.
 
     images: (n, ny, nx) uint8. distances: as many, to the next wall, cells, above 0 in bright domains. widths: (n,) of
@@ -106,7 +106,7 @@ class Redrawn:
     widths: torch.Tensor
 
     @classmethod
-    def of(cls, store: Store, films: pa.Table, device: torch.device) -> "Redrawn":
+    def of(cls, store: Store, films: pa.Table, device: torch.device) -> "RewidenedFilms":
         """Of films of a store, on a device."""
         images = store.images(films["film_id"].to_pylist())
         with ThreadPoolExecutor() as pool:  # SciPy lets go of the interpreter meanwhile
@@ -121,10 +121,10 @@ class Redrawn:
 
     def pictures(self, factor: float) -> torch.Tensor:
         """(n, ny, nx) uint8, with walls `factor` times as wide as the films' own."""
-        return redraw(self.images, self.distances, self.widths, factor)
+        return rewiden(self.images, self.distances, self.widths, factor)
 
 
-def _scores(estimator: Estimator, drawn: Redrawn, scale: float, factor: float) -> list[dict[str, Any]]:
+def _scores(estimator: Estimator, drawn: RewidenedFilms, scale: float, factor: float) -> list[dict[str, Any]]:
     """How wrong an estimator is about each of its targets in views at a scale, of walls `factor` times as wide."""
     pixel_nm, scores = drawn.films["pixel_nm"][0].as_py(), []
     estimated = estimator.predict_films(drawn.pictures(factor), scale, pixel_nm)
@@ -147,7 +147,7 @@ def distances_to_walls(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(inside[BORDER:-BORDER, BORDER:-BORDER], np.float32)
 
 
-def redraw(images: torch.Tensor, distances: torch.Tensor, widths: torch.Tensor, factor: float) -> torch.Tensor:
+def rewiden(images: torch.Tensor, distances: torch.Tensor, widths: torch.Tensor, factor: float) -> torch.Tensor:
     """Pictures (n, ny, nx) uint8 with walls `factor` times as wide as their `widths` (n,), and their other details.
 
     distances: of `distances_to_walls`.
@@ -156,7 +156,7 @@ def redraw(images: torch.Tensor, distances: torch.Tensor, widths: torch.Tensor, 
     def ideal(width: torch.Tensor) -> torch.Tensor:
         return (distances / width[:, None, None]).clamp(-FARTHEST, FARTHEST)
 
-    mz, as_they_are = normalised(images.float()), ideal(widths)
+    mz, as_they_are = to_mz(images.float()), ideal(widths)
     low, high = (torch.atanh((mz + way).clamp(-1, 1)) for way in (-GREY, GREY))
     details = as_they_are.clamp(low, high) - as_they_are
     return ((torch.tanh(ideal(widths * factor) + details) + 1) * 127.5).round().to(torch.uint8)

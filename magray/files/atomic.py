@@ -18,7 +18,7 @@ UNFINISHED = ".unfinished"  # ends the name of a file that is being written; a d
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Gives a path to write to, which becomes `path` at the end, replacing what was there; or goes, on an error.
 
     Of processes that write the same file at the same time, the last one's stays. Who may read it is a matter of the
@@ -60,7 +60,7 @@ def _lives(pid: int) -> bool:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """A table as a Parquet file, whole or not at all."""
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         pq.write_table(table, unfinished, compression="zstd")
 
 

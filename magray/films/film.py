@@ -126,11 +126,11 @@ class Film:
         return self.cells, self.open_edges
 
     @property
-    def opens(self) -> tuple[bool, bool]:
+    def open_axes(self) -> tuple[bool, bool]:
         """Whether the film ends along x, along y."""
         return self.open_edges in ("x", "xy", "ellipse"), self.open_edges in ("y", "xy", "ellipse")
 
-    def during(self, stage: Stage) -> "Film":
+    def in_stage(self, stage: Stage) -> "Film":
         """The film in the field that is applied to it during the stage."""
         return self if stage.field is None else replace(self, field=stage.field)
 

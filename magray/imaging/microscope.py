@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.imaging.picture_files import grey_range
-from magray.imaging.views import NM_PER_SCALE_UM, VIEW_SIZE, area_average, normalised
+from magray.imaging.views import NM_PER_SCALE_UM, VIEW_SIZE, area_average, to_mz
 
 NARROW = 0.05  # pixels: a point spread below that changes nothing
 NEEDS_SCALE = "this estimator needs the picture's scale; give it in µm, or the size of a pixel in nm"
@@ -50,10 +50,10 @@ class Microscope:
         )
         shown = blurred(views.float(), blur_nm * VIEW_SIZE / (scales_um * NM_PER_SCALE_UM))
         white = torch.randn(shown.shape, generator=generator, device=views.device)
-        return levelled(shown + noise[:, None, None] * white)
+        return detrend(shown + noise[:, None, None] * white)
 
 
-def as_seen(
+def apply_microscope(
     views: torch.Tensor, scale_um: float | None, microscope: Microscope | None, of_film: int = 1
 ) -> torch.Tensor:
     """Pictures (n, h, h) of films' `views` (n, h, h), grey values 0…255, at a scale.
@@ -61,7 +61,7 @@ def as_seen(
     As they are, or through a microscope: always with the same noise. of_film: so many in a row are of one film. Raises
     UserError without a scale where the microscope needs it.
     """
-    pictures = normalised(views.float())
+    pictures = to_mz(views.float())
     if microscope is None:
         return pictures
     if scale_um is None:
@@ -70,9 +70,9 @@ def as_seen(
     return microscope.pictures(pictures, scales_um, torch.Generator(views.device).manual_seed(0), of_film)
 
 
-def photograph(image: NDArray[np.uint8], scale_um: float, microscope: Microscope) -> NDArray[np.uint8]:
+def render_picture(image: NDArray[np.uint8], scale_um: float, microscope: Microscope) -> NDArray[np.uint8]:
     """What a file (128, 128) has of the square of a film in `image` (h, h), in full contrast."""
-    seen = as_seen(torch.from_numpy(area_average(image[None])), scale_um, microscope)[0].numpy()
+    seen = apply_microscope(torch.from_numpy(area_average(image[None])), scale_um, microscope)[0].numpy()
     low, high = grey_range(seen)
     return np.rint(np.clip((seen - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
@@ -89,7 +89,7 @@ def blurred(pictures: torch.Tensor, spreads: torch.Tensor) -> torch.Tensor:
     return weights @ pictures @ weights.mT
 
 
-def levelled(pictures: torch.Tensor) -> torch.Tensor:
+def detrend(pictures: torch.Tensor) -> torch.Tensor:
     """`pictures` (n, h, h) less the planes that fit them best, in units of the standard deviation of what is left."""
     place = torch.linspace(-1, 1, pictures.shape[-1], device=pictures.device)
     square = place.square().mean()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from magray.errors import UserError
-from magray.files.atomic import whole_file
+from magray.files.atomic import atomic_write
 from magray.imaging.luminance import MAX_MEGAPIXELS, check_file
 from magray.imaging.raster import read_raster
 from magray.imaging.tiff import read_tiff
@@ -70,7 +70,7 @@ def grey_range(picture: NDArray[Any]) -> tuple[float, float]:
 
 def write_picture(path: str | Path, image: NDArray[np.uint8]) -> None:
     """Writes `image` (h, w) as an 8-bit grey picture, in the format of the file's ending."""
-    with whole_file(Path(path)) as unfinished:
+    with atomic_write(Path(path)) as unfinished:
         Image.fromarray(image).save(unfinished, format=Image.registered_extensions()[Path(path).suffix.lower()])
 
 

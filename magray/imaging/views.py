@@ -56,7 +56,7 @@ def scale_of(cells: int, pixel_nm: float) -> float:
     return cells * pixel_nm / NM_PER_SCALE_UM
 
 
-def cut(images: Pictures, side: int, row: Origin, col: Origin) -> Pictures:
+def crop(images: Pictures, side: int, row: Origin, col: Origin) -> Pictures:
     """Squares (n, side, side) of periodic films (n, h, w) from `row`, `col` on, which wrap around the edges.
 
     Raises UserError where the square is larger than the film.
@@ -115,7 +115,7 @@ def views(images: Pictures, scale_um: float, pixel_nm: float) -> Pictures:
     return area_average(tiles(images, cells_of(scale_um, pixel_nm)))
 
 
-def normalised(grey: "torch.Tensor") -> "torch.Tensor":
+def to_mz(grey: "torch.Tensor") -> "torch.Tensor":
     """−1…1 from grey values 0…255."""
     return grey / 127.5 - 1
 

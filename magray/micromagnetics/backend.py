@@ -15,7 +15,7 @@ from magray.films.film import Film
 from magray.units import MU0
 
 Vectors = NDArray[np.floating]  # (3, ny, nx): component, row y, column x
-PAIRS = 4  # steps that the minimiser remembers
+HISTORY = 4  # steps that the minimiser remembers
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class Point:
 
 
 @dataclass(frozen=True)
-class ShortStep:
+class InnerStep:
     """A short step of a quench. turn: γ0 Ms dt / (1+α²). kick: its stochastic field's standard deviation, Ms.
 
     counter: (number of the step, number of the stage), from which the stochastic field is drawn.
     """
 
     alpha: float
-    turn: float
-    kick: float
+    rotate: float
+    thermal_std: float
     counter: tuple[int, int]
 
 
-class Landscape(Protocol):
+class FieldBackend(Protocol):
     """One film's energy, and the passes over its arrays that a minimiser and a quench make."""
 
     def evaluate(self, m: Vectors) -> Point:
@@ -56,7 +56,7 @@ class Landscape(Protocol):
         """Each vector · the force; at most PAIRS pairs of vectors and three more."""
         ...
 
-    def turn(
+    def rotate(
         self, m: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
     ) -> tuple[Vectors, Vectors, float]:
         """Turns m along Σ weight · vector, made tangent, each cell by `limit` (rad) at most.
@@ -69,7 +69,7 @@ class Landscape(Protocol):
         """The demagnetising field at m, Ms."""
         ...
 
-    def advance(self, m: Vectors, demag: Vectors, step: ShortStep) -> Vectors:
+    def advance(self, m: Vectors, demag: Vectors, step: InnerStep) -> Vectors:
         """m after a short step in all local terms, the applied and the stochastic field, and a given demag (Ms)."""
         ...
 

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 from magray.films.film import Film
 from magray.micromagnetics import cpu_kernels as kernels
-from magray.micromagnetics.backend import PAIRS, Coefficients, Point, ShortStep, preconditioner
+from magray.micromagnetics.backend import HISTORY, Coefficients, InnerStep, Point, preconditioner
 from magray.micromagnetics.demag_tensor import fourier_tensor
 from magray.micromagnetics.initial_state import ku1_map, thermal_field
 from magray.micromagnetics.llg import RUNGE_KUTTA
-from magray.micromagnetics.mask import inside, neighbours
+from magray.micromagnetics.mask import mask, neighbours
 from magray.micromagnetics.terms.demag import padded
 
 Vectors = NDArray[np.float32]
 
 
-class CpuLandscape:
+class CpuBackend:
     """A film's energy in single precision. Meets `landscape.Landscape`."""
 
     def __init__(self, film: Film) -> None:
@@ -28,9 +28,9 @@ class CpuLandscape:
             self.coefficients = np.array([*factors, *c.field], np.float32)
         self.film = film
         self.ku1 = ku1_map(film)
-        self.tensor = fourier_tensor(film.cells, film.cell_size, film.opens).astype(np.float32)
+        self.tensor = fourier_tensor(film.cells, film.cell_size, film.open_axes).astype(np.float32)
         self.inverse = preconditioner(film).astype(np.float32)
-        cells = inside(film)
+        cells = mask(film)
         self.outside, self.size, self.neighbours = ~cells, np.count_nonzero(cells), neighbours(film)
         self.shape, self.padded = (film.cells[1], film.cells[0]), padded(film)
 
@@ -51,7 +51,7 @@ class CpuLandscape:
 
     def _add_local_terms(self, m: Vectors, h: Vectors) -> None:
         kernels.add_local_terms(m, h, self.ku1, self.coefficients)
-        if any(self.film.opens):
+        if any(self.film.open_axes):
             kernels.cut_edges(m, h, self.coefficients, self.neighbours)
 
     def demag(self, m: Vectors) -> Vectors:
@@ -63,16 +63,16 @@ class CpuLandscape:
         h = scipy.fft.irfft2(spectrum, s=self.padded, overwrite_x=True)
         return np.ascontiguousarray(h[:, : self.shape[0], : self.shape[1]])
 
-    def advance(self, m: Vectors, demag: Vectors, step: ShortStep) -> Vectors:
+    def advance(self, m: Vectors, demag: Vectors, step: InnerStep) -> Vectors:
         outer = demag + self.coefficients[-3:, None, None]
-        if step.kick:
-            outer += (step.kick * thermal_field(self.film, step.counter)).astype(np.float32)
+        if step.thermal_std:
+            outer += (step.thermal_std * thermal_field(self.film, step.counter)).astype(np.float32)
         total, h, stage, flat = np.zeros_like(m), np.empty_like(m), m, (3, m[0].size)
         for ahead, weight in RUNGE_KUTTA:
             np.copyto(h, outer)
             self._add_local_terms(stage, h)
             following = np.empty_like(m)
-            numbers = [np.float32(x) for x in (step.alpha, ahead * step.turn, weight * step.turn)]
+            numbers = [np.float32(x) for x in (step.alpha, ahead * step.rotate, weight * step.rotate)]
             arrays = [array.reshape(flat) for array in (m, stage, h, total, following)]
             kernels.runge_kutta_stage(*arrays[:3], *numbers, *arrays[3:])
             stage = following
@@ -89,15 +89,15 @@ class CpuLandscape:
         kernels.products(_as_tuple(vectors), force.reshape(-1), out)
         return out
 
-    def turn(
+    def rotate(
         self, m: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
     ) -> tuple[Vectors, Vectors, float]:
         turned, step = np.empty_like(m), np.empty_like(m)
         kernels.combine(np.array(weights, np.float32), _as_tuple(vectors), step.reshape(-1))
-        longest = kernels.turn(m.reshape(3, -1), step.reshape(3, -1), np.float32(limit), turned.reshape(3, -1))
+        longest = kernels.rotate(m.reshape(3, -1), step.reshape(3, -1), np.float32(limit), turned.reshape(3, -1))
         return self._clear(turned), self._clear(step), float(longest)
 
 
 def _as_tuple(vectors: Sequence[Vectors]) -> tuple[Vectors, ...]:
     """Flat, and always as many, so that a kernel is compiled once: the first fills the empty places."""
-    return tuple(v.reshape(-1) for v in [*vectors, *[vectors[0]] * (2 * PAIRS + 3 - len(vectors))])
+    return tuple(v.reshape(-1) for v in [*vectors, *[vectors[0]] * (2 * HISTORY + 3 - len(vectors))])

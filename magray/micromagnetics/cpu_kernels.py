@@ -16,11 +16,11 @@ from magray.micromagnetics.compiled import compiled
 
 BLOCK = 2048  # numbers that are worked on at a time, to stay in a core's nearest cache
 
-in_order = partial(compiled, nogil=True, error_model="numpy")
-reordered = partial(in_order, fastmath={"reassoc", "contract", "arcp", "nsz"})
+bounded_map = partial(compiled, nogil=True, error_model="numpy")
+reordered = partial(bounded_map, fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 
-@in_order()
+@bounded_map()
 def demag_in_place(spectrum, tensor):
     """m in Fourier space becomes −N m. spectrum: (3, ny, nx/2+1) complex64; tensor: (4, ny, nx/2+1) float32."""
     _, ny, nk = spectrum.shape
@@ -34,7 +34,7 @@ def demag_in_place(spectrum, tensor):
             sz[k] = -zz[k] * sz[k]
 
 
-@in_order()
+@bounded_map()
 def scale_in_place(spectrum, factor):
     """spectrum: (3, ny, nk) complex64 times factor: (ny, nk) float32."""
     for c in range(3):
@@ -44,7 +44,7 @@ def scale_in_place(spectrum, factor):
                 row[k] *= f[k]
 
 
-@in_order()
+@bounded_map()
 def _cell(m, h, ku, c, y, ym, yp, x, xm, xp):
     """The field on one cell, in Ms: (linear part without the applied field)."""
     mx, my, mz = m[0, y, x], m[1, y, x], m[2, y, x]
@@ -65,7 +65,7 @@ def _cell(m, h, ku, c, y, ym, yp, x, xm, xp):
     return hx, hy, hz
 
 
-@in_order()
+@bounded_map()
 def add_local_terms(m, h, ku, c):
     """Adds all terms but demag and the applied field to h, in place."""
     _, ny, nx = m.shape
@@ -78,7 +78,7 @@ def add_local_terms(m, h, ku, c):
         h[0, y, e], h[1, y, e], h[2, y, e] = _cell(m, h, ku, c, y, ym, yp, e, e - 1, 0)
 
 
-@in_order()
+@bounded_map()
 def _cut(m, h, c, y, x, j, i, sign_x, sign_y):
     """Takes the neighbour (j, i) of a cell (y, x) out of its field again; sign: +1 for the one that follows."""
     e = c[0] if sign_x else c[1]
@@ -88,7 +88,7 @@ def _cut(m, h, c, y, x, j, i, sign_x, sign_y):
     h[2, y, x] -= e * (nz - m[2, y, x]) + sign_y * (c[4] * nx - c[6] * ny) - sign_x * (c[3] * ny + c[5] * nx)
 
 
-@in_order()
+@bounded_map()
 def cut_edges(m, h, c, has):
     """Takes out of h what add_local_terms added across the edges of the film. has: (4, ny, nx), as shape.neighbours."""
     _, ny, nx = m.shape
@@ -160,13 +160,13 @@ def products(vectors, force, out):
             out[i] += _dot(vectors[i][first : first + BLOCK], part)
 
 
-@in_order()
+@bounded_map()
 def _add(a, factor, b):
     for k in range(a.size):
         a[k] += factor * b[k]
 
 
-@in_order()
+@bounded_map()
 def combine(weights, vectors, out):
     """out = Σ weights[i] vectors[i], of flat arrays."""
     for first in range(0, out.size, BLOCK):
@@ -176,8 +176,8 @@ def combine(weights, vectors, out):
             _add(part, weights[i], vectors[i][first : first + BLOCK])
 
 
-@in_order()
-def turn(m, step, limit, turned):
+@bounded_map()
+def rotate(m, step, limit, turned):
     """Makes `step` tangent to m and at most `limit` long in each cell, in place; turned = (m + step) / |m + step|.
 
     All (3, n). Returns the largest |step|.
@@ -198,7 +198,7 @@ def turn(m, step, limit, turned):
     return np.sqrt(_number(longest))
 
 
-@in_order()
+@bounded_map()
 def runge_kutta_stage(start, m, h, alpha, ahead, weight, total, following):
     """One stage of four: k = −m × h − alpha m × (m × h); total += weight k; following = start + ahead k.
 
@@ -218,7 +218,7 @@ def runge_kutta_stage(start, m, h, alpha, ahead, weight, total, following):
         following[2, i] = start[2, i] + ahead * kz
 
 
-@in_order()
+@bounded_map()
 def add_and_normalize(start, total, out):
     """out = (start + total) / |start + total|; all (3, n)."""
     one = np.float32(1)

@@ -221,8 +221,8 @@ def _fold(closed: Array, n: Array, cells: Pair, cell: Sides, near: float) -> Non
     for step_y in range(1 - count_y, count_y):
         for step_x in range(1 - count_x, count_x):
             i, j = step_x % nx, step_y % ny
-            inside = (step_x * cell[0]) ** 2 + (step_y * cell[1]) ** 2 <= near**2
-            if inside and i <= nx // 2 and j <= ny // 2:
+            mask = (step_x * cell[0]) ** 2 + (step_y * cell[1]) ** 2 <= near**2
+            if mask and i <= nx // 2 and j <= ny // 2:
                 for c in range(3):
                     n[c, j, i] += closed[c, abs(step_y), abs(step_x)]
                 xy = closed[3, abs(step_y), abs(step_x)]

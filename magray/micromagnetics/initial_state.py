@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from magray.films.film import Film
 from magray.films.protocol import Uniform, Vector
 from magray.micromagnetics.grains import grain_map
-from magray.micromagnetics.mask import inside
+from magray.micromagnetics.mask import mask
 from magray.micromagnetics.philox import STREAM_KU1, STREAM_START, STREAM_THERMAL, normals, uniforms
 
 
@@ -57,7 +57,7 @@ def initial_state(film: Film) -> NDArray[np.float32]:
     """The state that the film's protocol begins with: unit vectors, 0 outside of the film, (3, ny, nx)."""
     initial = film.protocol.initial
     m = tilted(film, initial) if isinstance(initial, Uniform) else random_directions(film)
-    return np.where(inside(film), m, np.float32(0))
+    return np.where(mask(film), m, np.float32(0))
 
 
 def thermal_field(film: Film, counter: tuple[int, int]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from magray.films.film import Film
 from magray.films.protocol import Quench
-from magray.micromagnetics.backend import Coefficients, Landscape, ShortStep, Vectors
+from magray.micromagnetics.backend import Coefficients, FieldBackend, InnerStep, Vectors
 from magray.units import MU0
 
 GAMMA0 = 1.7595e11 * MU0  # m/(A s); the value of the µMAG standard problems
@@ -32,8 +32,8 @@ LOCAL = 0.3  # of all else, in a short step
 COUPLED = 0.5  # of the demagnetising field, in a long step
 DAMPED = 2.0  # the same, of the damping: waves that it does not damp grow from the extrapolation
 KICKED = 0.1  # of the stochastic field, in a short step
-MOST_PARTS = 7
-MOST_STEPS = 100_000_000
+MAX_INNER_STEPS = 7
+MAX_STEPS = 100_000_000
 RAMP = 64  # steps from a random start to full length: each 2/i of the time that has passed after i of them
 SINGLE = 10  # long steps of one short step before those of parts, for each part
 
@@ -41,7 +41,7 @@ SINGLE = 10  # long steps of one short step before those of parts, for each part
 RUNGE_KUTTA = ((0.5, 1 / 6), (0.5, 1 / 3), (1.0, 1 / 3), (0.0, 1 / 6))
 
 
-def short_step(film: Film, stage: Quench) -> float:
+def inner_step(film: Film, stage: Quench) -> float:
     """The longest short step that the film's rates allow, s; 0 where one of them is not finite."""
     c = Coefficients.of(film)
     twist = 2 * (abs(c.bulk_x) + abs(c.bulk_y) + abs(c.interfacial_x) + abs(c.interfacial_y))
@@ -49,7 +49,7 @@ def short_step(film: Film, stage: Quench) -> float:
     exchange = 4 * (c.exchange_x + c.exchange_y)
     stiffest = STIFFEST_WARM if stage.temperature else STIFFEST
     short = min(stiffest / (exchange + local), LOCAL / local, _coupled(stage)) / _rate(film, stage)
-    kicked = GAMMA0 * film.Ms * _kick(film, stage) / (1 + stage.alpha**2)  # the angle of a random turn, over √dt
+    kicked = GAMMA0 * film.Ms * _thermal_std(film, stage) / (1 + stage.alpha**2)  # the angle of a random turn, over √dt
     return min(short, (KICKED / kicked) ** 2) if kicked else short
 
 
@@ -62,7 +62,7 @@ def _coupled(stage: Quench) -> float:
     return min(COUPLED, DAMPED * stage.alpha)
 
 
-def _kick(film: Film, stage: Quench) -> float:
+def _thermal_std(film: Film, stage: Quench) -> float:
     """The stochastic field's standard deviation times √dt, Ms √s: √(2 α kB T / (γ0 µ0 Ms V)) / Ms."""
     energy = 2 * stage.alpha * BOLTZMANN * stage.temperature
     return math.sqrt(energy / (GAMMA0 * MU0 * film.Ms * math.prod(film.cell_size))) / film.Ms
@@ -72,9 +72,9 @@ def impossible(film: Film) -> str:
     """Why a quench of the film's protocol would never end; empty if it will."""
     for stage in film.protocol.stages:
         if isinstance(stage, Quench):
-            short = short_step(film.during(stage), stage)
-            if not short * MOST_STEPS > stage.duration:
-                return f"its quench of {stage.duration:g} s would need more than {MOST_STEPS:,} steps of {short:.1g} s"
+            short = inner_step(film.in_stage(stage), stage)
+            if not short * MAX_STEPS > stage.duration:
+                return f"its quench of {stage.duration:g} s would need more than {MAX_STEPS:,} steps of {short:.1g} s"
     return ""
 
 
@@ -92,20 +92,20 @@ class Steps:
     count: int
     parts: int
     turn: float
-    kick: float
+    thermal_std: float
 
     @classmethod
     def of(cls, film: Film, stage: Quench) -> "Steps":
         """The longest steps that the film's rates allow."""
-        longest = short_step(film, stage)
-        parts = max(1, min(MOST_PARTS, int(_coupled(stage) / (_rate(film, stage) * longest))))
+        longest = inner_step(film, stage)
+        parts = max(1, min(MAX_INNER_STEPS, int(_coupled(stage) / (_rate(film, stage) * longest))))
         parts -= 1 - parts % 2
         left = stage.duration / longest - (RAMP + 1) / 2
         single = max(0, min(math.ceil(left), SINGLE * (parts - 1)))
         count = max(0, math.ceil((left - single) / parts))
         dt = stage.duration / ((RAMP + 1) / 2 + single + count * parts)
-        kick = _kick(film, stage) / math.sqrt(dt)
-        return cls(RAMP, single, count, parts, GAMMA0 * film.Ms * dt / (1 + stage.alpha**2), kick)
+        thermal_std = _thermal_std(film, stage) / math.sqrt(dt)
+        return cls(RAMP, single, count, parts, GAMMA0 * film.Ms * dt / (1 + stage.alpha**2), thermal_std)
 
     @property
     def long(self) -> int:
@@ -135,17 +135,17 @@ class Step:
     growth: float
 
 
-def quench(landscape: Landscape, m: Vectors, film: Film, stage: Quench, number: int = 0) -> tuple[Vectors, int]:
+def quench(backend: FieldBackend, m: Vectors, film: Film, stage: Quench, number: int = 0) -> tuple[Vectors, int]:
     """m after the quench, the stage `number` of the film's protocol, and how many times demag was made."""
     steps = Steps.of(film, stage)
-    before = landscape.demag(m)
+    before = backend.demag(m)
     for long in range(steps.long):
         step = steps.at(long)
-        now = landscape.demag(m) if long else before
-        turn, kick = steps.turn * step.share, steps.kick / math.sqrt(step.share)
+        now = backend.demag(m) if long else before
+        turn, thermal_std = steps.turn * step.share, steps.thermal_std / math.sqrt(step.share)
         for part in range(step.parts):
-            short = ShortStep(stage.alpha, turn, kick, (long * MOST_PARTS + part, number))
+            short = InnerStep(stage.alpha, turn, thermal_std, (long * MAX_INNER_STEPS + part, number))
             ahead = np.float32(step.growth * (part + 0.5) / step.parts)
-            m = landscape.advance(m, now + ahead * (now - before), short)
+            m = backend.advance(m, now + ahead * (now - before), short)
         before = now
     return m, steps.long

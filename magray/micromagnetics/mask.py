@@ -8,7 +8,7 @@ from magray.films.film import Film
 SIDES = ((-1, -1), (-1, 1), (-2, -1), (-2, 1))  # array axis and direction: left, right, below, above
 
 
-def inside(film: Film) -> NDArray[np.bool_]:
+def mask(film: Film) -> NDArray[np.bool_]:
     """True for the cells of the film, (ny, nx): all, or those whose middle lies in the ellipse."""
     nx, ny = film.cells
     if film.open_edges != "ellipse":
@@ -20,10 +20,10 @@ def inside(film: Film) -> NDArray[np.bool_]:
 
 def neighbours(film: Film) -> NDArray[np.bool_]:
     """Whether each cell has a neighbour on each of the SIDES: (4, ny, nx)."""
-    cells = inside(film)
+    cells = mask(film)
     has = np.stack([np.roll(cells, -step, axis=axis) for axis, step in SIDES])
     for side, (axis, step) in enumerate(SIDES):
-        if film.opens[-1 - axis]:
+        if film.open_axes[-1 - axis]:
             edge = -1 if step > 0 else 0
             has[side][(slice(None), edge) if axis == -1 else (edge, slice(None))] = False
     return has

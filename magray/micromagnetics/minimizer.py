@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magray.films.protocol import Minimize
-from magray.micromagnetics.backend import PAIRS, Landscape, Point, Vectors
+from magray.micromagnetics.backend import HISTORY, FieldBackend, Point, Vectors
 
-LARGEST_TURN = 0.2  # rad
-MEMORY = 10
+MAX_ROTATION = 0.2  # rad
+NONMONOTONE_WINDOW = 10
 ENERGY_NOISE = 1e-6  # of an energy in single precision, relative
 OVERSTEPS = 5
-SMALLEST_CURVATURE = 1e-3  # s·y against y·P y; 1 where P is the exact inverse
+MIN_CURVATURE = 1e-3  # s·y against y·P y; 1 where P is the exact inverse
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Recursion:
         self.step_change = _bordered(self.step_change, np.append(others[0], with_change[0]))
         self.change_change = _bordered(self.change_change, np.append(others[1], with_change[1]))
         self.change_change[-1] = self.change_change[:, -1]
-        if len(self.steps) > PAIRS:
+        if len(self.steps) > HISTORY:
             del self.steps[0], self.changes[0]
             self.force_step, self.force_change = self.force_step[1:], self.force_change[1:]
             self.step_change, self.change_change = self.step_change[1:, 1:], self.change_change[1:, 1:]
@@ -103,36 +103,36 @@ def _bordered(matrix: NDArray[np.float64], column: NDArray[np.float64]) -> NDArr
     return larger
 
 
-def minimize(landscape: Landscape, m: Vectors, stage: Minimize) -> tuple[Point, int]:
+def minimize(backend: FieldBackend, m: Vectors, stage: Minimize) -> tuple[Point, int]:
     """The point where the torque fell to `stage.torque`, and the number of field evaluations.
 
     After `stage.max_evaluations`, or where the energy of `m` itself is not finite, the last good point is returned as
     it is: its torque and energy tell.
     """
-    point = landscape.evaluate(m)
-    descent = landscape.precondition(point.force)
-    force_force = float(landscape.products([descent], point.force)[0])
-    evaluations, limit, taken_back, scale = 1, LARGEST_TURN, 0, 1.0
+    point = backend.evaluate(m)
+    descent = backend.precondition(point.force)
+    force_force = float(backend.products([descent], point.force)[0])
+    evaluations, limit, taken_back, scale = 1, MAX_ROTATION, 0, 1.0
     recursion = Recursion()
-    energies = deque([point.energy], maxlen=MEMORY)
+    energies = deque([point.energy], maxlen=NONMONOTONE_WINDOW)
     while point.torque > stage.torque and evaluations < stage.max_evaluations and math.isfinite(point.energy):
         weights = recursion.weights(force_force, scale)
         if weights is None:
             recursion, weights = Recursion(), [scale]
-        turned, step, longest = landscape.turn(point.m, weights, [descent, *recursion.vectors], limit)
-        following = landscape.evaluate(turned)
+        turned, step, longest = backend.rotate(point.m, weights, [descent, *recursion.vectors], limit)
+        following = backend.evaluate(turned)
         evaluations += 1
         if not following.energy <= max(energies) + ENERGY_NOISE * abs(point.energy):  # true of not-a-number as well
             recursion, limit, taken_back = Recursion(), longest / 2, taken_back + 1
             continue
-        limit = min(LARGEST_TURN, 2 * limit)
-        next_descent = landscape.precondition(following.force)
-        step_before = float(landscape.products([step], point.force)[0])
+        limit = min(MAX_ROTATION, 2 * limit)
+        next_descent = backend.precondition(following.force)
+        step_before = float(backend.products([step], point.force)[0])
         known = recursion.vectors
-        step_force, before, now, *products = landscape.products([step, descent, next_descent, *known], following.force)
+        step_force, before, now, *products = backend.products([step, descent, next_descent, *known], following.force)
         others = recursion.see(np.array(products))
         curvature, change = step_before - step_force, force_force - 2 * before + now
-        if curvature > SMALLEST_CURVATURE * change:
+        if curvature > MIN_CURVATURE * change:
             scale = min(1.0, curvature / change) if taken_back >= OVERSTEPS else 1.0
             pair = (step, descent - next_descent)
             recursion.add(pair, (step_force, before - now), (curvature, change), others)

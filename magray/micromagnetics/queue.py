@@ -16,7 +16,7 @@ def slots_of(film: Film) -> int:
     return max(1, CELLS // (film.cells[0] * film.cells[1]))
 
 
-class Feed:
+class FilmQueue:
     """Films on their way to a solver, in a lane for each shape. Threads may add some while it works."""
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Feed:
             self.open = False
             self.changed.notify()
 
-    def next_lane(self) -> deque[Film] | None:
+    def next_bucket(self) -> deque[Film] | None:
         """A lane in which films wait, once there is one; None after the last."""
         with self.changed:
             self.changed.wait_for(lambda: any(self.lanes.values()) or not self.open)
-            return next((lane for lane in self.lanes.values() if lane), None)
+            return next((bucket for bucket in self.lanes.values() if bucket), None)
 
 
 class SharedSolver:
@@ -50,8 +50,8 @@ class SharedSolver:
     serve: a solver's generator that takes films from a feed and yields them when they are done.
     """
 
-    def __init__(self, serve: Callable[[Feed], Iterator[RelaxedFilm]]) -> None:
-        self.serve, self.feed = serve, Feed()
+    def __init__(self, serve: Callable[[FilmQueue], Iterator[RelaxedFilm]]) -> None:
+        self.serve, self.queue = serve, FilmQueue()
         self.promised: dict[str, list[Future[RelaxedFilm]]] = {}  # by film id
         self.error: BaseException | None = None
         self.lock = threading.Lock()
@@ -65,12 +65,12 @@ class SharedSolver:
                 raise self.error
             for film, future in zip(films, futures, strict=True):
                 self.promised.setdefault(film.film_id, []).append(future)
-        self.feed.add(films)
+        self.queue.add(films)
         return [future.result() for future in futures]
 
     def _work(self) -> None:
         try:
-            for done in self.serve(self.feed):
+            for done in self.serve(self.queue):
                 with self.lock:
                     waiting = self.promised[done.film.film_id]
                     waiting.pop(0).set_result(done)

@@ -6,47 +6,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magray.films.film import Film
-from magray.micromagnetics.backend import Point, ShortStep, preconditioner
+from magray.micromagnetics.backend import InnerStep, Point, preconditioner
 from magray.micromagnetics.dormand_prince import slope
 from magray.micromagnetics.initial_state import thermal_field
 from magray.micromagnetics.llg import RUNGE_KUTTA
-from magray.micromagnetics.mask import inside
+from magray.micromagnetics.mask import mask
 from magray.micromagnetics.terms import TERMS, demag, energy_terms, field_terms
 from magray.units import MU0
 
 Vectors = NDArray[np.float64]
 
 
-class OracleLandscape:
+class Reference:
     """A film's energy in double precision. Meets `landscape.Landscape`."""
 
     def __init__(self, film: Film) -> None:
         self.film = film
         self.inverse = preconditioner(film)
-        self.inside = inside(film)
+        self.mask = mask(film)
 
     def evaluate(self, m: Vectors) -> Point:
         m = np.asarray(m, np.float64)
         h = np.sum(list(field_terms(self.film, m).values()), axis=0) / self.film.Ms
-        force = tangent(m, h) * self.inside
+        force = tangent(m, h) * self.mask
         energy = energy_terms(self.film, m)["total"] / (MU0 * self.film.Ms**2)
         return Point(m, force, energy, float(np.max(np.linalg.norm(force, axis=0))))
 
     def demag(self, m: Vectors) -> Vectors:
         return demag.field(self.film, m) / self.film.Ms
 
-    def advance(self, m: Vectors, demag: Vectors, step: ShortStep) -> Vectors:
-        thermal = step.kick * thermal_field(self.film, step.counter) if step.kick else 0.0
+    def advance(self, m: Vectors, demag: Vectors, step: InnerStep) -> Vectors:
+        thermal = step.thermal_std * thermal_field(self.film, step.counter) if step.thermal_std else 0.0
         total, stage = np.zeros_like(m, np.float64), np.asarray(m, np.float64)
         for ahead, weight in RUNGE_KUTTA:
             local = sum(term.field(self.film, stage) for name, term in TERMS.items() if name != "demag")
             k = slope(stage, local / self.film.Ms + demag + thermal, step.alpha)
-            total, stage = total + weight * step.turn * k, m + ahead * step.turn * k
+            total, stage = total + weight * step.rotate * k, m + ahead * step.rotate * k
         return self._normalized(m + total)
 
     def _normalized(self, m: Vectors) -> Vectors:
         """m / |m| on the film's cells, 0 elsewhere."""
-        return np.asarray(m * self.inside / np.linalg.norm(np.where(self.inside, m, 1), axis=0))
+        return np.asarray(m * self.mask / np.linalg.norm(np.where(self.mask, m, 1), axis=0))
 
     def precondition(self, force: Vectors) -> Vectors:
         return np.asarray(np.fft.irfft2(np.fft.rfft2(force) * self.inverse, s=force.shape[1:]))
@@ -54,13 +54,13 @@ class OracleLandscape:
     def products(self, vectors: Sequence[Vectors], force: Vectors) -> Vectors:
         return np.array([np.vdot(vector, force) for vector in vectors])
 
-    def turn(
+    def rotate(
         self, m: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
     ) -> tuple[Vectors, Vectors, float]:
         step = sum((w * v for w, v in zip(weights, vectors, strict=True)), np.zeros_like(m))
         step = tangent(m, step)
         step *= limit / np.maximum(np.linalg.norm(step, axis=0), limit)
-        step *= self.inside
+        step *= self.mask
         return self._normalized(m + step), step, float(np.max(np.linalg.norm(step, axis=0)))
 
 

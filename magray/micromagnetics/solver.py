@@ -15,16 +15,16 @@ from magray.errors import UserError
 from magray.films.film import Film
 from magray.films.protocol import Minimize, Quench
 from magray.films.values import instance, sequence
-from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.cpu import CpuBackend
 from magray.micromagnetics.initial_state import initial_state
 from magray.micromagnetics.llg import impossible, quench
 from magray.micromagnetics.minimizer import minimize
-from magray.micromagnetics.queue import Feed
-from magray.micromagnetics.reference import OracleLandscape
+from magray.micromagnetics.queue import FilmQueue
+from magray.micromagnetics.reference import Reference
 from magray.micromagnetics.result import RelaxedFilm, failed, unfinished
 from magray.micromagnetics.terms import energy_terms
 
-LANDSCAPES: dict[str, Any] = {"numpy": OracleLandscape, "cpu": CpuLandscape}
+BACKENDS: dict[str, Any] = {"numpy": Reference, "cpu": CpuBackend}
 
 
 def gpu_problem() -> str:
@@ -49,7 +49,7 @@ def resolve_backend(backend: str) -> str:
         return "cpu" if gpu_problem() else "cupy"
     if backend == "cupy" and (problem := gpu_problem()):
         raise UserError(f"backend cupy cannot run here: {problem}; or use backend cpu")
-    if backend not in {*LANDSCAPES, "cupy"}:
+    if backend not in {*BACKENDS, "cupy"}:
         raise UserError(f"backend is one of auto, numpy, cpu, cupy, not {backend!r}")
     return backend
 
@@ -80,27 +80,27 @@ class FilmSolver:
                 for done in as_completed([pool.submit(self._relax, film) for film in films]):
                     yield done.result()
 
-    def serve(self, feed: Feed) -> Iterator[RelaxedFilm]:
+    def serve(self, queue: FilmQueue) -> Iterator[RelaxedFilm]:
         """Each fed film's end state, as they finish: on a GPU alone, where films of all feeders share the slots."""
-        yield from self.gpu.serve(feed, self.solver)
+        yield from self.gpu.serve(queue, self.solver)
 
     def _relax(self, film: Film) -> RelaxedFilm:
         """The film at the end of its protocol, on this thread."""
         start = time.perf_counter()
         if reason := impossible(film):
             return failed(film, 0, 0.0, "cpu", self.solver, reason)
-        landscape = LANDSCAPES[self.backend](film)
+        backend = BACKENDS[self.backend](film)
         m: NDArray[np.floating] = initial_state(film)
         evaluations, torque, reasons = 0, np.inf, []
         for number, stage in enumerate(film.protocol.stages):
-            specimen = film.during(stage)
-            if specimen.field != landscape.film.field:
-                landscape = LANDSCAPES[self.backend](specimen)
+            specimen = film.in_stage(stage)
+            if specimen.field != backend.film.field:
+                backend = BACKENDS[self.backend](specimen)
             if isinstance(stage, Quench):
-                m, used = quench(landscape, m, specimen, stage, number)
-                point = landscape.evaluate(m)
+                m, used = quench(backend, m, specimen, stage, number)
+                point = backend.evaluate(m)
             else:
-                point, used = minimize(landscape, m, stage)
+                point, used = minimize(backend, m, stage)
             m, torque, evaluations = point.m, point.torque, evaluations + used
             if not np.isfinite(point.energy):
                 return failed(film, evaluations, time.perf_counter() - start, "cpu", self.solver)
@@ -109,7 +109,7 @@ class FilmSolver:
         return RelaxedFilm(
             film=film,
             m=np.asarray(m, np.float32),
-            energy=energy_terms(landscape.film, m),
+            energy=energy_terms(backend.film, m),
             max_torque=torque,
             evaluations=evaluations,
             status="not_converged" if reasons else "converged",

@@ -34,9 +34,9 @@ class ScaleAwareCnn(nn.Module):
 
     def forward(self, views: torch.Tensor, scales_um: torch.Tensor) -> torch.Tensor:
         """Standardised estimates (n, outputs) from views (n, 1, 128, 128), −1…1, that are `scales_um` (n,) wide."""
-        return self.judge(self.blocks(views), scales_um)
+        return self.head(self.blocks(views), scales_um)
 
-    def judge(self, features: torch.Tensor, scales_um: torch.Tensor) -> torch.Tensor:
+    def head(self, features: torch.Tensor, scales_um: torch.Tensor) -> torch.Tensor:
         """The estimates from what the blocks make of the views (n, features)."""
         with torch.autocast(features.device.type, enabled=False):  # bfloat16 would know a scale to 0.4 % only
             gain, shift = self.scale(scales_um[:, None].float().log2()).chunk(2, dim=1)
@@ -69,15 +69,15 @@ def forward(network: nn.Module, pictures: torch.Tensor, scales_um: torch.Tensor,
     """
     with torch.autocast(pictures.device.type, torch.bfloat16, enabled=bfloat16):
         views = pictures[:, None]
-        told = isinstance(network, ScaleAwareCnn)
-        estimates: torch.Tensor = network(views, scales_um) if told else network(views)
+        scale_conditioned = isinstance(network, ScaleAwareCnn)
+        estimates: torch.Tensor = network(views, scales_um) if scale_conditioned else network(views)
     return estimates.float()
 
 
-def halves(network: nn.Module) -> tuple[nn.Sequential, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
+def split_backbone(network: nn.Module) -> tuple[nn.Sequential, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
     """The layers from views to features, and what makes estimates of features and scales (n,) in µm."""
     if isinstance(network, ScaleAwareCnn):
-        return network.blocks, network.judge
+        return network.blocks, network.head
     assert isinstance(network, nn.Sequential)
     *layers, last = network
     return nn.Sequential(*layers), lambda features, _: cast(torch.Tensor, last(features))

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import torch
 from torch import nn
 
-from magray.network.branches import forward, halves, has_bfloat16
+from magray.network.branches import forward, has_bfloat16, split_backbone
 from magray.network.kernels.blocks import Blocks
 from magray.network.kernels.kernels import Compile, compile_for
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Means:
+class ExecutionConfig:
     """What makes steps fast. bfloat16: in place of float32. kernels: our own. compiled: by torch.compile, in place of
     those. graphed: CUDA graphs."""
 
@@ -31,7 +31,7 @@ class Means:
     graphed: bool = False
 
     @classmethod
-    def of(cls, device: torch.device) -> "Means":
+    def of(cls, device: torch.device) -> "ExecutionConfig":
         """The best that `device` has."""
         if device.type != "cuda":
             return cls(has_bfloat16(device))
@@ -43,15 +43,15 @@ def estimate_of(network: nn.Module, device: torch.device) -> Estimate:
     """What estimates by a network, in its mode for answers, the fastest way that `device` has. Without gradients."""
     bfloat16 = has_bfloat16(device)
     if _has_kernels(device):
-        return by_kernels(network, compile_for(device), bfloat16)
+        return kernel_forward(network, compile_for(device), bfloat16)
     return partial(forward, network, bfloat16=bfloat16)
 
 
-def by_kernels(network: nn.Module, compile: Compile, bfloat16: bool) -> Estimate:  # noqa: A002
+def kernel_forward(network: nn.Module, compile: Compile, bfloat16: bool) -> Estimate:  # noqa: A002
     """What estimates by a network, in either mode, with our own kernels; gradients in training only."""
-    layers, judge = halves(network)
+    layers, head = split_backbone(network)
     blocks, dtype = Blocks(layers, compile, bfloat16), torch.bfloat16 if bfloat16 else torch.float32
-    return lambda pictures, scales_um: judge(blocks(pictures.to(dtype)), scales_um)
+    return lambda pictures, scales_um: head(blocks(pictures.to(dtype)), scales_um)
 
 
 def _has_kernels(device: torch.device) -> bool:

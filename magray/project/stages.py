@@ -27,10 +27,10 @@ import pyarrow.compute as pc
 from magray.config import Config, FitConfig, parse_scales
 from magray.environment import cores, processor, versions
 from magray.errors import FilmsLost, UserError
-from magray.files.atomic import read_notes, read_table, whole_file, write_table
+from magray.files.atomic import atomic_write, read_notes, read_table, write_table
 from magray.films import plan_table, sample
 from magray.films.plan import PLAN_SCHEMA
-from magray.imaging import MAX_MEGAPIXELS, cells_of, check_room, cut, read_picture, write_picture
+from magray.imaging import MAX_MEGAPIXELS, cells_of, check_room, crop, read_picture, write_picture
 from magray.report.summary import Summary, read_summary
 from magray.store import open_store
 
@@ -47,7 +47,7 @@ Facts = dict[str, Any]  # entries of summary.json
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageResult:
     """What a stage has to say. `fresh`: something was done, in `seconds`; otherwise it had been done before."""
 
     text: str
@@ -89,22 +89,22 @@ class Project:
     @property
     def microscope(self) -> "Microscope | None":
         """What its films are seen through; None if they are seen as they are."""
-        from magray.training.config import Recipe
+        from magray.training.config import TrainConfig
 
-        return Recipe.of(self.config.fit.model_dump()).microscope
+        return TrainConfig.of(self.config.fit.model_dump()).microscope
 
     @property
     def summary(self) -> Summary:
         """The content of summary.json; its skeleton if there is none yet. Raises UserError if it is damaged."""
         return read_summary(self.folder / "summary.json", self.config.name)
 
-    def plan(self) -> Outcome:
+    def plan(self) -> StageResult:
         """Writes plan.parquet. Raises UserError if the folder holds the plan of other films."""
         self._check_scales()
         path, summary, inputs = self.folder / "plan.parquet", self.summary, self.config.to_yaml()
         # a million films take a minute to sample
         if summary.plan and self._is_done("plan", inputs, [path]) and _config_in(path) == inputs:
-            return Outcome(summary.plan.text, False, summary.seconds.get("plan", 0.0), tuple(summary.plan.warnings))
+            return StageResult(summary.plan.text, False, summary.seconds.get("plan", 0.0), tuple(summary.plan.warnings))
         films = sample(self.config.campaign.sampling())
         table = plan_table(films, self.config.name).replace_schema_metadata({CONFIG_KEY: inputs})
         if path.exists() and not _ids(read_table(path, PLAN_SCHEMA)) <= _ids(table):
@@ -119,9 +119,9 @@ class Project:
         mark = {"plan": _fingerprint(inputs)}
         facts: dict[str, Any] = {"plan": {"text": text, "warnings": warnings}, "seconds": {"plan": seconds}}
         self._write(facts | {"made_from": mark, "done": mark})
-        return Outcome(text, True, seconds, tuple(warnings))
+        return StageResult(text, True, seconds, tuple(warnings))
 
-    def simulate(self) -> Outcome:
+    def simulate(self) -> StageResult:
         """Simulates the films of the plan that the store does not hold yet, and tells simulate.jsonl about it."""
         from magray.campaign.run import run_campaign
 
@@ -149,9 +149,9 @@ class Project:
         text = f"{done.films} films in {done.evaluations:,} field evaluations"
         text += f", {done.not_converged} not converged" if done.not_converged else ""
         text += f", {done.failed} failed" if done.failed else ""
-        return Outcome(text, done.simulated > 0, spent)
+        return StageResult(text, done.simulated > 0, spent)
 
-    def fit(self) -> list[Outcome]:
+    def fit(self) -> list[StageResult]:
         """Fits an estimator for each of the config's training sets and seeds; side by side, if there are more GPUs."""
         from magray.runtime.connect import connect
         from magray.runtime.resources import gpus
@@ -176,7 +176,7 @@ class Project:
         with contextlib.suppress(OSError):  # a search may have its trials there
             work.rmdir()
 
-    def _fit_side_by_side(self, at_once: int, films: list[str]) -> list[Outcome]:
+    def _fit_side_by_side(self, at_once: int, films: list[str]) -> list[StageResult]:
         import ray
 
         with ThreadPoolExecutor(at_once) as pool:
@@ -187,7 +187,7 @@ class Project:
                 ray.shutdown()  # ends what the threads wait for
                 raise
 
-    def _fit(self, trial: "Trial", films: list[str], progress: bool) -> Outcome:
+    def _fit(self, trial: "Trial", films: list[str], progress: bool) -> StageResult:
         def work() -> Facts:
             from magray.training.fit import fit
 
@@ -204,7 +204,7 @@ class Project:
 
         folder = self.estimator_folder(*trial)
         fresh, seconds = self._run(*self._fit_order(trial, films), work)
-        return Outcome(f"estimator of {trial.train_set} µm in {folder}", fresh, seconds)
+        return StageResult(f"estimator of {trial.train_set} µm in {folder}", fresh, seconds)
 
     def _fit_config(self, trial: "Trial") -> FitConfig:
         return self.config.fit.model_copy(update={"seed": trial.seed})
@@ -213,11 +213,11 @@ class Project:
         """A fit's name as a stage, what it is made from, and the files that it makes."""
         from magray.estimator.estimator import DESCRIPTION, WEIGHTS
 
-        recipe = self._fit_config(trial).model_dump_json(exclude={"train_scales", "seeds", "workers"})
+        train_config = self._fit_config(trial).model_dump_json(exclude={"train_scales", "seeds", "workers"})
         folder = self.estimator_folder(*trial)
-        return _stage_of(trial), [recipe, trial.train_set, films], [folder / WEIGHTS, folder / DESCRIPTION]
+        return _stage_of(trial), [train_config, trial.train_set, films], [folder / WEIGHTS, folder / DESCRIPTION]
 
-    def study(self) -> Outcome:
+    def study(self) -> StageResult:
         """Tests every estimator at every test scale: predictions.parquet and study.parquet."""
 
         from magray.evaluation.study import STUDY, TWO_NUMBERS, run_study
@@ -236,14 +236,16 @@ class Project:
         table = read_table(files[1], STUDY)
         trained = table.filter(pc.and_(table["trained"], pc.not_equal(table["train_set"], TWO_NUMBERS)))
         worst = pc.min(trained["r2"]).as_py() if trained.num_rows else float("nan")
-        return Outcome(f"{table.num_rows} rows of R², MAE and bias; R² ≥ {worst:.2f} at trained scales", fresh, seconds)
+        return StageResult(
+            f"{table.num_rows} rows of R², MAE and bias; R² ≥ {worst:.2f} at trained scales", fresh, seconds
+        )
 
-    def causes(self) -> Outcome:
+    def causes(self) -> StageResult:
         """Tells for the estimators of one scale why they fail at the others that any is trained at: causes.parquet."""
-        from magray.evaluation.wall_ablation import CAUSES, separate
+        from magray.evaluation.wall_ablation import CAUSES, ablate
 
         def work() -> Facts:
-            write_table(separate(self.config.store_uri, lonely, scales), path)
+            write_table(ablate(self.config.store_uri, lonely, scales), path)
             return {}
 
         scales = tuple(sorted({scale for trial in self.trials for scale in parse_scales(trial.train_set)}))
@@ -256,9 +258,9 @@ class Project:
         if not lonely:
             raise UserError("only estimators of one scale can tell why others fail; add one to fit.train_scales")
         fresh, seconds = self._run("causes", [self._fits(), scales, self._learnable()], [path], work)
-        return Outcome(f"{read_table(path, CAUSES).num_rows} rows of errors by their causes", fresh, seconds)
+        return StageResult(f"{read_table(path, CAUSES).num_rows} rows of errors by their causes", fresh, seconds)
 
-    def estimate_held_out(self) -> Outcome:
+    def estimate_held_out(self) -> StageResult:
         """Saves the picture of one film that no estimator has seen, and estimates its constants from that file."""
 
         def work() -> Facts:
@@ -278,13 +280,13 @@ class Project:
         fresh, seconds = self._run("estimate", inputs, files, work, "answer")
         told = self.summary.answer
         assert told is not None  # the stage is done
-        return Outcome(told.text, fresh, seconds, tuple(told.warnings))
+        return StageResult(told.text, fresh, seconds, tuple(told.warnings))
 
     def _estimate_order(self) -> tuple[Any, list[Path]]:
         """What the held-out film's answer is made from, and the files that come of it."""
         return [self._fits(), self._held_out_film()], [self.folder / "report" / PICTURE]
 
-    def report(self) -> Outcome:
+    def report(self) -> StageResult:
         """Draws report/index.html and the same figures as PNG."""
 
         def work() -> Facts:
@@ -302,7 +304,7 @@ class Project:
         found = [made_from.get(stage) for stage in ("study", "causes", "estimate")]
         inputs = [found, self._fits(), self.config.to_yaml(), versions()]
         fresh, seconds = self._run("report", inputs, [page], work)
-        return Outcome(str(page), fresh, seconds)
+        return StageResult(str(page), fresh, seconds)
 
     def _run(
         self, stage: str, inputs: Any, files: Sequence[Path], work: Callable[[], Facts], *found: str
@@ -355,7 +357,7 @@ class Project:
             before = self.summary.model_dump(exclude_unset=True)
             news = {name: before.get(name, {}) | new if name in BY_STAGE else new for name, new in news.items()}
             text = json.dumps(before | facts | news, indent=2, ensure_ascii=False)
-            with whole_file(self.folder / "summary.json") as unfinished:
+            with atomic_write(self.folder / "summary.json") as unfinished:
                 unfinished.write_text(text + "\n", encoding="utf-8")
 
     def _check_scales(self) -> None:
@@ -376,13 +378,13 @@ class Project:
 
     def _write_view(self, film_id: str, scale_um: float, path: Path) -> None:
         """Saves the corner of a film that is seen at `scale_um`: its cells, or what the microscope shows."""
-        from magray.imaging.microscope import photograph
+        from magray.imaging.microscope import render_picture
 
         store, microscope = open_store(self.config.store_uri), self.microscope
         row = store.table(["pixel_nm"], pc.field("film_id") == film_id)
-        corner = cut(store.images([film_id]), cells_of(scale_um, row["pixel_nm"][0].as_py()), 0, 0)[0]
+        corner = crop(store.images([film_id]), cells_of(scale_um, row["pixel_nm"][0].as_py()), 0, 0)[0]
         path.parent.mkdir(exist_ok=True)
-        write_picture(path, corner if microscope is None else photograph(corner, scale_um, microscope))
+        write_picture(path, corner if microscope is None else render_picture(corner, scale_um, microscope))
 
     def _held_out_film(self) -> dict[str, Any]:
         """The test film with the smallest id: any film would do, as long as nobody chose it for its answer."""

@@ -14,10 +14,10 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from magray.evaluation.study import TWO_NUMBERS
-from magray.evaluation.tolerance import band
-from magray.report.figures import COLOURS, FAINT, INK, MARKERS, STYLE, quiet, save
+from magray.evaluation.tolerance import tolerance_band
+from magray.report.figures import COLOURS, FAINT, INK, MARKERS, STYLE, save, style_axes
 from magray.report.labels import Quantity, quantity
-from magray.report.scores import error_curves, in_words, parameter_of, seeds_of, train_sets, trained_spans
+from magray.report.scores import error_curves, label, parameter_of, seeds_of, train_sets, trained_spans
 
 LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 GOODNESS = LinearSegmentedColormap.from_list(
@@ -27,7 +27,7 @@ FEW_SCALES = 7  # that leave room for numbers in the cells of a heat map
 
 
 @dataclass(frozen=True)
-class Look:
+class LineStyle:
     """How a training set is drawn: no two have the same, and the first eight differ in markers alone."""
 
     colour: str
@@ -35,12 +35,12 @@ class Look:
     marker: str
 
 
-def look(train_set: str, place: int) -> Look:
+def line_style(train_set: str, place: int) -> LineStyle:
     """Of the training set at a place of its study. The baseline looks the same in every study."""
     if train_set == TWO_NUMBERS:
-        return Look("#6b7680", (0, (1, 2)), "|")
+        return LineStyle("#6b7680", (0, (1, 2)), "|")
     rounds = place // len(COLOURS)
-    return Look(
+    return LineStyle(
         COLOURS[place % len(COLOURS)], LINES[(place + rounds) % len(LINES)], MARKERS[(place + rounds) % len(MARKERS)]
     )
 
@@ -56,8 +56,8 @@ def draw_curves(study: pa.Table, path: Path) -> None:
     drawing = Figure(figsize=(5.4, 3.6 + below), layout="constrained")
     curves, bands = drawing.subplots(2, 1, sharex=True, height_ratios=(3, below))
     for place, name in enumerate(sets):
-        draw_curve(curves, study, name, look(name, place), shown)
-        _draw_band(bands, study, name, look(name, place), place)
+        draw_curve(curves, study, name, line_style(name, place), shown)
+        _draw_band(bands, study, name, line_style(name, place), place)
     log_errors(curves)
     curves.set_ylabel(f"MAE of {shown.label}", **STYLE)
     bands.set_ylim(len(sets) - 0.55, -0.85)
@@ -67,7 +67,7 @@ def draw_curves(study: pa.Table, path: Path) -> None:
     bands.grid(axis="x", color=FAINT, alpha=0.22, linewidth=0.6)
     bands.set_title("trained at, and tolerance: where the MAE stays under twice its least", loc="left", **SMALL)
     for axes in (curves, bands):
-        quiet(axes)
+        style_axes(axes)
     save(drawing, path)
 
 
@@ -84,7 +84,7 @@ SMALL = STYLE | {"fontsize": 9}
 
 
 def draw_curve(
-    axes: Axes, study: pa.Table, train_set: str, drawn: Look, shown: Quantity, label: str | None = None
+    axes: Axes, study: pa.Table, train_set: str, drawn: LineStyle, shown: Quantity, label: str | None = None
 ) -> None:
     """MAE of a training set over test scales: the mean of its seeds, in their range, marked where it was trained."""
     scales, errors = error_curves(study, train_set)
@@ -98,9 +98,9 @@ def draw_curve(
         draw_trained(axes, scales[inside], mean[inside], drawn)
 
 
-def _draw_band(axes: Axes, study: pa.Table, train_set: str, drawn: Look, y: int) -> None:
+def _draw_band(axes: Axes, study: pa.Table, train_set: str, drawn: LineStyle, y: int) -> None:
     scales, errors = error_curves(study, train_set)
-    found = band(scales.tolist(), errors.mean(axis=0).tolist())
+    found = tolerance_band(scales.tolist(), errors.mean(axis=0).tolist())
     axes.plot([found.low, found.high], [y, y], color=drawn.colour, linestyle=drawn.line, linewidth=2)
     for end, is_open, arrow, away in ((found.low, found.open_low, "◂", -9), (found.high, found.open_high, "▸", 9)):
         if is_open:
@@ -110,10 +110,10 @@ def _draw_band(axes: Axes, study: pa.Table, train_set: str, drawn: Look, y: int)
             axes.plot(end, y, "|", color=drawn.colour, markersize=8, markeredgewidth=1.5)
     for span in trained_spans(study, train_set):
         draw_trained(axes, np.array(sorted(set(span))), np.array([y] * len(set(span))), drawn)
-    axes.text(scales[0], y - 0.22, in_words(train_set), color=drawn.colour, fontsize=9, va="bottom")
+    axes.text(scales[0], y - 0.22, label(train_set), color=drawn.colour, fontsize=9, va="bottom")
 
 
-def draw_trained(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], drawn: Look) -> None:
+def draw_trained(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], drawn: LineStyle) -> None:
     """Marks one trained scale, or all between the first and the last of `x`."""
     if len(x) > 1:
         axes.plot(x, y, color=drawn.colour, linewidth=4.5, alpha=0.7, solid_capstyle="round")
@@ -172,7 +172,7 @@ def _name_axes(axes: Axes, scales: NDArray[np.float64], sets: list[str]) -> None
     every = max(1, round(len(scales) / 8))
     axes.set_xticks(range(0, len(scales), every), [f"{scale:g}" for scale in scales[::every]], **STYLE)
     axes.set_yticks(
-        range(len(sets)), [in_words(name).replace(", scale known", ",\nscale known") for name in sets], **SMALL
+        range(len(sets)), [label(name).replace(", scale known", ",\nscale known") for name in sets], **SMALL
     )
     axes.set_xlabel("test scale (µm)", **STYLE)
     axes.set_ylabel("trained at", **STYLE)

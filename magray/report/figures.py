@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from magray.files.atomic import whole_file
+from magray.files.atomic import atomic_write
 from magray.report.labels import Quantity
 
 INK, FAINT = "#1b2733", "#9aa7b2"
@@ -36,7 +36,7 @@ STYLE: dict[str, Any] = {"color": INK, "fontsize": 10}
 
 
 @dataclass(frozen=True)
-class Cloud:
+class Series:
     """Estimates at one test scale: `points` with the columns set_value and estimated, SI."""
 
     points: pa.Table
@@ -51,7 +51,7 @@ class Panel:
 
     title: str
     note: str
-    clouds: tuple[Cloud, ...]
+    clouds: tuple[Series, ...]
     colour: str = INK  # of the title
 
 
@@ -93,7 +93,7 @@ def draw_scatter(panels: Sequence[Panel], quantity: Quantity, path: Path) -> Non
 def _draw_panel(axes: Axes, panel: Panel, quantity: Quantity, ends: tuple[float, float]) -> None:
     axes.plot(ends, ends, color=FAINT, linewidth=1, zorder=1)
     for cloud in panel.clouds:
-        _draw_cloud(axes, cloud, quantity, ends)
+        _draw_series(axes, cloud, quantity, ends)
     axes.set(xlim=ends, ylim=ends, aspect="equal")
     axes.set_title(panel.title, pad=17, fontsize=10.5, fontweight="bold", color=panel.colour)
     above: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
@@ -103,11 +103,11 @@ def _draw_panel(axes: Axes, panel: Panel, quantity: Quantity, ends: tuple[float,
         for handle in legend.legend_handles:
             if handle is not None:
                 handle.set_alpha(1.0)
-    quiet(axes)
+    style_axes(axes)
 
 
-def _draw_cloud(axes: Axes, cloud: Cloud, quantity: Quantity, ends: tuple[float, float]) -> None:
-    points = thinned(cloud.points)
+def _draw_series(axes: Axes, cloud: Series, quantity: Quantity, ends: tuple[float, float]) -> None:
+    points = subsample(cloud.points)
     set_values, estimated = (points[name].to_numpy() * quantity.factor for name in ("set_value", "estimated"))
     low, high = ends
     inside = (low <= estimated) & (estimated <= high)
@@ -125,7 +125,7 @@ def _draw_cloud(axes: Axes, cloud: Cloud, quantity: Quantity, ends: tuple[float,
         )
 
 
-def thinned(points: pa.Table) -> pa.Table:
+def subsample(points: pa.Table) -> pa.Table:
     """About POINTS of them, evenly: they come by the ids of their films, which mean nothing else."""
     step = max(1, points.num_rows // POINTS)
     return points.take(pa.array(range(0, points.num_rows, step))) if step > 1 else points
@@ -142,7 +142,7 @@ def sample_rows(films: pa.Table, parameter: str) -> list[dict[str, Any]]:
     return rows
 
 
-def quiet(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """Axes without what nobody reads."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
@@ -155,5 +155,5 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(drawn, dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 1})
     with Image.open(drawn) as picture:
         few = picture.convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         few.save(unfinished, format="PNG", optimize=True, dpi=(DPI, DPI))

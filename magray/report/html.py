@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from magray.errors import UserError
-from magray.files.atomic import whole_file
+from magray.files.atomic import atomic_write
 
 
 def write_page(template: str, path: Path, **content: Any) -> None:
@@ -17,7 +17,7 @@ def write_page(template: str, path: Path, **content: Any) -> None:
     environment.filters["picture"] = lambda name: _inline(path.parent / name)
     environment.filters["duration"] = duration
     text = environment.get_template(template).render(content)
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 

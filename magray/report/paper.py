@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 
 from magray.config import FigureConfig
 from magray.evaluation.tolerance import FACTOR
-from magray.files.atomic import whole_file
-from magray.report.figures import COLOURS, MARKERS, Cloud, Panel, draw_scatter
+from magray.files.atomic import atomic_write
+from magray.report.figures import COLOURS, MARKERS, Panel, Series, draw_scatter
 from magray.report.html import write_page
 from magray.report.labels import quantity
 from magray.report.project import parameter_on_page
-from magray.report.scores import in_words, parameter_of, seeds_of
+from magray.report.scores import label, parameter_of, seeds_of
 from magray.report.tables import Table, figure_table, markdown, score_table
 
 
@@ -39,7 +39,7 @@ def write_paper(figures: Sequence[Shown], studies: Mapping[str, pa.Table], cause
     write_page("paper.html", folder / "index.html", figures=shown, parameters=parameters)
     scales = sorted({scale for figure in figures for panel in figure.config.panels for scale in panel.test})
     at_these = {name: score_table(study.filter(pc.field("test_scale").isin(scales))) for name, study in studies.items()}
-    with whole_file(folder / "README.md") as unfinished:
+    with atomic_write(folder / "README.md") as unfinished:
         unfinished.write_text("\n".join(_lines(shown, parameters, at_these)), encoding="utf-8")
     return folder / "index.html"
 
@@ -60,8 +60,8 @@ def _panels(figure: Shown) -> list[Panel]:
         for scale, colour, marker in zip(panel.test, COLOURS, MARKERS, strict=False):
             mine = (pc.field("panel") == panel.name) & (pc.field("test_scale") == scale)
             r2 = np.mean([row["r2"] for row in scores[panel.train, scale]])
-            clouds.append(Cloud(figure.estimates.filter(mine), colour, marker, f"{scale:g} µm, R² {r2:.2f}"))
-        panels.append(Panel(f"{figure.config.figure}{panel.name}", f"at {in_words(panel.train)}", tuple(clouds)))
+            clouds.append(Series(figure.estimates.filter(mine), colour, marker, f"{scale:g} µm, R² {r2:.2f}"))
+        panels.append(Panel(f"{figure.config.figure}{panel.name}", f"at {label(panel.train)}", tuple(clouds)))
     return panels
 
 

@@ -13,13 +13,13 @@ from magray.evaluation.wall_ablation import CAUSES
 from magray.files.atomic import read_table
 from magray.films import Protocol
 from magray.report.curves import draw_curves, draw_heat_map
-from magray.report.figures import TRAINED, UNTRAINED, Cloud, Panel, draw_samples, draw_scatter, sample_rows
+from magray.report.figures import TRAINED, UNTRAINED, Panel, Series, draw_samples, draw_scatter, sample_rows
 from magray.report.html import write_page
 from magray.report.labels import quantity
 from magray.report.scores import (
     Row,
     in_file_name,
-    in_words,
+    label,
     of_parameter,
     parameter_of,
     scales_to_show,
@@ -110,7 +110,7 @@ def _scatter(predictions: Path, study: pa.Table, report: Path) -> list[dict[str,
             figure = f"scatter_{name}_{in_file_name(train_set)}.png"
             draw_scatter(panels, quantity(name), report / figure)
             titles = [panel.title for panel in panels]
-            figures.append({"trained_at": in_words(train_set), "figure": figure, "panels": "; ".join(titles)})
+            figures.append({"trained_at": label(train_set), "figure": figure, "panels": "; ".join(titles)})
     return figures
 
 
@@ -122,7 +122,7 @@ def _panel(score: Row, points: pa.Table) -> Panel:
         of_score &= pc.field(name) == score[name]
     note = f"R² {score['r2']:.2f}, MAE {number(score['mae'] * shown.factor, 2)} {shown.unit}".rstrip()
     title = f"{score['test_scale']:g} µm, {'trained' if score['trained'] else 'untrained'}"
-    return Panel(title, note, (Cloud(points.filter(of_score), colour),), colour)
+    return Panel(title, note, (Series(points.filter(of_score), colour),), colour)
 
 
 def _constant(name: str, config: Config) -> dict[str, str]:

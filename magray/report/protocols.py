@@ -9,8 +9,8 @@ import rich.table
 from matplotlib.figure import Figure
 from rich import box
 
-from magray.report.curves import draw_curve, log_errors, look
-from magray.report.figures import INK, STYLE, quiet, save
+from magray.report.curves import draw_curve, line_style, log_errors
+from magray.report.figures import INK, STYLE, save, style_axes
 from magray.report.html import write_page
 from magray.report.labels import quantity
 from magray.report.scores import in_file_name, of_parameter, parameter_of
@@ -58,11 +58,11 @@ def draw_protocols(study: pa.Table, path: Path) -> None:
             wanted = (pc.field("test_project") == tested) & (pc.field("train_project") == trained)
             rows = study.filter(wanted)
             (train_set,) = pc.unique(rows["train_set"]).to_pylist()
-            draw_curve(axes, rows, train_set, look(trained, place), shown, label=trained)
+            draw_curve(axes, rows, train_set, line_style(trained, place), shown, label=trained)
         axes.set_title(f"on films of {tested}", loc="left", **STYLE)
         axes.set_ylabel(f"MAE of {shown.label}", **STYLE)
         log_errors(axes)
-        quiet(axes)
+        style_axes(axes)
     panels[-1].set_xlabel("test scale (µm)", **STYLE)
     place_above: dict[str, Any] = {"loc": "outside upper left", "alignment": "left"}
     handles, labels = panels[0].get_legend_handles_labels()

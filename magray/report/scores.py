@@ -21,7 +21,7 @@ MOST_SCALES = 8  # that estimates are drawn at, one by one
 Row = dict[str, Any]
 
 
-def in_words(train_set: str) -> str:
+def label(train_set: str) -> str:
     """A training set for people: "0.5+1.0" is "0.5, 1.0 µm", "0.5..2.0" is "0.5 to 2.0 µm, scale known"."""
     if train_set == TWO_NUMBERS:
         return "two numbers, no network"

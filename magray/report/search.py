@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 
 from magray.config import SearchConfig, is_range
 from magray.errors import UserError
-from magray.report.curves import Look, draw_trained, log_errors, look
-from magray.report.figures import COLOURS, INK, STYLE, quiet, save
+from magray.report.curves import LineStyle, draw_trained, line_style, log_errors
+from magray.report.figures import COLOURS, INK, STYLE, save, style_axes
 from magray.report.html import write_page
-from magray.report.scores import in_words
+from magray.report.scores import label
 from magray.report.tables import Cell, Table
-from magray.search.summary import words
-from magray.search.trials import Found, How, Option, Row, front, least_wrong, read_trials
+from magray.search.summary import summary_lines
+from magray.search.trials import CandidateGroup, Row, SearchResult, Strategy, least_wrong, pareto_front, read_trials
 
-WAYS: dict[How, str] = {"search": "by Ray Tune", "exhaustive": "every set"}
+WAYS: dict[Strategy, str] = {"search": "by Ray Tune", "exhaustive": "every set"}
 ANY = "any, told"  # in place of a number of scales
 HEADS = (
     "scales",
@@ -46,7 +46,7 @@ def write_search(folder: Path, config: SearchConfig, project: str) -> Path:
     gone = {row["how"] for row in rows if row["status"] == "finished"}
     if not gone:
         raise UserError(f"{folder / 'search.parquet'} holds no finished trial; run magray search to its end")
-    ends = {how: Found.of(rows, how, config.tolerance) for how in WAYS if how in gone}
+    ends = {how: SearchResult.of(rows, how, config.tolerance) for how in WAYS if how in gone}
     options = [option for found in ends.values() for option in found.options]
     draw_search(ends, config.tolerance, folder / "search.png")
     scales = options[0].test_scales
@@ -56,16 +56,16 @@ def write_search(folder: Path, config: SearchConfig, project: str) -> Path:
         project=project,
         ends=(scales[0], scales[-1]),
         tolerance=config.tolerance,
-        answers={WAYS[how]: list(words(found, config)) for how, found in ends.items()},
+        answers={WAYS[how]: list(summary_lines(found, config)) for how, found in ends.items()},
         costs=_costs(ends),
-        cheapest=_table({how: front(found.options) for how, found in ends.items()}),
+        cheapest=_table({how: pareto_front(found.options) for how, found in ends.items()}),
         options=_table({how: found.options for how, found in ends.items()}, filtered=True),
         picture="search.png",
     )
     return folder / "search.html"
 
 
-def draw_search(ends: dict[How, Found], tolerance: float, path: Path) -> None:
+def draw_search(ends: dict[Strategy, SearchResult], tolerance: float, path: Path) -> None:
     """Above, the worst error of every option by its number of scales; below, over test scales, those of the best."""
     drawing = Figure(figsize=(5.4, 8.2), layout="constrained")
     above, below = drawing.subplots(2, 1)
@@ -75,10 +75,10 @@ def draw_search(ends: dict[How, Found], tolerance: float, path: Path) -> None:
     for place, kind in enumerate(kinds):
         best = least_wrong(option for option in options if kind_of(option) == kind)
         if best is not None:
-            _draw_curve(below, best, look(best.candidate.train_set, place))
+            _draw_curve(below, best, line_style(best.candidate.train_set, place))
     for axes in (above, below):
         log_errors(axes)
-        quiet(axes)
+        style_axes(axes)
         axes.axhline(100 * tolerance, color=INK, linewidth=1, linestyle=(0, (4, 2)))
     above.set_ylabel("mean error at the worst scale (% of the range)", **STYLE)
     below.set_ylabel("mean error (% of the range)", **STYLE)
@@ -88,13 +88,13 @@ def draw_search(ends: dict[How, Found], tolerance: float, path: Path) -> None:
     save(drawing, path)
 
 
-def kind_of(option: Option) -> str:
+def kind_of(option: CandidateGroup) -> str:
     """How many scales it is trained at, or ANY if at a range of them."""
     train_set = option.candidate.train_set
     return ANY if is_range(train_set) else str(len(option.candidate.scales))
 
 
-def _draw_options(axes: Axes, ends: dict[How, Found], kinds: Sequence[str]) -> None:
+def _draw_options(axes: Axes, ends: dict[Strategy, SearchResult], kinds: Sequence[str]) -> None:
     """Hollow: of the exhaustive way. A colour for each number of views."""
     budgets = sorted({option.candidate.budget for found in ends.values() for option in found.options})
     for shift, (how, found) in zip((0.14, -0.14), ends.items(), strict=False):
@@ -117,10 +117,10 @@ def _draw_options(axes: Axes, ends: dict[How, Found], kinds: Sequence[str]) -> N
     axes.set_xlabel("training scales", **STYLE)
 
 
-def _draw_curve(axes: Axes, option: Option, drawn: Look) -> None:
+def _draw_curve(axes: Axes, option: CandidateGroup, drawn: LineStyle) -> None:
     scales, errors, one = np.array(option.test_scales), 100 * np.array(option.errors), option.candidate
-    label = f"{in_words(one.train_set)}; {one.budget:,} views, {one.films:,} films"
-    axes.plot(scales, errors, color=drawn.colour, linestyle=drawn.line, linewidth=1.5, label=label)
+    legend = f"{label(one.train_set)}; {one.budget:,} views, {one.films:,} films"
+    axes.plot(scales, errors, color=drawn.colour, linestyle=drawn.line, linewidth=1.5, label=legend)
     if is_range(one.train_set):
         inside = (one.scales[0] <= scales) & (scales <= one.scales[-1])
         draw_trained(axes, scales[inside], errors[inside], drawn)
@@ -135,18 +135,18 @@ def _legend_above(axes: Axes, title: str) -> None:
     axes.legend(**place, frameon=False, fontsize=8, labelcolor=INK, title=title, title_fontsize=9)
 
 
-def _table(options: dict[How, list[Option]], filtered: bool = False) -> Table:
+def _table(options: dict[Strategy, list[CandidateGroup]], filtered: bool = False) -> Table:
     """A line for each option. filtered: their numbers of scales are offered to choose from."""
     lines = tuple(_line(how, option) for how, some in options.items() for option in some)
     return Table(HEADS, lines, filter=0 if filtered else None)
 
 
-def _line(how: How, option: Option) -> tuple[Cell, ...]:
+def _line(how: Strategy, option: CandidateGroup) -> tuple[Cell, ...]:
     one = option.candidate
     spread = f" ({100 * option.least:.1f} to {100 * option.most:.1f})" if option.seeds > 1 else ""
     return (
         Cell(kind_of(option)),
-        Cell(in_words(one.train_set)),
+        Cell(label(one.train_set)),
         Cell(WAYS[how]),
         Cell(f"{one.budget:,}", one.budget),
         Cell(f"{one.films:,}", one.films),
@@ -159,9 +159,9 @@ def _line(how: How, option: Option) -> tuple[Cell, ...]:
     )
 
 
-def _costs(ends: dict[How, Found]) -> Table:
+def _costs(ends: dict[Strategy, SearchResult]) -> Table:
     """What each way took to look for the best, number of views by number of views."""
-    found: dict[tuple[How, int], list[Row]] = {}
+    found: dict[tuple[Strategy, int], list[Row]] = {}
     for how, end in ends.items():
         for row in end.trials:
             if row["step"] in ("explore", "range"):
@@ -170,7 +170,7 @@ def _costs(ends: dict[How, Found]) -> Table:
     return Table(heads, tuple(_cost(how, budget, rows) for (how, budget), rows in sorted(found.items())))
 
 
-def _cost(how: How, budget: int, rows: Sequence[Row]) -> tuple[Cell, ...]:
+def _cost(how: Strategy, budget: int, rows: Sequence[Row]) -> tuple[Cell, ...]:
     stopped = sum(row["status"] == "stopped" for row in rows)
     views, seconds = sum(row["views"] for row in rows), sum(row["seconds"] for row in rows)
     counts = (budget, len(rows), stopped, views, round(seconds))

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from magray.config import FigureConfig
-from magray.evaluation.tolerance import band
+from magray.evaluation.tolerance import tolerance_band
 from magray.report.labels import Quantity, quantity
-from magray.report.scores import Row, error_curves, in_words, parameter_of, seeds_of, train_sets
+from magray.report.scores import Row, error_curves, label, parameter_of, seeds_of, train_sets
 
 ERRORS = {"mae": "MAE", "bias": "bias", "bias_low": "bias, low end", "bias_high": "bias, high end"}
 CHANGES = ("neither", "domains", "walls", "both")
@@ -41,7 +41,7 @@ def score_table(study: pa.Table) -> Table:
     shown = quantity(parameter_of(study))
     rows = (
         (
-            Cell(in_words(train_set)),
+            Cell(label(train_set)),
             _scale(scale),
             Cell("trained" if seeds[0]["trained"] else "untrained"),
             *_scores(seeds, shown),
@@ -57,7 +57,7 @@ def figure_table(figure: FigureConfig, study: pa.Table) -> Table:
     rows = (
         (
             Cell(f"{figure.figure}{panel.name}"),
-            Cell(in_words(panel.train)),
+            Cell(label(panel.train)),
             _scale(scale),
             Cell(panel.paper),
             *_scores(of_seeds[panel.train, scale], shown),
@@ -85,7 +85,7 @@ def causes_table(causes: pa.Table) -> Table:
     for row in causes.to_pylist():
         found.setdefault((row["train_set"], row["test_scale"]), {})[row["changed"]] = row["mae"]
     rows = (
-        (Cell(in_words(train_set)), _scale(scale), *(_error([errors[name]], shown) for name in CHANGES))
+        (Cell(label(train_set)), _scale(scale), *(_error([errors[name]], shown) for name in CHANGES))
         for (train_set, scale), errors in found.items()
     )
     return Table(("trained at", "tested at", *(_with_unit(name, shown) for name in CHANGES)), tuple(rows))
@@ -178,11 +178,11 @@ def _over_seeds(values: Sequence[float], mean: str, spread: str) -> Cell:
 
 def _tolerance(study: pa.Table, train_set: str, shown: Quantity) -> tuple[Cell, ...]:
     scales, errors = error_curves(study, train_set)
-    found = band(scales.tolist(), errors.mean(axis=0).tolist())
-    widths = [band(scales.tolist(), one.tolist()).width for one in errors]
+    found = tolerance_band(scales.tolist(), errors.mean(axis=0).tolist())
+    widths = [tolerance_band(scales.tolist(), one.tolist()).width for one in errors]
     of_seeds = f" ({min(widths):.2f} to {max(widths):.2f})" if len(widths) > 1 else ""
     return (
-        Cell(in_words(train_set)),
+        Cell(label(train_set)),
         _error(errors[:, scales.tolist().index(found.best)].tolist(), shown),
         _scale(found.best),
         Cell(f"{'≤ ' if found.open_low else ''}{found.low:.2f} µm", found.low),

@@ -20,7 +20,7 @@ from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined] 
 from magray.errors import UserError
 from magray.runtime.session import new_session
 
-KNOCK_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 OPEN_FILES = 1024  # that a process must be allowed to open
 TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 IDLE_SECONDS = 60  # that processes wait for work: Ray ends them after 1, and a stage or an epoch would start new ones
@@ -64,7 +64,7 @@ def _join(address: str) -> None:
     if is_job_server(address):
         raise UserError(f"{address} is a job server: magray simulate, fit and study take it as --address")
     if address != "auto":
-        _knock(address)
+        _check_reachable(address)
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # attempts of 40 s each, of which Ray makes 20
     AuthenticationTokenLoader.instance().reset_cache()  # of a local Ray that this process had before
     try:
@@ -78,11 +78,11 @@ def _join(address: str) -> None:
         raise UserError(_why_not(address, str(error))) from error
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raises UserError if nobody listens at host:port, or a web server, which no Ray cluster is. Ray would retry."""
     host, _, port = address.rpartition(":")
     try:
-        door = socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS)
+        door = socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS)
     except (OSError, OverflowError) as error:
         raise UserError(f"no Ray cluster answers at {address}: {error}; is it running?") from error
     with door, contextlib.suppress(OSError):  # who hangs up or says nothing may be anybody

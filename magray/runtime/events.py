@@ -11,7 +11,7 @@ from rich.console import Console
 from magray.masking import mask
 
 
-class News:
+class EventLog:
     """Lines on the terminal's error stream, and a JSON object a line appended to the file `log`, if one is given.
 
     Every object has `time` (UTC) and `event`; `note` holds what the terminal said. Any thread may write.
@@ -22,7 +22,7 @@ class News:
         self.console = Console(stderr=True, quiet=not show)
         self.lock = threading.Lock()
 
-    def tell(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Says something that the user should know, and writes it down."""
         self.show(text)
         self.write("note", text=text)

@@ -29,7 +29,7 @@ from magray.errors import UserError, gist
 STAGES = {"simulate": ["simulate"], "fit": ["fit"], "study": ["study", "report"]}  # a stage and its commands
 ON_THE_IMAGE = {"working_dir": "."}  # nodes run the image of cluster/Dockerfile: only our files travel
 BY_PIP = Path("jobs/runtime_env_pip.yaml")
-KNOCK_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 1.0  # between two looks at a job
 PATIENCE = 60.0  # seconds that a job server may be silent while its job is followed
 
@@ -159,7 +159,7 @@ def _client(address: str) -> JobSubmissionClient:
     for handler in logging.getLogger("ray").handlers:
         handler.setLevel(logging.WARNING)  # not every file that travels
     try:
-        _knock(address)
+        _check_reachable(address)
         return JobSubmissionClient(address)
     except AuthenticationError as error:
         raise UserError(
@@ -170,7 +170,7 @@ def _client(address: str) -> JobSubmissionClient:
         raise UserError(f"no Ray job server answers at {address}: {gist(error)}") from error
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raises OSError or HTTPException if nobody speaks HTTP there, after a while: Ray's client would wait for ever."""
     with contextlib.suppress(urllib.error.HTTPError):  # Ray's client, which has the token, finds out who it is
-        urllib.request.urlopen(f"{address.rstrip('/')}/api/version", timeout=KNOCK_SECONDS).close()
+        urllib.request.urlopen(f"{address.rstrip('/')}/api/version", timeout=CONNECT_SECONDS).close()

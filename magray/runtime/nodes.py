@@ -10,7 +10,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from magray.errors import UserError
-from magray.runtime.events import News
+from magray.runtime.events import EventLog
 
 LOOK_SECONDS = 2.0
 
@@ -56,10 +56,10 @@ def name_of(node: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def nodes_watched(news: News) -> Iterator[None]:
+def nodes_watched(events: EventLog) -> Iterator[None]:
     """While the context lasts, tells of nodes that come and go."""
     stop = threading.Event()
-    watch = threading.Thread(target=_watch, args=(news, stop), daemon=True)
+    watch = threading.Thread(target=_watch, args=(events, stop), daemon=True)
     watch.start()
     try:
         yield
@@ -68,12 +68,12 @@ def nodes_watched(news: News) -> Iterator[None]:
         watch.join()
 
 
-def _watch(news: News, stop: threading.Event) -> None:
+def _watch(events: EventLog, stop: threading.Event) -> None:
     known = {node["NodeID"]: name_of(node) for node in living()}
     while not stop.wait(LOOK_SECONDS):
         now = {node["NodeID"]: name_of(node) for node in living()}
         for gone in known.keys() - now.keys():
-            news.tell(f"node {known[gone]} is gone, {len(now)} are left; its films are simulated again")
+            events.notify(f"node {known[gone]} is gone, {len(now)} are left; its films are simulated again")
         for come in now.keys() - known.keys():
-            news.tell(f"node {now[come]} has come, {len(now)} are here")
+            events.notify(f"node {now[come]} has come, {len(now)} are here")
         known = now

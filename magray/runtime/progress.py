@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from magray.runtime.events import News
+from magray.runtime.events import EventLog
 
 LINE_SECONDS = 15.0  # between the lines of a log
 NOW_SECONDS = 60.0  # that the rate "now" looks back
@@ -32,13 +32,13 @@ def bar_of(things: str, console: Console) -> Progress:
 class FilmProgress:
     """Counts films as they are committed: how many, how fast, how long still, how many went wrong."""
 
-    def __init__(self, total: int, committed: int, news: News) -> None:
+    def __init__(self, total: int, committed: int, events: EventLog) -> None:
         self.total, self.done, self.before = total, committed, committed
         self.failed = self.not_converged = 0
         self.replacements: set[str] = set()  # processes that took the place of others, which died
-        self.log, self.console = news, news.console
+        self.log, self.console = events, events.console
         self.bar = bar_of("films", self.console)
-        self.task = self.bar.add_task("films", total=total, completed=committed, news="starting")
+        self.task = self.bar.add_task("films", total=total, completed=committed, events="starting")
         self.start = self.last_line = monotonic()
         self.lately = deque([(self.start, committed)])
 
@@ -67,7 +67,7 @@ class FilmProgress:
         self.lately.append((monotonic(), self.done))
         while self.lately[-1][0] - self.lately[0][0] > NOW_SECONDS and len(self.lately) > 2:
             self.lately.popleft()
-        self.bar.update(self.task, completed=self.done, news=self.words)
+        self.bar.update(self.task, completed=self.done, events=self.words)
         if not self.console.is_terminal and monotonic() - self.last_line > LINE_SECONDS:
             self.log.show(self._line())
             self.last_line = monotonic()
@@ -77,7 +77,7 @@ class FilmProgress:
         simulator, bad = films[0]["simulator"], [film for film in films if film["status"] != "converged"]
         if (replacement := films[0]["replaced"]) and replacement not in self.replacements:
             self.replacements.add(replacement)
-            self.log.tell(f"a process died, {replacement} took its place; what it had in hand is done again")
+            self.log.notify(f"a process died, {replacement} took its place; what it had in hand is done again")
         self.log.write(
             "committed",
             file=films[0]["file"],

@@ -9,7 +9,7 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from magray.errors import UserError
-from magray.runtime.events import News
+from magray.runtime.events import EventLog
 
 PATIENCE = 900.0  # seconds until a first GPU that has not come is done without: spot nodes may never come
 
@@ -28,28 +28,28 @@ class Devices:
         return self.backend == "cupy"
 
 
-def choose_devices(backend: str, actors: int | None, gpu_share: float, news: News) -> Devices:
+def choose_devices(backend: str, actors: int | None, gpu_share: float, events: EventLog) -> Devices:
     """The devices of the cluster that this process is connected to.
 
     actors: at most so many, by default one for each core or share of a GPU that is there now. A cluster that was joined
     by its address may have fewer: the others begin when its autoscaler brings their nodes; a first GPU is waited for.
     Raises UserError if the backend has no device, or a local cluster too few.
     """
-    if backend == "cupy" and actors and joined() and gpus() < 1:
-        bring_gpus(1, news.tell)
+    if backend == "cupy" and actors and external_cluster() and gpus() < 1:
+        wait_for_gpus(1, events.notify)
     backend = _on_workers(backend)
     room = int(gpus() / gpu_share) if backend == "cupy" else int(_resources().get("CPU", 0))
     if actors is None:
         return Devices(backend, max(room, 1), gpu_share)
     if actors > room:
         things = "GPUs" if backend == "cupy" else "cores"
-        if not joined():
+        if not external_cluster():
             raise UserError(f"actors must lie between 1 and the {room} {things} of the cluster, not {actors}")
-        news.tell(f"{actors} actors are asked for and {room} have {things} now; the others begin when theirs come")
+        events.notify(f"{actors} actors are asked for and {room} have {things} now; the others begin when theirs come")
     return Devices(backend, actors, gpu_share)
 
 
-def joined() -> bool:
+def external_cluster() -> bool:
     """Whether the cluster is one that was there before, and may grow; a job's driver has its address, too."""
     return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
 
@@ -64,7 +64,7 @@ def _resources() -> dict[str, float]:
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
-def bring_gpus(count: int, tell: Callable[[str], None]) -> None:
+def wait_for_gpus(count: int, notify: Callable[[str], None]) -> None:
     """Has the autoscaler start nodes until the cluster has `count` GPUs. Makes do with fewer when PATIENCE ends.
 
     The demand is a placement group, which goes with this driver, however it ends: nothing keeps an expensive node alive
@@ -72,7 +72,7 @@ def bring_gpus(count: int, tell: Callable[[str], None]) -> None:
     """
     if gpus() >= count:
         return
-    tell(f"{gpus():g} of {count} GPUs are here: waiting up to {PATIENCE / 60:.0f} min for the autoscaler's")
+    notify(f"{gpus():g} of {count} GPUs are here: waiting up to {PATIENCE / 60:.0f} min for the autoscaler's")
     start, demand = time.monotonic(), placement_group([{"GPU": 1.0}] * count)
     try:
         demand.wait(timeout_seconds=PATIENCE)
@@ -83,14 +83,14 @@ def bring_gpus(count: int, tell: Callable[[str], None]) -> None:
             f"no GPU has come within {PATIENCE / 60:.0f} min; `ray status` tells what the autoscaler waits for; "
             "on cores it goes with simulate.backend: cpu"
         )
-    tell(f"{gpus():g} of {count} GPUs are here after {time.monotonic() - start:.0f} s")
+    notify(f"{gpus():g} of {count} GPUs are here after {time.monotonic() - start:.0f} s")
 
 
 def _on_workers(backend: str) -> str:
     """What `backend` is on the cluster's workers, which need not have what the driver's machine has."""
     if gpus() > 0:
         return str(ray.get(ray.remote(_resolve).options(num_gpus=0.01, num_cpus=0).remote(backend)))
-    if backend == "cupy" and joined():
+    if backend == "cupy" and external_cluster():
         raise UserError(
             "the cluster has no GPU: set simulate.actors to wait for those that its autoscaler brings, "
             "or simulate.backend to cpu"

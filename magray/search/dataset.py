@@ -18,25 +18,25 @@ from numpy.typing import NDArray
 from magray.config import FitConfig, SearchConfig, parse_scales
 from magray.errors import UserError
 from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, Description, Target, standardised
+from magray.estimator.metadata import Calibration, EstimatorMetadata, Target, standardised
 from magray.imaging import cells_of, check_room, scale_of
-from magray.network.execution import Means
+from magray.network.execution import ExecutionConfig
 from magray.search.trials import Candidate
 from magray.store import Store
 from magray.training.checkpoint import save_state
-from magray.training.config import Recipe
-from magray.training.crops import TrainingFilms, scales_shown
+from magray.training.config import TrainConfig
+from magray.training.crops import FilmBatch, scales_shown
 from magray.training.fit import calibration_ids, check_finite, target_of
-from magray.training.trainer import Training
+from magray.training.trainer import Trainer
 
-PARTS = 9  # of a budget: an epoch each
-LOOKS = (1, 3, 9)  # the parts after which the errors are measured, and a trial may be stopped
-FIRST_LOOKS = 4  # those before the last see one film in so many: that tells which trials are behind
+EPOCHS = 9  # of a budget: an epoch each
+RUNGS = (1, 3, 9)  # the parts after which the errors are measured, and a trial may be stopped
+EARLY_RUNGS_FILMS = 4  # those before the last see one film in so many: that tells which trials are behind
 GRID = tuple(round(0.05 * step, 2) for step in range(8, 41))  # 0.4 to 2.0 µm: where pictures may be
 
 
 @dataclass(frozen=True)
-class Course:
+class SearchDataset:
     """What the trials of a search learn from and are tested on: films of the training split, none of the test split.
 
     images (n, ny, nx) uint8 and values (n, t), SI: of films in an order that means nothing, so that the first of them
@@ -50,16 +50,16 @@ class Course:
     targets: tuple[Target, ...]
     pixel_nm: float
     test_scales: tuple[float, ...]
-    recipe: Recipe
+    train_config: TrainConfig
     made_from: str
 
-    def recipe_of(self, candidate: Candidate) -> Recipe:
+    def train_config_of(self, candidate: Candidate) -> TrainConfig:
         """What `candidate` changes of the project's own recipe: PARTS epochs that are its budget together."""
-        recipe = self.recipe.drawn_from(candidate.train_set)
+        train_config = self.train_config.drawn_from(candidate.train_set)
         return replace(
-            recipe,
-            epochs=PARTS,
-            views_per_epoch=candidate.budget // PARTS // scales_shown(candidate.scales, recipe),
+            train_config,
+            epochs=EPOCHS,
+            views_per_epoch=candidate.budget // EPOCHS // scales_shown(candidate.scales, train_config),
             width=candidate.width,
             learning_rate=candidate.learning_rate,
             schedule=candidate.schedule,
@@ -68,7 +68,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Look:
+class Evaluation:
     """What is known after a part of a trial. curve: the worst error at each look so far. errors: at each test scale."""
 
     part: int
@@ -78,7 +78,7 @@ class Look:
     errors: tuple[float, ...]
 
 
-def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> Course:
+def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset:
     """The course of a search over the films of a store, for a project that fits as `fit` says.
 
     Raises UserError if the films are too few, of several cell sizes, all alike in a target, or smaller than a scale.
@@ -102,10 +102,12 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> Course:
     kept = calibration_ids(films["film_id"].to_pylist(), fit.calibration_fraction)
     testing = pc.is_in(films["film_id"], value_set=pa.array(sorted(kept), pa.string()))
     learned, tested = films.filter(pc.invert(testing)), films.filter(testing)
-    recipe = Recipe.of(fit.model_dump())
-    common = replace(recipe, epochs=0, learning_rate=0.0, views_per_epoch=None, schedule="one-cycle", width=1.0, seed=0)
+    train_config = TrainConfig.of(fit.model_dump())
+    common = replace(
+        train_config, epochs=0, learning_rate=0.0, views_per_epoch=None, schedule="one-cycle", width=1.0, seed=0
+    )
     facts = [films["film_id"].to_pylist(), sorted(kept), fit.targets, test_scales, asdict(common)]
-    return Course(
+    return SearchDataset(
         images=store.images(learned["film_id"].to_pylist()),
         values=_values(learned, fit.targets),
         tests=store.images(tested["film_id"].to_pylist()),
@@ -113,83 +115,87 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> Course:
         targets=tuple(target_of(store, name, learned[name].to_numpy()) for name in fit.targets),
         pixel_nm=pixel_nm,
         test_scales=test_scales,
-        recipe=recipe,
+        train_config=train_config,
         made_from=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
     )
 
 
-def learn(course: Course, candidate: Candidate, device: torch.device, saved: Path) -> Iterator[Look]:
+def learn(dataset: SearchDataset, candidate: Candidate, device: torch.device, saved: Path) -> Iterator[Evaluation]:
     """Trains, and looks up after each of LOOKS. Goes on from the look that is in the file `saved`, and keeps it there.
 
     The first look of a trial that goes on is the saved one.
     """
-    training = _training(course, candidate, device)
-    look = Look(0, 0, 0.0, (), ())
+    trainer = _training(dataset, candidate, device)
+    evaluation = Evaluation(0, 0, 0.0, (), ())
     if saved.exists():
         state = torch.load(saved, map_location=device, weights_only=True)
-        training.load(state["training"])
-        look = _look_of(state["look"])
-        yield look
-    while training.epoch < PARTS:
+        trainer.load(state["training"])
+        evaluation = _evaluation_of(state["look"])
+        yield evaluation
+    while trainer.epoch < EPOCHS:
         start = time.monotonic()
-        training.run_epoch()
-        if training.epoch not in LOOKS:
-            look = replace(look, seconds=look.seconds + time.monotonic() - start)
+        trainer.run_epoch()
+        if trainer.epoch not in RUNGS:
+            evaluation = replace(evaluation, seconds=evaluation.seconds + time.monotonic() - start)
             continue
-        training.settle()
-        every = 1 if training.epoch == PARTS else FIRST_LOOKS
-        errors = errors_of(_estimator(course, candidate, training), course, every)
-        seconds = look.seconds + time.monotonic() - start
-        look = Look(training.epoch, training.views * training.epoch, seconds, (*look.curve, max(errors)), errors)
-        state = {"training": training.state(), "look": _plain(look), "candidate": asdict(candidate)}
+        trainer.recalibrate_batch_norm()
+        every = 1 if trainer.epoch == EPOCHS else EARLY_RUNGS_FILMS
+        errors = errors_of(_estimator(dataset, candidate, trainer), dataset, every)
+        seconds = evaluation.seconds + time.monotonic() - start
+        evaluation = Evaluation(
+            trainer.epoch, trainer.views * trainer.epoch, seconds, (*evaluation.curve, max(errors)), errors
+        )
+        state = {"training": trainer.state(), "look": _plain(evaluation), "candidate": asdict(candidate)}
         save_state(state, saved)
-        yield look
+        yield evaluation
 
 
-def errors_of(estimator: Estimator, course: Course, every: int = 1) -> tuple[float, ...]:
+def errors_of(estimator: Estimator, dataset: SearchDataset, every: int = 1) -> tuple[float, ...]:
     """At each test scale, the mean absolute error on the test films, of the target's range; of the worst target.
 
     every: one film in so many is looked at.
     """
-    spans = np.array([target.high - target.low for target in course.targets])
-    films, true, errors = _tensor(course.tests[::every]).to(estimator.device), course.true[::every], []
-    for scale in course.test_scales:
-        wrong = np.abs(estimator.predict_films(films, scale, course.pixel_nm) - true[:, None])
+    spans = np.array([target.high - target.low for target in dataset.targets])
+    films, true, errors = _tensor(dataset.tests[::every]).to(estimator.device), dataset.true[::every], []
+    for scale in dataset.test_scales:
+        wrong = np.abs(estimator.predict_films(films, scale, dataset.pixel_nm) - true[:, None])
         errors.append(float((wrong.mean(axis=(0, 1)) / spans).max()))
     return tuple(errors)
 
 
-def _training(course: Course, candidate: Candidate, device: torch.device) -> Training:
-    sides = tuple(cells_of(scale, course.pixel_nm) for scale in candidate.scales)
-    values, n = standardised(course.values, course.targets).to(device), candidate.films
-    films = TrainingFilms(_resident(course, device)[:n], values[:n], sides, scale_of(1, course.pixel_nm))
+def _training(dataset: SearchDataset, candidate: Candidate, device: torch.device) -> Trainer:
+    sides = tuple(cells_of(scale, dataset.pixel_nm) for scale in candidate.scales)
+    values, n = standardised(dataset.values, dataset.targets).to(device), candidate.films
+    films = FilmBatch(_resident(dataset, device)[:n], values[:n], sides, scale_of(1, dataset.pixel_nm))
     # a trial is over before a compiler would be done
-    return Training(films, course.recipe_of(candidate), means=replace(Means.of(device), compiled=False))
+    return Trainer(
+        films, dataset.train_config_of(candidate), execution=replace(ExecutionConfig.of(device), compiled=False)
+    )
 
 
-def _estimator(course: Course, candidate: Candidate, training: Training) -> Estimator:
-    description = Description(
-        course.targets,
+def _estimator(dataset: SearchDataset, candidate: Candidate, trainer: Trainer) -> Estimator:
+    metadata = EstimatorMetadata(
+        dataset.targets,
         candidate.scales,
         candidate.films,
         Calibration((), {}, 0),
         {},
-        network=training.recipe.network,
+        network=trainer.config.network,
         width=candidate.width,
-        microscope=training.recipe.microscope,
+        microscope=trainer.config.microscope,
     )
-    return Estimator(training.network, description)
+    return Estimator(trainer.network, metadata)
 
 
 _on_device: dict[tuple[str, str], torch.Tensor] = {}  # a process has one trial after the other: its films stay
 
 
-def _resident(course: Course, device: torch.device) -> torch.Tensor:
+def _resident(dataset: SearchDataset, device: torch.device) -> torch.Tensor:
     """The pictures to learn from, on the device. On a CPU they stay where they are, shared by all processes."""
-    place = (course.made_from, str(device))
+    place = (dataset.made_from, str(device))
     if place not in _on_device:
         _on_device.clear()
-        _on_device[place] = _tensor(course.images).to(device)
+        _on_device[place] = _tensor(dataset.images).to(device)
     return _on_device[place]
 
 
@@ -200,15 +206,15 @@ def _tensor(images: NDArray[np.uint8]) -> torch.Tensor:
         return torch.from_numpy(images)
 
 
-def _look_of(plain: dict[str, Any]) -> Look:
+def _evaluation_of(plain: dict[str, Any]) -> Evaluation:
     """The look that `_plain` made these of."""
     kept: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    return Look(**kept)
+    return Evaluation(**kept)
 
 
-def _plain(look: Look) -> dict[str, Any]:
+def _plain(evaluation: Evaluation) -> dict[str, Any]:
     """For torch.load, which knows no classes of ours."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(look).items()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(evaluation).items()}
 
 
 def _fits(scale: float, pixel_nm: float, side: int) -> bool:

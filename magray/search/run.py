@@ -36,8 +36,18 @@ from magray.errors import UserError
 from magray.network.branches import own_device
 from magray.runtime.connect import connect
 from magray.runtime.resources import gpus
-from magray.search.dataset import LOOKS, PARTS, Course, Look, learn, prepare
-from magray.search.trials import Candidate, Found, How, Option, Row, Trials, cheapest, least_wrong, options
+from magray.search.dataset import EPOCHS, RUNGS, Evaluation, SearchDataset, learn, prepare
+from magray.search.trials import (
+    Candidate,
+    CandidateGroup,
+    Row,
+    SearchResult,
+    Strategy,
+    Trials,
+    cheapest,
+    least_wrong,
+    options,
+)
 from magray.store import open_store
 from magray.store.lease import lease
 from magray.store.location import locate
@@ -46,7 +56,7 @@ REDUCTION = 3  # ASHA: about the best third goes on after each look
 CARRIED = 3  # sets of the best trials so far that are tried first with more views
 FEWER_FILMS = (2, 4, 8)  # an answer is tried with so many times fewer films
 HOPELESS = 1e3  # of a parameter's range: the error that Optuna and ASHA, which need one, are told of a failed trial
-NOTHING = Look(0, 0, 0.0, (), ())  # is known of it
+NOTHING = Evaluation(0, 0, 0.0, (), ())  # is known of it
 RETRIES = 3  # of a trial whose process dies: it goes on from its last look
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -58,7 +68,7 @@ QUIET = {
 Tell = Callable[[str], None]
 
 
-def search(project: Config, config: SearchConfig, exhaustive: bool = False, tell: Tell = print) -> Found:
+def search(project: Config, config: SearchConfig, exhaustive: bool = False, tell: Tell = print) -> SearchResult:
     """Looks for the cheapest training set whose worst error over the test scales stays within the tolerance.
 
     exhaustive: tries every set, once, with the fewest views and the project's own learning rate, for comparison.
@@ -67,22 +77,22 @@ def search(project: Config, config: SearchConfig, exhaustive: bool = False, tell
     if not exhaustive:
         _check_optuna()
     connect()
-    bench = Bench.of(project, config, "exhaustive" if exhaustive else "search", tell)
+    bench = SearchRun.of(project, config, "exhaustive" if exhaustive else "search", tell)
     with lease(locate(str(bench.saved)), tell):
         bench.trials.read()
         bench.search()
-    found = Found.of(bench.trials.rows.values(), bench.how, config.tolerance)
+    found = SearchResult.of(bench.trials.rows.values(), bench.strategy, config.tolerance)
     shutil.rmtree(bench.saved, ignore_errors=True)
     return found
 
 
 @dataclass(frozen=True)
-class Bench:
+class SearchRun:
     """A search's films, its table, and Tune to run its trials."""
 
     config: SearchConfig
-    how: How
-    course: Course
+    strategy: Strategy
+    dataset: SearchDataset
     reference: Any  # to the course in Ray's object store, which gives it to the trials
     trials: Trials
     saved: Path  # folder of the trials under way
@@ -90,27 +100,27 @@ class Bench:
     tell: Tell
 
     @classmethod
-    def of(cls, project: Config, config: SearchConfig, how: How, tell: Tell) -> "Bench":
+    def of(cls, project: Config, config: SearchConfig, strategy: Strategy, tell: Tell) -> "SearchRun":
         """Of a project's store. Raises UserError as `search`."""
-        if config.views[0] < PARTS * config.most_scales:
-            raise UserError(f"views: {config.views[0]} are too few for {PARTS} epochs of {config.most_scales} scales")
+        if config.views[0] < EPOCHS * config.most_scales:
+            raise UserError(f"views: {config.views[0]} are too few for {EPOCHS} epochs of {config.most_scales} scales")
         reference = ray.put(prepare(open_store(project.store_uri), project.fit, config))
-        course = ray.get(reference)  # the pictures lie in memory once, for this process and the trials
+        dataset = ray.get(reference)  # the pictures lie in memory once, for this process and the trials
         folder = config.folder(project).absolute()
         return cls(
             config=config,
-            how=how,
-            course=course,
+            strategy=strategy,
+            dataset=dataset,
             reference=reference,
-            trials=Trials(folder / "search.parquet", course.made_from),
-            saved=folder / ".work" / f"search-{course.made_from}",
+            trials=Trials(folder / "search.parquet", dataset.made_from),
+            saved=folder / ".work" / f"search-{dataset.made_from}",
             learning_rate=project.fit.learning_rate,
             tell=tell,
         )
 
     def search(self) -> None:
         """Runs the whole search: until the cheapest option within the tolerance has as few films as will do."""
-        if self.how == "search":
+        if self.strategy == "search":
             answer = self.explore()
         else:
             self.run("explore", [*self.every_set(), *self.every_range(self.config.views[0])])
@@ -125,15 +135,15 @@ class Bench:
             if best is not None:
                 self.run("again", self.with_every_seed(best.candidate))  # how much of it was luck
 
-    def options(self) -> list[Option]:
+    def options(self) -> list[CandidateGroup]:
         """What has been found so far, the cheapest first."""
-        return options(self.trials.of(self.how))
+        return options(self.trials.of(self.strategy))
 
-    def explore(self) -> Option | None:
+    def explore(self) -> CandidateGroup | None:
         """Searches with ever more views until some set stays within the tolerance."""
         for budget in self.config.views:
-            space = Space(self.config, budget, len(self.course.images))
-            ended = [row for row in self.trials.of(self.how, "explore") if space.holds(Candidate.of(row))]
+            space = Space(self.config, budget, len(self.dataset.images))
+            ended = [row for row in self.trials.of(self.strategy, "explore") if space.holds(Candidate.of(row))]
             left = self.config.trials - len(ended)
             if left > 0:
                 self.tell(f"explore, {budget:,} views: {left} to do")
@@ -143,7 +153,7 @@ class Bench:
                 return answer
         return None
 
-    def settle(self) -> Option | None:
+    def settle(self) -> CandidateGroup | None:
         """The cheapest option within the tolerance, after training it, and whatever seemed so, with all seeds."""
         while (option := cheapest(self.options(), self.config.tolerance)) is not None:
             if not (missing := self._missing(self.with_every_seed(option.candidate))):
@@ -167,12 +177,12 @@ class Bench:
 
     def _plain(self, train_set: str, budget: int) -> Candidate:
         """With the project's own learning rate, the first schedule and all films."""
-        rate, schedule, films = self.learning_rate, self.config.schedules[0], len(self.course.images)
+        rate, schedule, films = self.learning_rate, self.config.schedules[0], len(self.dataset.images)
         return Candidate(train_set, rate, schedule, budget, films, self.config.seed)
 
     def with_fewer_films(self, candidate: Candidate) -> list[Candidate]:
         """The same with parts of all films."""
-        counts = [len(self.course.images) // fewer for fewer in FEWER_FILMS]
+        counts = [len(self.dataset.images) // fewer for fewer in FEWER_FILMS]
         return [replace(candidate, films=n, seed=self.config.seed) for n in counts if n > 1]
 
     def run(self, step: str, candidates: Sequence[Candidate]) -> None:
@@ -183,7 +193,7 @@ class Bench:
             self._run_tune(step, tune.TuneConfig(), _of_grid, space)
 
     def _missing(self, candidates: Iterable[Candidate]) -> list[Candidate]:
-        return [one for one in candidates if one.key(self.how) not in self.trials.rows]
+        return [one for one in candidates if one.key(self.strategy) not in self.trials.rows]
 
     def _by_optuna(self, space: "Space", ended: list[Row]) -> tune.TuneConfig:
         """Optuna and ASHA, which know what has ended; what was under way, and sets that did well before, come first."""
@@ -191,7 +201,7 @@ class Bench:
         from ray.tune.search.optuna import OptunaSearch
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        under_way = _under_way(self.saved, self.how)
+        under_way = _under_way(self.saved, self.strategy)
         before = sorted((o for o in self.options() if o.candidate.budget < space.budget), key=lambda one: one.worst)
         carried = [replace(one.candidate, budget=space.budget, seed=self.config.seed) for one in before]
         carried = [one for one in carried if space.holds(one)][:CARRIED]
@@ -201,7 +211,7 @@ class Bench:
         sampler = optuna.samplers.TPESampler(seed=seed)
         points = [space.point(one) for one in first] or None
         searcher = OptunaSearch(space.distributions(), "worst", "min", points, sampler)
-        asha = ASHAScheduler("part", "worst", "min", max_t=PARTS, grace_period=LOOKS[0], reduction_factor=REDUCTION)
+        asha = ASHAScheduler("part", "worst", "min", max_t=EPOCHS, grace_period=RUNGS[0], reduction_factor=REDUCTION)
         for row in ended:
             if row["status"] != "failed":
                 searcher.add_evaluated_point(space.point(Candidate.of(row)), row["worst"])
@@ -215,7 +225,7 @@ class Bench:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         trainable = tune.with_parameters(
-            run_trial, course=self.reference, candidate_of=candidate_of, how=self.how, saved=self.saved
+            run_trial, dataset=self.reference, candidate_of=candidate_of, strategy=self.strategy, saved=self.saved
         )
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1, "gpu": self.config.gpu_share if gpus() else 0}),
@@ -226,7 +236,7 @@ class Bench:
                 name="tune",
                 storage_path=str(self.saved),
                 verbose=0,
-                callbacks=[Bookkeeper(self, step, candidate_of)],
+                callbacks=[TrialLogger(self, step, candidate_of)],
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
             ),
         )
@@ -236,22 +246,24 @@ class Bench:
 CandidateOf = Callable[[dict[str, Any]], Candidate]  # of what Tune gives a trial
 
 
-def run_trial(config: dict[str, Any], course: Course, candidate_of: CandidateOf, how: How, saved: Path) -> None:
+def run_trial(
+    config: dict[str, Any], dataset: SearchDataset, candidate_of: CandidateOf, strategy: Strategy, saved: Path
+) -> None:
     """A trial, in a process with its share of a GPU or with a core. Tune ends it early where ASHA says so."""
     torch.set_num_threads(1)
     device = own_device()
     candidate = candidate_of(config)
     try:
-        for look in learn(course, candidate, device, _saved_file(saved, candidate, how)):
-            tune.report(asdict(look) | {"worst": look.curve[-1]})
+        for evaluation in learn(dataset, candidate, device, _saved_file(saved, candidate, strategy)):
+            tune.report(asdict(evaluation) | {"worst": evaluation.curve[-1]})
     except UserError as error:  # it would only fail in the same way again, so this is its end
-        tune.report(asdict(NOTHING) | {"part": PARTS, "worst": HOPELESS, "reason": str(error)})
+        tune.report(asdict(NOTHING) | {"part": EPOCHS, "worst": HOPELESS, "reason": str(error)})
 
 
-class Bookkeeper(tune.Callback):
+class TrialLogger(tune.Callback):
     """Writes the row of a trial that has ended into the search's table, and removes what it had saved on its way."""
 
-    def __init__(self, bench: Bench, step: str, candidate_of: CandidateOf) -> None:
+    def __init__(self, bench: SearchRun, step: str, candidate_of: CandidateOf) -> None:
         self.bench, self.step, self.candidate_of = bench, step, candidate_of
 
     def __getstate__(self) -> dict[str, Any]:
@@ -264,7 +276,7 @@ class Bookkeeper(tune.Callback):
         if "reason" in result:
             self._write_failed(trial, result["reason"])
         else:
-            self._write(trial, "finished" if result["part"] == PARTS else "stopped", result)
+            self._write(trial, "finished" if result["part"] == EPOCHS else "stopped", result)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """Its process died, or something failed that may not fail again."""
@@ -280,11 +292,11 @@ class Bookkeeper(tune.Callback):
 
     def _write(self, trial: Any, status: str, result: dict[str, Any], reason: str = "") -> None:
         bench, candidate = self.bench, self.candidate_of(trial.config)
-        errors, scales = list(result["errors"]), list(bench.course.test_scales)
+        errors, scales = list(result["errors"]), list(bench.dataset.test_scales)
         worst_scale = scales[errors.index(max(errors))] if errors else math.nan
         about: Row = {
-            "trial": candidate.key(bench.how),
-            "how": bench.how,
+            "trial": candidate.key(bench.strategy),
+            "how": bench.strategy,
             "step": self.step,
             "status": status,
             "views": result["views"],
@@ -296,7 +308,7 @@ class Bookkeeper(tune.Callback):
             "errors": errors,
         }
         bench.trials.add(asdict(candidate) | about)
-        _saved_file(bench.saved, candidate, bench.how).unlink(missing_ok=True)
+        _saved_file(bench.saved, candidate, bench.strategy).unlink(missing_ok=True)
         ended = reason or f"{result['worst']:.1%} at {worst_scale:g} µm"
         bench.tell(f"{candidate.train_set} µm {status}: {ended}")
 
@@ -381,15 +393,15 @@ def _of_grid(given: dict[str, Any]) -> Candidate:
     return Candidate.of(given["candidate"])
 
 
-def _saved_file(folder: Path, candidate: Candidate, how: How) -> Path:
-    return folder / f"{candidate.key(how)}.pt"
+def _saved_file(folder: Path, candidate: Candidate, strategy: Strategy) -> Path:
+    return folder / f"{candidate.key(strategy)}.pt"
 
 
-def _under_way(folder: Path, how: How) -> list[Candidate]:
+def _under_way(folder: Path, strategy: Strategy) -> list[Candidate]:
     """The candidates that a search was cut short in."""
     states = {path: torch.load(path, map_location="cpu", weights_only=True) for path in sorted(folder.glob("*.pt"))}
     candidates = {path: Candidate.of(state["candidate"]) for path, state in states.items()}
-    return [one for path, one in candidates.items() if path == _saved_file(folder, one, how)]
+    return [one for path, one in candidates.items() if path == _saved_file(folder, one, strategy)]
 
 
 def _remember(asha: ASHAScheduler, row: Row) -> None:
@@ -397,7 +409,7 @@ def _remember(asha: ASHAScheduler, row: Row) -> None:
     trial: Any = SimpleNamespace(trial_id=row["trial"])
     nobody: Any = None
     asha.on_trial_add(nobody, trial)
-    for part, worst in zip(LOOKS, row["curve"], strict=False):
+    for part, worst in zip(RUNGS, row["curve"], strict=False):
         asha.on_trial_result(nobody, trial, {"part": part, "worst": worst})
 
 

@@ -6,10 +6,10 @@ from rich import box
 from rich.table import Table
 
 from magray.config import SearchConfig
-from magray.search.trials import Found, Option, farthest, front, within
+from magray.search.trials import CandidateGroup, SearchResult, max_scale_gap, pareto_front, within
 
 
-def words(found: Found, config: SearchConfig) -> Iterator[str]:
+def summary_lines(found: SearchResult, config: SearchConfig) -> Iterator[str]:
     """The answer to the search's question, line by line."""
     learned = sum(row["views"] for row in found.trials)
     counts = [sum(row["status"] == status for row in found.trials) for status in ("finished", "stopped", "failed")]
@@ -17,13 +17,13 @@ def words(found: Found, config: SearchConfig) -> Iterator[str]:
     yield from _answer(found.answer) if found.answer else _what_would_work(found.best, config)
 
 
-def front_table(options: list[Option]) -> Table:
+def front_table(options: list[CandidateGroup]) -> Table:
     """The Pareto front for a terminal."""
     table = Table(title="The least error for the cost", title_justify="left", pad_edge=False, box=box.SIMPLE_HEAD)
     numbers = ("views", "films", "worst error", "at, µm", "seeds", "learning rate", "width")
     for heading in ("trained at, µm", *numbers, "schedule"):
         table.add_column(heading, justify="right" if heading in numbers else "left")
-    for option in front(options):
+    for option in pareto_front(options):
         one = option.candidate
         table.add_row(
             one.train_set.replace("+", ", "),
@@ -39,14 +39,14 @@ def front_table(options: list[Option]) -> Table:
     return table
 
 
-def _answer(option: Option) -> Iterator[str]:
+def _answer(option: CandidateGroup) -> Iterator[str]:
     one, scales = option.candidate, option.test_scales
     spread = f" ({option.least:.1%} to {option.most:.1%} over {option.seeds} seeds)" if option.seeds > 1 else ""
     yield (
         f"{one.train_set} µm is enough for pictures of {scales[0]:g} to {scales[-1]:g} µm: at the worst scale, "
         f"{option.worst_scale:g} µm, the mean error is {option.worst:.1%} of the parameter's range{spread}"
     )
-    away = farthest(option)
+    away = max_scale_gap(option)
     yield (
         f"the pictures tested were up to {away:.2g} µm away from the nearest training scale"
         if away > 0
@@ -58,7 +58,7 @@ def _answer(option: Option) -> Iterator[str]:
     )
 
 
-def _what_would_work(best: Option, config: SearchConfig) -> Iterator[str]:
+def _what_would_work(best: CandidateGroup, config: SearchConfig) -> Iterator[str]:
     one = best.candidate
     yield (
         f"no set stays within {config.tolerance:.1%}: the best, {one.train_set} µm with {one.budget:,} views, errs by "

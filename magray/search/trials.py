@@ -28,12 +28,12 @@ from pydantic import (
 
 from magray.config import is_range, parse_scales
 from magray.errors import UserError
-from magray.files.atomic import read_table, whole_file
+from magray.files.atomic import atomic_write, read_table
 from magray.files.parquet import complete
 from magray.files.records import NotNegative, Positive, Text
 from magray.training.schedule import Schedule
 
-How = Literal["search", "exhaustive"]
+Strategy = Literal["search", "exhaustive"]
 Row = dict[str, Any]
 MADE_FROM = b"magray.search"  # in the metadata of the table: a fingerprint of all that its trials have in common
 
@@ -65,7 +65,7 @@ class _Trial(BaseModel):
     """A row of SEARCH, held to its bounds."""
 
     trial: Text
-    how: How
+    how: Strategy
     step: Text
     train_set: Text
     learning_rate: Positive
@@ -108,7 +108,7 @@ class Candidate:
         """Its training scales, or the ends of its range; µm."""
         return parse_scales(self.train_set)
 
-    def key(self, how: How) -> str:
+    def key(self, how: Strategy) -> str:
         """The name of the trial: the same for the same work, whenever and wherever it is done."""
         return hashlib.sha256(json.dumps([how, asdict(self)]).encode()).hexdigest()[:12]
 
@@ -119,7 +119,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Option:
+class CandidateGroup:
     """What the finished trials of one option say. worst: the mean over its seeds, within least and most.
 
     candidate: the trial of its first seed. test_scales, µm, and errors, at each: means over the seeds.
@@ -145,7 +145,7 @@ class Option:
         return self.test_scales[self.errors.index(max(self.errors))]
 
 
-def options(rows: Iterable[Row]) -> list[Option]:
+def options(rows: Iterable[Row]) -> list[CandidateGroup]:
     """The options among finished trials, the cheapest first."""
     groups: dict[Candidate, list[Row]] = defaultdict(list)
     for row in rows:
@@ -154,26 +154,26 @@ def options(rows: Iterable[Row]) -> list[Option]:
     return sorted((_option(group) for group in groups.values()), key=lambda option: option.cost)
 
 
-def front(found: Iterable[Option]) -> list[Option]:
+def pareto_front(found: Iterable[CandidateGroup]) -> list[CandidateGroup]:
     """The Pareto front of cost against worst error: whatever costs less than one of these errs more."""
-    best: list[Option] = []
+    best: list[CandidateGroup] = []
     for option in sorted(found, key=lambda option: option.cost):
         if not best or option.worst < best[-1].worst:
             best.append(option)
     return best
 
 
-def cheapest(found: Iterable[Option], tolerance: float) -> Option | None:
+def cheapest(found: Iterable[CandidateGroup], tolerance: float) -> CandidateGroup | None:
     """The cheapest option whose worst error is at most `tolerance`, if there is one."""
     return min((option for option in found if option.worst <= tolerance), key=lambda one: one.cost, default=None)
 
 
-def least_wrong(found: Iterable[Option]) -> Option | None:
+def least_wrong(found: Iterable[CandidateGroup]) -> CandidateGroup | None:
     """The option with the smallest worst error, if there is any."""
     return min(found, key=lambda option: option.worst, default=None)
 
 
-def within(option: Option, tolerance: float) -> tuple[float, float] | None:
+def within(option: CandidateGroup, tolerance: float) -> tuple[float, float] | None:
     """The longest run of test scales, µm, at which an option errs by at most `tolerance`; None if at none."""
     runs: list[list[float]] = [[]]
     for scale, error in sorted(zip(option.test_scales, option.errors, strict=True)):
@@ -185,7 +185,7 @@ def within(option: Option, tolerance: float) -> tuple[float, float] | None:
     return (longest[0], longest[-1]) if longest else None
 
 
-def farthest(option: Option) -> float:
+def max_scale_gap(option: CandidateGroup) -> float:
     """How far a test scale was from the nearest trained one, at most, µm."""
     low, *_, high = (*option.candidate.scales, option.candidate.scales[-1])
     if is_range(option.candidate.train_set):
@@ -194,16 +194,16 @@ def farthest(option: Option) -> float:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What one way to search has come to. answer: None if nothing stays within the tolerance; best: errs least."""
 
-    answer: Option | None
-    best: Option
-    options: list[Option]
+    answer: CandidateGroup | None
+    best: CandidateGroup
+    options: list[CandidateGroup]
     trials: list[Row]
 
     @classmethod
-    def of(cls, rows: Iterable[Row], how: How, tolerance: float) -> "Found":
+    def of(cls, rows: Iterable[Row], how: Strategy, tolerance: float) -> "SearchResult":
         """What the rows of one way say, after it has ended. Raises UserError if none of them is finished."""
         trials = [row for row in rows if row["how"] == how]
         found = options(trials)
@@ -236,10 +236,10 @@ class Trials:
         """Adds a trial that has ended."""
         self.rows[row["trial"]] = row
         table = pa.Table.from_pylist(list(self.rows.values()), schema=SEARCH)
-        with whole_file(self.path) as unfinished:
+        with atomic_write(self.path) as unfinished:
             pq.write_table(table.replace_schema_metadata({MADE_FROM: self.made_from}), unfinished, compression="zstd")
 
-    def of(self, how: How, step: str | None = None) -> list[Row]:
+    def of(self, how: Strategy, step: str | None = None) -> list[Row]:
         """The trials of one way to search, in the order in which they ended."""
         return [row for row in self.rows.values() if row["how"] == how and step in (None, row["step"])]
 
@@ -265,11 +265,11 @@ def _diverged(row: Row) -> bool:
     return not all(map(math.isfinite, (row["worst"], *row["curve"], *row["errors"])))
 
 
-def _option(rows: Sequence[Row]) -> Option:
+def _option(rows: Sequence[Row]) -> CandidateGroup:
     rows = sorted(rows, key=lambda row: row["seed"])
     worst = [row["worst"] for row in rows]
     errors = [sum(at) / len(rows) for at in zip(*(row["errors"] for row in rows), strict=True)]
-    return Option(
+    return CandidateGroup(
         candidate=Candidate.of(rows[0]),
         seeds=len(rows),
         worst=sum(worst) / len(worst),

@@ -3,7 +3,7 @@
 from magray.store.compact import Compaction, compact
 from magray.store.export.pictures import export_pictures
 from magray.store.journal import settle
-from magray.store.replace import forget_failed
+from magray.store.replace import delete_failed
 from magray.store.rows import rows_of
 from magray.store.schema import STORE_SCHEMA
 from magray.store.store import Store, create_store, open_store
@@ -16,8 +16,8 @@ __all__ = [
     "Store",
     "compact",
     "create_store",
+    "delete_failed",
     "export_pictures",
-    "forget_failed",
     "open_store",
     "rows_of",
     "settle",

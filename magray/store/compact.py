@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from magray.errors import UserError
 from magray.store.journal import settle
-from magray.store.parquet import ROW_GROUP_FILMS, in_order
+from magray.store.parquet import ROW_GROUP_FILMS, bounded_map
 from magray.store.replace import groups_of, merge, replace
 from magray.store.store import ROW_BYTES, Store, columns_of, reading
 
@@ -45,7 +45,7 @@ def compact(store: Store, films_per_file: int | None = None) -> Compaction:
         wanted = films_per_file or max(FILE_BYTES * films // max(size, 1), ROW_GROUP_FILMS)
         small = [(name, count) for name, (count, _) in zip(files, sizes, strict=True) if 2 * count < wanted]
         groups = [group for group in groups_of(small, wanted) if len(group) > 1]
-        merged = in_order(partial(merge, store.location), groups, WRITERS)
+        merged = bounded_map(partial(merge, store.location), groups, WRITERS)
         for group, (content, ids) in zip(groups, merged, strict=True):
             replace(store.location, group, content, ids)
     return Compaction(len(files), len(files) - sum(map(len, groups)) + len(groups))

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from magray.errors import UserError
 from magray.store.location import UNFINISHED, Location
-from magray.store.parquet import in_order, is_film_file, readers
-from magray.store.retry import PATIENCE_SECONDS
+from magray.store.parquet import bounded_map, is_film_file, readers
+from magray.store.retry import RETRY_SECONDS
 
 JOURNAL_FILE = "_replacing.json"
 _FILMS = r"films-[0-9a-f]{24}\.parquet"
@@ -45,7 +45,7 @@ class Journal:
 
     def settle(self, location: Location) -> None:
         """Removes the old files if all new ones are there, otherwise the new ones: after a kill, at any moment."""
-        present = set(location.names(PATIENCE_SECONDS))
+        present = set(location.names(RETRY_SECONDS))
         self._end(location, present.intersection(self.old if present.issuperset(self.into) else self.into))
 
     def committed(self, names: list[str]) -> list[str] | None:
@@ -58,20 +58,20 @@ class Journal:
         return sorted(present.difference(self.into)) if present.issuperset(self.old) else None
 
     def _end(self, location: Location, gone: Iterable[str]) -> None:
-        for _ in in_order(location.remove, sorted(gone), readers(location)):
+        for _ in bounded_map(location.remove, sorted(gone), readers(location)):
             pass
         Journal(self.id)._written(location)
 
     def _written(self, location: Location) -> "Journal":
         note = {"id": self.id, "into": self.into, "from": self.old}
-        location.write(JOURNAL_FILE, json.dumps(note).encode(), PATIENCE_SECONDS)
+        location.write(JOURNAL_FILE, json.dumps(note).encode(), RETRY_SECONDS)
         return self
 
 
 def read_journal(location: Location) -> Journal | None:
     """The last note; None if nothing was ever replaced. Raises UserError if it cannot be read."""
     try:
-        content = location.read(JOURNAL_FILE, PATIENCE_SECONDS)
+        content = location.read(JOURNAL_FILE, RETRY_SECONDS)
     except FileNotFoundError:
         return None
     try:
@@ -95,7 +95,7 @@ def settle(location: Location) -> None:
     journal = read_journal(location)
     if journal is not None and journal.old:
         journal.settle(location)
-    for name in location.names(PATIENCE_SECONDS):
+    for name in location.names(RETRY_SECONDS):
         if is_unfinished(name) and location.is_plain_file(name):
             location.remove(name)
 
@@ -114,7 +114,7 @@ def committed_files(location: Location) -> list[str]:
     """The names of the files that count, sorted, of one moment. Raises UserError if the journal is of other files."""
     for _ in range(LISTINGS):
         before = read_journal(location)
-        names = [name for name in location.names(PATIENCE_SECONDS) if is_film_file(name)]
+        names = [name for name in location.names(RETRY_SECONDS) if is_film_file(name)]
         if read_journal(location) == before:
             found = names if before is None else before.committed(names)
             if found is not None:

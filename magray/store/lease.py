@@ -25,20 +25,20 @@ SETTLE = 0.3
 
 
 @contextlib.contextmanager
-def lease(location: Location, tell: Callable[[str], None]) -> Iterator[None]:
+def lease(location: Location, notify: Callable[[str], None]) -> Iterator[None]:
     """Has the store's lease while the context lasts. Raises UserError if another driver has it and lives.
 
     tell: says to the user that a dead driver's lease was taken over, or that the store stopped answering.
     """
     driver = uuid.uuid4().hex
     if _wait_until_free(location):
-        tell("the driver before this one is dead; going on from what it left")
+        notify("the driver before this one is dead; going on from what it left")
     _write(location, driver, 0)
     time.sleep(SETTLE)
     if (holder := _read(location)) is None or holder["driver"] != driver:
         raise UserError(_taken(location))
     stop = threading.Event()
-    heart = threading.Thread(target=_beat, args=(location, driver, stop, tell), daemon=True)
+    heart = threading.Thread(target=_beat, args=(location, driver, stop, notify), daemon=True)
     heart.start()
     try:
         yield
@@ -70,7 +70,7 @@ def _taken(location: Location) -> str:
     return f"another driver is at work on {location.uri}: wait for it, or stop it and run again"
 
 
-def _beat(location: Location, driver: str, stop: threading.Event, tell: Callable[[str], None]) -> None:
+def _beat(location: Location, driver: str, stop: threading.Event, notify: Callable[[str], None]) -> None:
     number, silent_since = 0, 0.0
     while not stop.wait(BEAT):
         number += 1
@@ -79,10 +79,10 @@ def _beat(location: Location, driver: str, stop: threading.Event, tell: Callable
         except UserError as error:  # no reason to end here: whatever wants to commit waits, and ends if it must
             if not silent_since and not location.local:  # a full disk ends the next commit, which says so
                 silent_since = time.monotonic()
-                tell(f"{str(error).partition(';')[0]}; whatever is to be committed waits for it")
+                notify(f"{str(error).partition(';')[0]}; whatever is to be committed waits for it")
         else:
             if silent_since:
-                tell(f"{location.uri} takes files again, after {time.monotonic() - silent_since:.0f} s")
+                notify(f"{location.uri} takes files again, after {time.monotonic() - silent_since:.0f} s")
             silent_since = 0.0
 
 

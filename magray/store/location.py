@@ -38,7 +38,7 @@ from pyarrow import fs
 
 from magray.errors import UserError, in_words
 from magray.files.paths import at_home, refuse_credentials
-from magray.store.retry import PATIENCE_SECONDS, no_bucket, patiently
+from magray.store.retry import RETRY_SECONDS, no_bucket, retry
 
 UNFINISHED = ".tmp"  # suffix of a local file that is still being written; its name also begins with a dot
 S3_OPTIONS = ("region", "scheme", "endpoint_override")  # what a URI may say
@@ -61,12 +61,12 @@ class Location:
         """True for a folder on this machine's disks."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
-    def patiently(self, ask: Callable[[], _Answer], seconds: float) -> _Answer:
+    def retry(self, ask: Callable[[], _Answer], seconds: float) -> _Answer:
         """What `ask` returns, which must be harmless to repeat, asked for `seconds`; a local disk is asked once.
 
         Raises UserError if an object store refuses or does not answer.
         """
-        return ask() if self.local else patiently(self.uri, ask, seconds)
+        return ask() if self.local else retry(self.uri, ask, seconds)
 
     def names(self, seconds: float = 0.0) -> list[str]:
         """What lies in the folder, sorted; the names of folders end with a slash. Empty if there is no such folder.
@@ -75,7 +75,7 @@ class Location:
         Raises UserError if an object store refuses, has no such bucket, or does not answer for `seconds`.
         """
         everything = fs.FileSelector(self.path, recursive=not self.local, allow_not_found=True)
-        found = self.patiently(lambda: self.filesystem.get_file_info(everything), seconds)
+        found = self.retry(lambda: self.filesystem.get_file_info(everything), seconds)
         if not found:
             self._check_bucket(seconds)
         slash = {fs.FileType.File: "", fs.FileType.Directory: "/"} if self.local else {fs.FileType.File: ""}
@@ -89,7 +89,7 @@ class Location:
     def read(self, name: str, seconds: float = 0.0) -> bytes:
         """A whole file. Raises FileNotFoundError, and UserError as `names` does."""
         try:
-            return self.patiently(partial(self._get, name), seconds)
+            return self.retry(partial(self._get, name), seconds)
         except FileNotFoundError:
             self._check_bucket(seconds)
             raise
@@ -103,14 +103,14 @@ class Location:
             if self.local:
                 self._write_and_rename(name, content)
             else:
-                self.patiently(partial(self._upload, name, content), seconds)
+                self.retry(partial(self._upload, name, content), seconds)
         except OSError as error:
             raise UserError(f"cannot write to {self.uri}: {in_words(error)}; nothing is lost") from error
 
     def remove(self, name: str) -> None:
         """Removes a file of the folder, if it is there."""
         with contextlib.suppress(FileNotFoundError):
-            self.patiently(lambda: self.filesystem.delete_file(self.file(name)), 0.0)
+            self.retry(lambda: self.filesystem.delete_file(self.file(name)), 0.0)
 
     def is_plain_file(self, name: str) -> bool:
         """Whether a name in the folder is a file itself, and neither a link nor a folder."""
@@ -151,7 +151,7 @@ class Location:
         """An object store says of a bucket that does not exist that it holds nothing."""
         if isinstance(self.filesystem, fs.S3FileSystem):
             bucket = self.path.split("/", 1)[0]
-            about = self.patiently(lambda: self.filesystem.get_file_info(bucket), seconds)
+            about = self.retry(lambda: self.filesystem.get_file_info(bucket), seconds)
             if about.type == fs.FileType.NotFound:
                 raise no_bucket(self.uri)
 
@@ -187,7 +187,7 @@ def _bucket_filesystem(uri: str, parts: SplitResult) -> fs.S3FileSystem:
     if endpoint and "endpoint_override" not in options:
         options["endpoint_override"] = endpoint
     if not options.keys() & {"endpoint_override", "region"}:
-        options["region"] = patiently(uri, lambda: fs.resolve_s3_region(parts.netloc), PATIENCE_SECONDS)
+        options["region"] = retry(uri, lambda: fs.resolve_s3_region(parts.netloc), RETRY_SECONDS)
     return fs.S3FileSystem(
         connect_timeout=CONNECT_SECONDS,
         request_timeout=SILENCE_SECONDS,

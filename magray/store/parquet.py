@@ -91,7 +91,7 @@ def readers(location: Location) -> int:
     return LOCAL_READERS if location.local else REMOTE_READERS
 
 
-def in_order(work: Callable[[_Thing], _Answer], things: Iterable[_Thing], threads: int) -> Iterator[_Answer]:
+def bounded_map(work: Callable[[_Thing], _Answer], things: Iterable[_Thing], threads: int) -> Iterator[_Answer]:
     """`work` of each thing, in their order, by `threads` at once, never far ahead of who takes the answers."""
     pool = ThreadPoolExecutor(threads)
     pending: deque[Future[_Answer]] = deque()

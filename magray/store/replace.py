@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from magray.store.journal import Journal, settle
 from magray.store.location import Location
 from magray.store.parquet import file_name, open_parquet, parquet
-from magray.store.retry import PATIENCE_SECONDS
+from magray.store.retry import RETRY_SECONDS
 from magray.store.schema import STORE_SCHEMA
 from magray.store.store import Store, columns_of, reading
 
@@ -31,7 +31,7 @@ def replace(location: Location, old: list[str], content: pa.Buffer, film_ids: li
     into = [file_name(film_ids)] if film_ids else []
     journal = Journal.begin(location, old, into)
     for name in into:
-        location.write(name, content, PATIENCE_SECONDS)
+        location.write(name, content, RETRY_SECONDS)
         _flush(location, name)
     journal.finish(location)
 
@@ -47,7 +47,7 @@ def merge(location: Location, files: list[str], forget: str = "") -> tuple[pa.Bu
         for name in files:
             with open_parquet(location, name, checked=True) as file:
                 for group in range(file.num_row_groups):
-                    table = location.patiently(partial(columns_of, file, STORE_SCHEMA.names, [group]), PATIENCE_SECONDS)
+                    table = location.retry(partial(columns_of, file, STORE_SCHEMA.names, [group]), RETRY_SECONDS)
                     table = table.filter(pc.not_equal(table["status"], forget))
                     ids.extend(table["film_id"].to_pylist())
                     yield table
@@ -55,7 +55,7 @@ def merge(location: Location, files: list[str], forget: str = "") -> tuple[pa.Bu
     return parquet(rows()), ids
 
 
-def forget_failed(store: Store) -> int:
+def delete_failed(store: Store) -> int:
     """Removes the rows of failed films, so that the next run simulates these again. Returns how many they were.
 
     Raises UserError if a file cannot be read or written; run it again for the rest.

@@ -10,8 +10,8 @@ from typing import TypeVar
 from magray.errors import UserError
 from magray.masking import mask
 
-PATIENCE_SECONDS = 120.0  # a server that is started again, or a network that comes back, within this costs nothing
-LONGEST_PAUSE_SECONDS = 10.0
+RETRY_SECONDS = 120.0  # a server that is started again, or a network that comes back, within this costs nothing
+MAX_PAUSE_SECONDS = 10.0
 
 _AWS_ERROR = re.compile(r"AWS Error (?P<code>\w+)(?P<status> \(HTTP status \d+\))? during \w+ operation: (?P<text>.*)")
 _SILENCE = {"NETWORK_CONNECTION", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE", "SLOW_DOWN", "THROTTLING"}
@@ -25,7 +25,7 @@ _Answer = TypeVar("_Answer")
 _log = logging.getLogger(__name__)
 
 
-def patiently(uri: str, ask: Callable[[], _Answer], seconds: float) -> _Answer:
+def retry(uri: str, ask: Callable[[], _Answer], seconds: float) -> _Answer:
     """What `ask` returns, asked again for `seconds` as long as the object store is silent.
 
     `ask` must be harmless to repeat. pyarrow itself tries for some seconds before it says that there is no answer.
@@ -47,7 +47,7 @@ def patiently(uri: str, ask: Callable[[], _Answer], seconds: float) -> _Answer:
                 ) from error
             _log.warning("%s does not answer: %s; asking again for %.0f s", uri, said, seconds - waited)
             time.sleep(pause)
-            pause, asked = min(2 * pause, LONGEST_PAUSE_SECONDS), asked + 1
+            pause, asked = min(2 * pause, MAX_PAUSE_SECONDS), asked + 1
         else:
             if asked > 1:
                 _log.warning("%s answers again after %.0f s", uri, time.monotonic() - start)

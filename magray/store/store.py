@@ -29,8 +29,8 @@ from magray.films.plan import checked_plan
 from magray.store.faults import check_rows
 from magray.store.journal import committed_files, is_ours, settle
 from magray.store.location import Location, locate
-from magray.store.parquet import file_name, in_order, large_batches, open_parquet, parquet, readers
-from magray.store.retry import PATIENCE_SECONDS
+from magray.store.parquet import bounded_map, file_name, large_batches, open_parquet, parquet, readers
+from magray.store.retry import RETRY_SECONDS
 from magray.store.schema import STORE_SCHEMA
 
 FORMAT = 2
@@ -40,7 +40,7 @@ ROW_BYTES = 2048  # of a film's scalars, generously, before compression
 PICTURE = ("film_id", "status", "height", "width", "image")  # a picture, and what it is checked with
 BATCH_FILMS = 50_000  # whose scalars are worked on at a time
 SCALARS = [name for name in STORE_SCHEMA.names if name != "image"]
-PIECES_SCHEMA = pa.schema(
+ROW_INDEX_SCHEMA = pa.schema(
     {"file": pa.string(), "group": pa.int32(), "rows": pa.list_(pa.int32()), "films": pa.list_(pa.int64())}
 )
 READINGS = 100  # a reader whose files a compaction takes away begins again so many times
@@ -56,7 +56,7 @@ class Store:
     campaign: str
     planned: int  # films in the campaign's plan
     # ids by file, of the files read so far: a file's name follows from its films, so that they never change
-    known: dict[str, pa.Array] = field(default_factory=dict, repr=False, compare=False)
+    id_cache: dict[str, pa.Array] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def uri(self) -> str:
@@ -112,7 +112,7 @@ class Store:
             for name in names:
                 with open_parquet(self.location, name, checked=True) as file:
                     for group in range(file.num_row_groups):
-                        yield self.location.patiently(partial(columns_of, file, columns, [group]), PATIENCE_SECONDS)
+                        yield self.location.retry(partial(columns_of, file, columns, [group]), RETRY_SECONDS)
 
     def images(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """The pictures of films of one size, in the order of `ids`: (n, ny, nx) uint8, mz −1…1 as 0…255.
@@ -125,7 +125,7 @@ class Store:
             raise UserError("images: an id is given twice; give each film once")
         return self._steadily(lambda files: self._images(self._places(files, wanted), wanted))
 
-    def pieces(self, ids: Sequence[str]) -> pa.Table:
+    def row_index(self, ids: Sequence[str]) -> pa.Table:
         """Where films are: for each row group that holds any of them its `file`, `group`, `rows` and `films`.
 
         rows: of the films in the group. films: their places in `ids`, each of which is given once.
@@ -141,7 +141,7 @@ class Store:
                     rows = np.flatnonzero(there >= 0)
                     if len(rows):
                         found.append({"file": name, "group": group, "rows": rows, "films": there[rows]})
-            return pa.Table.from_pylist(found, PIECES_SCHEMA)
+            return pa.Table.from_pylist(found, ROW_INDEX_SCHEMA)
 
         return self._steadily(find)
 
@@ -158,13 +158,13 @@ class Store:
             raise UserError(f"store {self.uri} takes films of campaign {self.campaign} only")
         rows = rows.select(STORE_SCHEMA.names).cast(STORE_SCHEMA).sort_by("film_id")
         name = file_name(rows["film_id"].to_pylist())
-        self.location.write(name, parquet([rows]), PATIENCE_SECONDS)
+        self.location.write(name, parquet([rows]), RETRY_SECONDS)
         return name
 
     def write_about(self) -> None:
         """Writes the file that makes the folder a store: in a new one, or where it was lost."""
         about = {"format": FORMAT, "campaign": self.campaign, "films": self.planned}
-        self.location.write(CAMPAIGN_FILE, json.dumps(about).encode(), PATIENCE_SECONDS)
+        self.location.write(CAMPAIGN_FILE, json.dumps(about).encode(), RETRY_SECONDS)
 
     def check_room(self, films: pa.Table) -> None:
         """Raises UserError if the local disk cannot hold the pictures of `films`, rows of a plan, uncompressed."""
@@ -179,11 +179,11 @@ class Store:
 
     def _ids_of(self, files: list[str]) -> dict[str, pa.Array]:
         """The ids in each of the files."""
-        new = [name for name in files if name not in self.known]
-        self.known.update(zip(new, self.scan(new, _film_ids), strict=True))
-        for gone in self.known.keys() - set(files):
-            del self.known[gone]
-        return {name: self.known[name] for name in files}
+        new = [name for name in files if name not in self.id_cache]
+        self.id_cache.update(zip(new, self.scan(new, _film_ids), strict=True))
+        for gone in self.id_cache.keys() - set(files):
+            del self.id_cache[gone]
+        return {name: self.id_cache[name] for name in files}
 
     def _places(self, files: list[str], wanted: pa.Array) -> dict[str, NDArray[np.int64]]:
         """For each file that holds wanted films: the place of each of its rows in `wanted`, −1 for other films."""
@@ -226,9 +226,9 @@ class Store:
                 return read(name, file)
 
         def patient(name: str) -> _Answer:
-            return self.location.patiently(lambda: one(name), PATIENCE_SECONDS)
+            return self.location.retry(lambda: one(name), RETRY_SECONDS)
 
-        return in_order(patient, files, readers(self.location))
+        return bounded_map(patient, files, readers(self.location))
 
     def _steadily(self, read: Callable[[list[str]], _Answer]) -> _Answer:
         """What `read` makes of the committed files, begun again if a compaction takes one of them away meanwhile."""
@@ -276,7 +276,7 @@ def open_store(uri: str | Path) -> Store:
     """The store at a path or URI. Raises UserError if there is none, or a newer magray wrote it."""
     location = locate(str(uri))
     try:
-        format_, campaign, films = _about(location.read(CAMPAIGN_FILE, PATIENCE_SECONDS))
+        format_, campaign, films = _about(location.read(CAMPAIGN_FILE, RETRY_SECONDS))
     except FileNotFoundError as error:
         raise UserError(f"there is no store at {uri}; `magray simulate` makes one") from error
     except OSError as error:
@@ -299,7 +299,7 @@ def _about(content: bytes) -> tuple[int, str, int]:
     raise ValueError("it is damaged; copy it from a backup, or simulate into another store")
 
 
-def read_pieces(pieces: pa.Table, store_uri: str) -> Iterator[pa.Table]:
+def read_row_index(row_index: pa.Table, store_uri: str) -> Iterator[pa.Table]:
     """The pictures of `Store.pieces`, a row group at a time: columns `film` and `image`. Lists nothing of the store.
 
     Raises UserError if a file cannot be read, or a compaction took it away.
@@ -311,8 +311,8 @@ def read_pieces(pieces: pa.Table, store_uri: str) -> Iterator[pa.Table]:
             return columns_of(file, PICTURE, [piece["group"]])["image"].take(pa.array(piece["rows"]))
 
     with reading(store_uri):
-        for piece in pieces.to_pylist():
-            images = location.patiently(partial(image, piece), PATIENCE_SECONDS)
+        for piece in row_index.to_pylist():
+            images = location.retry(partial(image, piece), RETRY_SECONDS)
             yield pa.table({"film": pa.array(piece["films"], pa.int64()), "image": images})
 
 

@@ -16,8 +16,8 @@ from magray.files.parquet import read_plain
 from magray.films.plan import PLAN_SCHEMA, checked_plan, films_of
 from magray.store.faults import faults, has_picture, shown
 from magray.store.journal import JOURNAL_FILE, committed_files, is_unfinished, read_journal
-from magray.store.parquet import file_name, in_order, is_film_file, large_batches, open_parquet, readers
-from magray.store.retry import PATIENCE_SECONDS
+from magray.store.parquet import bounded_map, file_name, is_film_file, large_batches, open_parquet, readers
+from magray.store.retry import RETRY_SECONDS
 from magray.store.schema import STORE_SCHEMA
 from magray.store.store import BATCH_FILMS, CAMPAIGN_FILE, LEASE_FILE, SCALARS, Store, schema_of
 
@@ -78,7 +78,7 @@ def _film_files(store: Store, report: Report) -> list[str]:
     journal = read_journal(store.location)
     if journal is not None and journal.old:
         report.unfinished.append(f"{JOURNAL_FILE}: files are being replaced; if nobody is at it, compact the store")
-    for name in store.location.names(PATIENCE_SECONDS):
+    for name in store.location.names(RETRY_SECONDS):
         if is_unfinished(name):
             report.unfinished.append(name)
         elif not is_film_file(name) and name not in (CAMPAIGN_FILE, LEASE_FILE, JOURNAL_FILE):
@@ -91,13 +91,13 @@ def _read(store: Store, files: list[str], report: Report) -> Iterator[pa.Table]:
 
     def read(name: str) -> pa.Table | Exception | None:
         try:
-            return store.location.patiently(lambda: _rows(store, name), PATIENCE_SECONDS)
+            return store.location.retry(lambda: _rows(store, name), RETRY_SECONDS)
         except FileNotFoundError as error:
             raise UserError(f"store {store.uri} changed while it was read: {name} is gone; verify again") from error
         except (pa.ArrowException, OSError) as error:
             return error
 
-    for name, found in zip(files, in_order(read, files, readers(store.location)), strict=True):
+    for name, found in zip(files, bounded_map(read, files, readers(store.location)), strict=True):
         if found is None:
             report.foreign.append(f"{name} has other columns than a store")
         elif isinstance(found, Exception):

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from magray.files.atomic import whole_file
+from magray.files.atomic import atomic_write
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
@@ -16,5 +16,5 @@ def save_state(state: dict[str, Any], path: Path) -> None:
     """
     content = io.BytesIO()
     torch.save(state, content)
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(content.getbuffer())

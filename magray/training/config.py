@@ -9,7 +9,7 @@ from magray.imaging.microscope import Microscope
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainConfig:
     """The keys of a fit's config that decide the network, its pictures and its steps; their meaning is the config's.
 
     views_per_epoch: random cuts at each scale; None: every square that tiles every film, in all its orientations.
@@ -30,14 +30,14 @@ class Recipe:
     checkpoint_epochs: int = 5
     microscope: Microscope | None = None
 
-    def drawn_from(self, train_set: str) -> "Recipe":
+    def drawn_from(self, train_set: str) -> "TrainConfig":
         """The recipe for a set of scales; or for a range: any scale in it, by a network that is told which."""
         if is_range(train_set):
             return replace(self, scales_drawn="between", network="scale-aware")
         return replace(self, scales_drawn="listed", network="paper")
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "Recipe":
+    def of(cls, config: Mapping[str, Any]) -> "TrainConfig":
         """The recipe in a fit's config, given as a mapping; the config's other keys are left out."""
         known = {field.name: config[field.name] for field in fields(cls) if field.name in config}
         if (seen := known.get("microscope")) is not None:

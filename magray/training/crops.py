@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from magray.imaging import VIEW_SIZE, squares_in
 from magray.imaging.views import QUARTER_TURNS
-from magray.training.config import Recipe
-from magray.training.prefetch import FilmStream
+from magray.training.config import TrainConfig
+from magray.training.prefetch import PrefetchBuffer
 
 RANGE_SCALES = 4  # a range of scales shows as many views as so many scales
 WHOLE_SHARE = 0.25  # of a range's views have pixels of whole cells, which alone are not blurred by sharing cells
@@ -26,7 +26,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class TrainingFilms:
+class FilmBatch:
     """What a fit learns from, on its device: all films, or those that a stream puts there by turns.
 
     images: (n, ny, nx) uint8. targets: (n, t) float32, standardised. sides: of the cuts at each scale, in cells.
@@ -37,12 +37,12 @@ class TrainingFilms:
     targets: torch.Tensor
     sides: tuple[int, ...]
     pixel_um: float
-    stream: FilmStream | None = None
+    stream: PrefetchBuffer | None = None
 
     @property
-    def windows(self) -> tuple[int, ...]:
+    def chunks(self) -> tuple[int, ...]:
         """How many films are shown together, one such number after the other until an epoch has shown all."""
-        return (len(self.images),) if self.stream is None else self.stream.windows
+        return (len(self.images),) if self.stream is None else self.stream.chunks
 
     def shown(self, epoch: int) -> Iterator[int]:
         """Shows one window after the other: where its first film is. It stays until the next one is asked for."""
@@ -50,7 +50,7 @@ class TrainingFilms:
 
 
 @dataclass(frozen=True)
-class Cuts:
+class Crops:
     """Which squares of which films: five arrays of one length.
 
     side, row, col: in cells. orientation: quarter turns, + 4 if mirrored, + 8 if inverted.
@@ -65,8 +65,8 @@ class Cuts:
     def __len__(self) -> int:
         return len(self.film)
 
-    def __getitem__(self, chosen: Indices | slice) -> "Cuts":
-        return Cuts(*(getattr(self, field.name)[chosen] for field in fields(self)))
+    def __getitem__(self, chosen: Indices | slice) -> "Crops":
+        return Crops(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     @property
     def table(self) -> Indices:
@@ -74,7 +74,7 @@ class Cuts:
         return np.stack([getattr(self, field.name) for field in fields(self)], axis=1)
 
 
-def whole_epoch(films: int, shape: tuple[int, int], sides: Sequence[int], orientations: int) -> Cuts:
+def tiled_epoch(films: int, shape: tuple[int, int], sides: Sequence[int], orientations: int) -> Crops:
     """The paper's epoch: every square that tiles every film of `shape` (ny, nx) at every scale, in each orientation."""
     parts = []
     for side in sides:
@@ -82,15 +82,15 @@ def whole_epoch(films: int, shape: tuple[int, int], sides: Sequence[int], orient
         cols = np.arange(shape[1] // side) * side
         grid = np.meshgrid([side], np.arange(films), rows, cols, np.arange(orientations), indexing="ij")
         parts.append(np.stack([axis.ravel() for axis in grid]))
-    return Cuts(*np.concatenate(parts, axis=1).astype(np.int64))
+    return Crops(*np.concatenate(parts, axis=1).astype(np.int64))
 
 
 def random_epoch(
     films: int, shape: tuple[int, int], sides: Indices, orientations: int, random: np.random.Generator
-) -> Cuts:
+) -> Crops:
     """A square of each of `sides` from a random place, wrapping, randomly oriented: films have equal shares."""
     count = len(sides)
-    return Cuts(
+    return Crops(
         side=sides,
         film=np.concatenate([random.permutation(films) for _ in range(-(-count // films))])[:count],
         row=random.integers(shape[0], size=count),
@@ -99,57 +99,59 @@ def random_epoch(
     )
 
 
-def window_views(films: TrainingFilms, recipe: Recipe) -> list[int]:
+def chunk_views(films: FilmBatch, config: TrainConfig) -> list[int]:
     """How many views of an epoch each window has: all of its films, or its share of the random ones.
 
     Shares are whole batches, so that windows lose nothing; the last one has besides what an epoch has beyond those.
     """
-    if recipe.views_per_epoch is None:
+    if config.views_per_epoch is None:
         _, height, width = films.images.shape
         squares = sum(squares_in(height, width, side) for side in films.sides)
-        return [squares * ORIENTATIONS[recipe.symmetries] * count for count in films.windows]
-    views = recipe.views_per_epoch * scales_shown(films.sides, recipe)
-    batch, ends = min(recipe.batch, views), np.cumsum(films.windows)
+        return [squares * ORIENTATIONS[config.symmetries] * count for count in films.chunks]
+    views = config.views_per_epoch * scales_shown(films.sides, config)
+    batch, ends = min(config.batch, views), np.cumsum(films.chunks)
     bounds = views // batch * ends // ends[-1] * batch
     bounds[-1] = views
     return [int(share) for share in np.diff(bounds, prepend=0)]
 
 
-def epoch_cuts(films: TrainingFilms, recipe: Recipe, epoch: int, window: int = 0) -> Cuts:
+def epoch_crops(films: FilmBatch, config: TrainConfig, epoch: int, chunk: int = 0) -> Crops:
     """The shuffled cuts of one of an epoch's windows: random ones, or the paper's whole epoch.
 
     Their films are numbered from the window's first.
     """
-    random = np.random.default_rng((recipe.seed, epoch, *_apart(window)))
-    n, (_, height, width) = films.windows[window], films.images.shape
-    orientations = ORIENTATIONS[recipe.symmetries]
-    if recipe.views_per_epoch is None:
-        cuts = whole_epoch(n, (height, width), films.sides, orientations)
+    random = np.random.default_rng((config.seed, epoch, *_apart(chunk)))
+    n, (_, height, width) = films.chunks[chunk], films.images.shape
+    orientations = ORIENTATIONS[config.symmetries]
+    if config.views_per_epoch is None:
+        crops = tiled_epoch(n, (height, width), films.sides, orientations)
     else:
-        views = window_views(films, recipe)
-        sides = _random_sides(films.sides, recipe, epoch, window, sum(views[:window]), views[window])
-        cuts = random_epoch(n, (height, width), sides, orientations, random)
-    return cuts[random.permutation(len(cuts))]
+        views = chunk_views(films, config)
+        sides = _random_sides(films.sides, config, epoch, chunk, sum(views[:chunk]), views[chunk])
+        crops = random_epoch(n, (height, width), sides, orientations, random)
+    return crops[random.permutation(len(crops))]
 
 
-def scales_shown(sides: Sequence[float], recipe: Recipe) -> int:
+def scales_shown(sides: Sequence[float], config: TrainConfig) -> int:
     """How many times `views_per_epoch` an epoch has, of a set of sides or scales."""
-    return len(sides) if recipe.scales_drawn == "listed" else RANGE_SCALES
+    return len(sides) if config.scales_drawn == "listed" else RANGE_SCALES
 
 
-def possible_sides(sides: tuple[int, ...], recipe: Recipe) -> Sequence[int]:
+def possible_sides(sides: tuple[int, ...], config: TrainConfig) -> Sequence[int]:
     """All sides that a fit's cuts may have, ascending, of a set of `sides`."""
-    return sides if recipe.scales_drawn == "listed" else range(sides[0], sides[-1] + 1)
+    return sides if config.scales_drawn == "listed" else range(sides[0], sides[-1] + 1)
 
 
-def _random_sides(sides: tuple[int, ...], recipe: Recipe, epoch: int, window: int, first: int, count: int) -> Indices:
+def _random_sides(
+    sides: tuple[int, ...], config: TrainConfig, epoch: int, chunk: int, first: int, count: int
+) -> Indices:
     """The sides of a window's random cuts, an epoch's `first` and after: the listed ones in turn, or any between them.
 
     Between them every octave has the same share: small views show little, and it takes more of them to learn from.
     """
-    if recipe.scales_drawn == "listed":
+    if config.scales_drawn == "listed":
         return np.array(sides)[np.arange(first, first + count) % len(sides)]
-    random = np.random.default_rng((recipe.seed, epoch, 1, *_apart(window)))
+    random = np.random.default_rng((config.seed, epoch, 1, *_apart(chunk)))
     drawn: Indices = np.rint(2 ** random.uniform(np.log2(sides[0]), np.log2(sides[-1]), count)).astype(np.int64)
     whole = np.arange(-(-sides[0] // VIEW_SIZE), sides[-1] // VIEW_SIZE + 1) * VIEW_SIZE
     if len(whole):
@@ -158,6 +160,6 @@ def _random_sides(sides: tuple[int, ...], recipe: Recipe, epoch: int, window: in
     return drawn
 
 
-def _apart(window: int) -> tuple[int, ...]:
+def _apart(chunk: int) -> tuple[int, ...]:
     """What sets a later window's generators apart from the first one's."""
-    return (3, window) if window else ()
+    return (3, chunk) if chunk else ()

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from magray.config import FitConfig, parse_scales
 from magray.environment import versions
 from magray.errors import UserError
-from magray.estimator.metadata import Calibration, Constant, Target
+from magray.estimator.metadata import Calibration, ParameterRange, Target
 from magray.imaging import check_room
 from magray.runtime.connect import connect
 from magray.store import Store, open_store
-from magray.training.config import Recipe
+from magray.training.config import TrainConfig
 from magray.training.ray import learn
-from magray.training.spec import Lesson
+from magray.training.spec import TrainingSpec
 
 CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma", "dz")  # columns that tell what films an estimator knows
 
@@ -57,8 +57,8 @@ def fit(
     start = time.monotonic()
     connect()
     store = open_store(store_uri)
-    lesson = _lesson(store, config, train_set)
-    state = learn(lesson, config.workers, Path(work_folder).absolute(), progress)
+    spec = _training_spec(store, config, train_set)
+    state = learn(spec, config.workers, Path(work_folder).absolute(), progress)
     provenance = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "campaign": store.campaign,
@@ -68,13 +68,13 @@ def fit(
         "loss": state["loss"],
         "versions": {name: versions()[name] for name in ("magray", "ray", "torch")},
     }
-    network = lesson.network()
+    network = spec.network()
     network.load_state_dict(state["network"])
     calibration = Calibration(**state["calibration"])
-    lesson.estimator(network, calibration, provenance).save(folder)
+    spec.estimator(network, calibration, provenance).save(folder)
     return FitSummary(
         folder=Path(folder),
-        training_films=len(lesson.film_ids),
+        training_films=len(spec.film_ids),
         calibration_films=calibration.films,
         views=provenance["views"],
         loss=state["loss"],
@@ -82,25 +82,25 @@ def fit(
     )
 
 
-def _lesson(store: Store, config: FitConfig, train_set: str) -> Lesson:
+def _training_spec(store: Store, config: FitConfig, train_set: str) -> TrainingSpec:
     """What `config` wants to be learned of the films of a store at the scales of a set."""
     scales = parse_scales(train_set)
     training, calibration = _divided(store, config)
     pixel_nm = float(training["pixel_nm"][0].as_py())
     shape = (training["height"][0].as_py(), training["width"][0].as_py())
     check_room(scales, pixel_nm, min(shape))
-    return Lesson(
+    return TrainingSpec(
         store_uri=store.uri,
         film_ids=tuple(training["film_id"].to_pylist()),
         calibration_ids=tuple(calibration["film_id"].to_pylist()),
         targets=tuple(target_of(store, name, training[name].to_numpy()) for name in config.targets),
-        constants=tuple(constant_of(store, name, training[name]) for name in CONSTANTS),
+        constants=tuple(range_of(store, name, training[name]) for name in CONSTANTS),
         protocols=tuple(sorted(training["protocol"].unique().to_pylist())),
         scales_um=scales,
         pixel_nm=pixel_nm,
         shape=shape,
         films_at_once=config.films_at_once,
-        recipe=Recipe.of(config.model_dump()).drawn_from(train_set),
+        config=TrainConfig.of(config.model_dump()).drawn_from(train_set),
     )
 
 
@@ -150,10 +150,10 @@ def target_of(store: Store, name: str, values: NDArray[np.float64]) -> Target:
     return Target(name, unit, float(values.mean()), spread, float(values.min()), float(values.max()))
 
 
-def constant_of(store: Store, name: str, values: pa.ChunkedArray) -> Constant:
+def range_of(store: Store, name: str, values: pa.ChunkedArray) -> ParameterRange:
     """What the training films have of a constant."""
     low, high = (extreme.as_py() for extreme in (pc.min(values), pc.max(values)))
-    return Constant(name, _unit(store, name), low, high)
+    return ParameterRange(name, _unit(store, name), low, high)
 
 
 def _unit(store: Store, name: str) -> str:

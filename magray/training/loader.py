@@ -18,8 +18,8 @@ from ray.exceptions import RayTaskError
 
 from magray.environment import cores
 from magray.errors import UserError
-from magray.store.store import read_pieces
-from magray.training.prefetch import Part
+from magray.store.store import read_row_index
+from magray.training.prefetch import FilmChunk
 
 ORDER = 2  # sets the generator of an epoch's order apart from those of its cuts
 TASK_BYTES = 2**24  # of pictures: what a task reads, or a row group if that is more
@@ -29,33 +29,33 @@ RUN = 256  # tasks that Ray Data is told of at a time: to tell it of thousands t
 
 
 def epoch_films(
-    store_uri: str, pieces: pa.Table, shape: tuple[int, int], key: tuple[int, int], room: int
-) -> Generator[Part, None, None]:
+    store_uri: str, row_index: pa.Table, shape: tuple[int, int], key: tuple[int, int], capacity: int
+) -> Generator[FilmChunk, None, None]:
     """The films of `pieces` in the order of the epoch `key` (seed, epoch), some at a time.
 
     shape: (ny, nx) of the pictures. room: of films, those on their way: at most about so many of them, or 512 MiB.
     Raises UserError if the store cannot be read.
     """
     size = shape[0] * shape[1]
-    room = min(room * size, MOST_BYTES)
-    ordered = shuffled(pieces, key)
+    capacity = min(capacity * size, MOST_BYTES)
+    ordered = shuffled(row_index, key)
     mean = size * len(ordered["films"].combine_chunks().flatten()) / ordered.num_rows
-    together = max(1, int(min(TASK_BYTES, room / 4) / mean))
+    together = max(1, int(min(TASK_BYTES, capacity / 4) / mean))
     for first in range(0, ordered.num_rows, RUN * together):
-        for block in _read(store_uri, ordered.slice(first, RUN * together), together, room):
+        for block in _read(store_uri, ordered.slice(first, RUN * together), together, capacity):
             yield block["film"].to_numpy(), _pictures(block["image"], shape)
 
 
-def shuffled(pieces: pa.Table, key: tuple[int, int]) -> pa.Table:
+def shuffled(row_index: pa.Table, key: tuple[int, int]) -> pa.Table:
     """The same films in the order of an epoch (seed, epoch)."""
     random = np.random.default_rng((*key, ORDER))
-    order = random.permutation(pieces.num_rows)
+    order = random.permutation(row_index.num_rows)
     ranks = np.empty_like(order)
     ranks[order] = np.arange(len(order))
-    rows, films = (pieces[name].combine_chunks() for name in ("rows", "films"))
+    rows, films = (row_index[name].combine_chunks() for name in ("rows", "films"))
     piece = np.repeat(ranks, rows.value_lengths().to_numpy())
     within = np.lexsort((random.random(len(piece)), piece))
-    taken = pieces.take(order)
+    taken = row_index.take(order)
     ends = pa.array(np.cumsum([0, *taken["rows"].combine_chunks().value_lengths().to_numpy()]), pa.int32())
     for name, lists in (("rows", rows), ("films", films)):
         values = pa.ListArray.from_arrays(ends, lists.flatten().take(within))
@@ -63,16 +63,16 @@ def shuffled(pieces: pa.Table, key: tuple[int, int]) -> pa.Table:
     return taken
 
 
-def _read(store_uri: str, pieces: pa.Table, together: int, room: int) -> Iterator[pa.Table]:
+def _read(store_uri: str, row_index: pa.Table, together: int, capacity: int) -> Iterator[pa.Table]:
     """What `read_pieces` makes of them, in their order: so many `together` in a task, `room` bytes on their way."""
     # tables would be looked at by tasks that want a core
-    tasks = ray.data.from_items(pieces.to_pylist(), override_num_blocks=-(-pieces.num_rows // together))
+    tasks = ray.data.from_items(row_index.to_pylist(), override_num_blocks=-(-row_index.num_rows // together))
     tasks.context.enable_progress_bars = False
     options = tasks.context.execution_options
     options.preserve_order = True
-    options.resource_limits = options.resource_limits.copy(object_store_memory=room)
+    options.resource_limits = options.resource_limits.copy(object_store_memory=capacity)
     films = tasks.map_batches(
-        partial(read_pieces, store_uri=store_uri),
+        partial(read_row_index, store_uri=store_uri),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=0,

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from magray.training.schedule import Schedule, pace
+from magray.training.schedule import Schedule, lr_and_beta1
 
 Rule = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], None]
 ALIGNMENT = 64  # numbers: each layer begins at a multiple of 256 bytes, as convolutions want it
-SPREAD_MEMORY = 0.95  # a short memory of the gradients' size, as fits of few thousand steps want it
-LEAST = 1e-8  # added to the root mean square of a gradient
+BETA2 = 0.95  # a short memory of the gradients' size, as fits of few thousand steps want it
+EPS = 1e-8  # added to the root mean square of a gradient
 
 
 class FlatParameters:
@@ -54,11 +54,11 @@ def adamw(
     keep, news, size, step = numbers.unbind()
     values.mul_(keep)
     mean.lerp_(gradient, news)
-    square.mul_(SPREAD_MEMORY).addcmul_(gradient, gradient, value=1 - SPREAD_MEMORY)
-    values.add_(mean * step / (square.sqrt() / size).add_(LEAST))
+    square.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+    values.add_(mean * step / (square.sqrt() / size).add_(EPS))
 
 
-def step_numbers(schedule: Schedule, peak: float, weight_decay: float, steps: int) -> torch.Tensor:
+def hyperparameter_table(schedule: Schedule, peak: float, weight_decay: float, steps: int) -> torch.Tensor:
     """What each of `steps` does: (steps, 4) float32.
 
     The share of the weights that stays, the new gradient's share in the mean, the size that the squares have reached,
@@ -66,8 +66,8 @@ def step_numbers(schedule: Schedule, peak: float, weight_decay: float, steps: in
     """
     rows = []
     for step in range(steps):
-        rate, memory = pace(schedule, peak, step, steps)
+        rate, memory = lr_and_beta1(schedule, peak, step, steps)
         reached = 1 - memory ** (step + 1)
-        size = (1 - SPREAD_MEMORY ** (step + 1)) ** 0.5
+        size = (1 - BETA2 ** (step + 1)) ** 0.5
         rows.append((1 - rate * weight_decay, 1 - memory, size, -(rate / reached)))
     return torch.tensor(rows, dtype=torch.float64).float()

@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Part = tuple[NDArray[np.int64], NDArray[np.uint8]]  # places of films among all (m,), and their pictures (m, ny, nx)
+FilmChunk = tuple[
+    NDArray[np.int64], NDArray[np.uint8]
+]  # places of films among all (m,), and their pictures (m, ny, nx)
 STAGED_BYTES = 2**25  # that go to the device at once
 
 
-class FilmStream:
+class PrefetchBuffer:
     """Shows the films of an epoch in windows, all of which have as many films, give or take one.
 
     images (slots, ny, nx) uint8 and targets (slots, t): the room on the device, for two windows. values (n, t): the
@@ -32,11 +34,11 @@ class FilmStream:
         images: torch.Tensor,
         targets: torch.Tensor,
         values: torch.Tensor,
-        read: Callable[[int], Iterator[Part]],
+        read: Callable[[int], Iterator[FilmChunk]],
     ) -> None:
         self.images, self.targets, self.values, self.read = images, targets, values, read
         self.half = len(images) // 2
-        self.windows = even_windows(len(values), self.half)
+        self.chunks = even_chunks(len(values), self.half)
         on_gpu = images.device.type == "cuda"
         self._side = torch.cuda.Stream(images.device) if on_gpu else None  # type: ignore[no-untyped-call]
         staged = max(1, min(self.half, STAGED_BYTES // images[0].numel()))
@@ -62,15 +64,15 @@ class FilmStream:
             self._stop()
             self._start(epoch)
         self._upcoming = None  # until all of this one has been shown
-        for _ in self.windows:
+        for _ in self.chunks:
             yield self._turn()
         self._upcoming = epoch + 1
 
     def _start(self, epoch: int) -> None:
         self._stopping.clear()
         self._parts = self._endlessly(epoch)
-        self._rest: Part = (np.empty(0, np.int64), np.empty((0, *self.images.shape[1:]), np.uint8))
-        self._sizes = cycle(self.windows)
+        self._rest: FilmChunk = (np.empty(0, np.int64), np.empty((0, *self.images.shape[1:]), np.uint8))
+        self._sizes = cycle(self.chunks)
         self._place = 0
         self._fill_next()
 
@@ -104,7 +106,7 @@ class FilmStream:
                 self.targets[slots].copy_(self.values[torch.from_numpy(which)])
                 place += len(which)
 
-    def _some(self, most: int) -> Part:
+    def _some(self, most: int) -> FilmChunk:
         """At least one film and at most so many, as they come."""
         while not len(self._rest[0]):
             self._rest = next(self._parts)
@@ -113,7 +115,7 @@ class FilmStream:
         self._rest = films[taken:], pictures[taken:]
         return films[:taken].copy(), pictures[:taken]
 
-    def _endlessly(self, epoch: int) -> Generator[Part, None, None]:
+    def _endlessly(self, epoch: int) -> Generator[FilmChunk, None, None]:
         for following in count(epoch):
             yield from self.read(following)
 
@@ -126,8 +128,8 @@ class FilmStream:
             self._parts.close()
 
 
-def even_windows(films: int, most: int) -> tuple[int, ...]:
+def even_chunks(films: int, most: int) -> tuple[int, ...]:
     """The sizes of the fewest windows of `most` films at most, as equal as they can be."""
-    windows = -(-films // most)
-    bounds = [films * i // windows for i in range(windows + 1)]
+    chunks = -(-films // most)
+    bounds = [films * i // chunks for i in range(chunks + 1)]
     return tuple(end - start for start, end in pairwise(bounds))

@@ -26,10 +26,10 @@ from magray.config import FEWEST_FILMS
 from magray.errors import UserError, in_words
 from magray.network.branches import own_device
 from magray.training.checkpoint import save_state
-from magray.training.config import Recipe
+from magray.training.config import TrainConfig
 from magray.training.progress import FitProgress
-from magray.training.spec import Lesson
-from magray.training.trainer import State, Training
+from magray.training.spec import TrainingSpec
+from magray.training.trainer import State, Trainer
 
 STATE_FILE = "training.pt"
 WORKER_FAILURES = 3  # after each the fit goes on from its last checkpoint
@@ -45,115 +45,115 @@ LOOK_OFTEN = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 Tell = Callable[[int, float, int, float], None]  # epochs done, loss, views and seconds of the last
 
 
-def learn(lesson: Lesson, workers: int, work_folder: Path, progress: bool) -> State:
+def learn(spec: TrainingSpec, workers: int, work_folder: Path, progress: bool) -> State:
     """The state of the finished training, with its last `loss`, the `views` of an epoch, and its `calibration`.
 
     workers: one, on a GPU if the cluster has any, otherwise on all cores of a machine; or several, by Ray Train.
     """
-    with _shown(lesson.recipe.epochs, progress) as news:
+    with _shown(spec.config.epochs, progress) as news:
         if workers == 1:
-            return _learn_alone(lesson, work_folder / lesson.name / STATE_FILE, news)
-        return _learn_together(lesson, workers, work_folder, news)
+            return _train_alone(spec, work_folder / spec.name / STATE_FILE, news)
+        return _train_on_workers(spec, workers, work_folder, news)
 
 
-def _learn_alone(lesson: Lesson, checkpoint: Path, news: Queue) -> State:
+def _train_alone(spec: TrainingSpec, checkpoint: Path, news: Queue) -> State:
     """In one task of Ray's, which is started again should its process die."""
     threads, gpus = _share(1)
     task: Any = ray.remote(training_process).options(
         num_cpus=threads, num_gpus=gpus, max_retries=WORKER_FAILURES, runtime_env={"env_vars": KEEP_MEMORY}
     )
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    running = task.remote(lesson, threads, str(checkpoint), news)
+    running = task.remote(spec, threads, str(checkpoint), news)
     try:
         state: State = ray.get(running)
     except KeyboardInterrupt:
         ray.cancel(running, force=True)
         raise
     except RayTaskError as error:
-        raise _mistake(error) from None
+        raise _as_user_error(error) from None
     return state
 
 
-def training_process(lesson: Lesson, threads: int, checkpoint: str, news: Queue) -> State:
+def training_process(spec: TrainingSpec, threads: int, checkpoint: str, news: Queue) -> State:
     """A whole training on this process's GPU or cores. The checkpoint is replaced as a whole, never half-written."""
     torch.set_num_threads(threads)
     device = own_device()
     state: State = {}
     if Path(checkpoint).exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
-    with lesson.films(device, state.get("films_at_once") or films_at_once(lesson, device)) as films:
-        training = Training(films, lesson.recipe)
+    with spec.films(device, state.get("films_at_once") or films_at_once(spec, device)) as films:
+        trainer = Trainer(films, spec.config)
         if state:
-            training.load(state)
+            trainer.load(state)
 
         def keep(loss: float) -> None:
-            state.update(_state(training, lesson, loss))
+            state.update(_state(trainer, spec, loss))
             save_state(state, Path(checkpoint))
 
-        _run(training, lesson.recipe, lambda *epoch: news.put(epoch), keep)
+        _run(trainer, spec.config, lambda *epoch: news.put(epoch), keep)
     return {"network": {name: tensor.cpu() for name, tensor in state["network"].items()}} | {
         name: state[name] for name in ("loss", "views", "films_at_once", "calibration")
     }
 
 
-def films_at_once(lesson: Lesson, device: torch.device, workers: int = 1) -> int:
+def films_at_once(spec: TrainingSpec, device: torch.device, workers: int = 1) -> int:
     """How many of the lesson's films each of `workers` is to hold on its device.
 
     All of them, or as many as the lesson says, or as half of a GPU's free memory has room for. A machine's memory is
     what Ray takes it to be, of which each worker has a share.
     """
-    every = len(lesson.film_ids)
-    if lesson.films_at_once is not None:
-        return min(lesson.films_at_once, every)
+    every = len(spec.film_ids)
+    if spec.films_at_once is not None:
+        return min(spec.films_at_once, every)
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     else:
         here = ray.get_runtime_context().get_node_id()
         (resources,) = (node["Resources"] for node in ray.nodes() if node["NodeID"] == here)  # type: ignore[no-untyped-call]
         free = int(resources["memory"]) // workers
-    height, width = lesson.shape
+    height, width = spec.shape
     return min(max(free // 2 // (height * width), FEWEST_FILMS), every)
 
 
-def _state(training: Training, lesson: Lesson, loss: float) -> State:
+def _state(trainer: Trainer, spec: TrainingSpec, loss: float) -> State:
     """What a checkpoint holds; with the errors of the finished network, which are measured where it is."""
-    at_once = len(training.films.images)
-    state = training.state() | {"loss": loss, "views": training.views, "films_at_once": at_once}
-    if training.epoch == lesson.recipe.epochs:
-        state["calibration"] = asdict(lesson.calibration(training.network, at_once))
+    at_once = len(trainer.films.images)
+    state = trainer.state() | {"loss": loss, "views": trainer.views, "films_at_once": at_once}
+    if trainer.epoch == spec.config.epochs:
+        state["calibration"] = asdict(spec.calibration(trainer.network, at_once))
     return state
 
 
-def _run(training: Training, recipe: Recipe, tell: Tell, keep: Callable[[float], None]) -> None:
+def _run(trainer: Trainer, config: TrainConfig, tell: Tell, keep: Callable[[float], None]) -> None:
     """Epoch after epoch; `keep` is given the loss of those that are to be kept."""
-    while training.epoch < recipe.epochs:
+    while trainer.epoch < config.epochs:
         start = time.monotonic()
-        loss = training.run_epoch()
-        tell(training.epoch, loss, training.views, time.monotonic() - start)
-        if training.epoch % recipe.checkpoint_epochs == 0 or training.epoch == recipe.epochs:
+        loss = trainer.run_epoch()
+        tell(trainer.epoch, loss, trainer.views, time.monotonic() - start)
+        if trainer.epoch % config.checkpoint_epochs == 0 or trainer.epoch == config.epochs:
             keep(loss)
 
 
-def _learn_together(lesson: Lesson, workers: int, work_folder: Path, news: Queue) -> State:
+def _train_on_workers(spec: TrainingSpec, workers: int, work_folder: Path, news: Queue) -> State:
     os.environ.setdefault(*LOOK_OFTEN)
     threads, gpus = _share(workers)
     scaling = ray.train.ScalingConfig(
         num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"CPU": threads, "GPU": gpus}
     )
     run = ray.train.RunConfig(  # type: ignore[call-arg]  # declared as that of the older Train
-        name=lesson.name,
+        name=spec.name,
         storage_path=str(work_folder),
         checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
         failure_config=ray.train.FailureConfig(max_failures=WORKER_FAILURES),
         worker_runtime_env={"env_vars": KEEP_MEMORY},
     )
-    settings = {"lesson": lesson, "threads": threads, "news": news}
+    settings = {"lesson": spec, "threads": threads, "news": news}
     trainer = ray.train.torch.TorchTrainer(_work, train_loop_config=settings, scaling_config=scaling, run_config=run)
     try:
         with _ordinary_interrupt():
             result = trainer.fit()
     except WorkerGroupError as error:
-        told = (found for found in map(_mistake, error.worker_failures.values()) if isinstance(found, UserError))
+        told = (found for found in map(_as_user_error, error.worker_failures.values()) if isinstance(found, UserError))
         raise next(told, error) from None
     assert result.checkpoint is not None  # the last epoch made one
     return _read(result.checkpoint, torch.device("cpu"))
@@ -161,24 +161,24 @@ def _learn_together(lesson: Lesson, workers: int, work_folder: Path, news: Queue
 
 def _work(settings: dict[str, Any]) -> None:
     """A worker's whole life. Ray Train runs it in a process with its own GPU or cores."""
-    lesson, news = settings["lesson"], settings["news"]
+    spec, news = settings["lesson"], settings["news"]
     torch.set_num_threads(settings["threads"])
     context, device = ray.train.get_context(), ray.train.torch.get_device()
     rank, workers = context.get_world_rank(), context.get_world_size()
     checkpoint = ray.train.get_checkpoint()
     state = {} if checkpoint is None else _read(checkpoint, device)
-    with lesson.films(
-        device, state.get("films_at_once") or _fewest(films_at_once(lesson, device, workers), device)
+    with spec.films(
+        device, state.get("films_at_once") or _fewest(films_at_once(spec, device, workers), device)
     ) as films:
-        training = Training(films, lesson.recipe, rank, workers, torch.distributed.all_reduce)
+        trainer = Trainer(films, spec.config, rank, workers, torch.distributed.all_reduce)
         if state:
-            training.load(state)
+            trainer.load(state)
 
         def tell(*epoch: float) -> None:
             if rank == 0:
                 news.put(epoch)
 
-        _run(training, lesson.recipe, tell, lambda loss: _report(training, lesson, loss, rank))
+        _run(trainer, spec.config, tell, lambda loss: _report(trainer, spec, loss, rank))
 
 
 def _fewest(films: int, device: torch.device) -> int:
@@ -188,12 +188,12 @@ def _fewest(films: int, device: torch.device) -> int:
     return int(least)
 
 
-def _report(training: Training, lesson: Lesson, loss: float, rank: int) -> None:
+def _report(trainer: Trainer, spec: TrainingSpec, loss: float, rank: int) -> None:
     """Commits a checkpoint, which the first worker writes."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if rank == 0:
-            save_state(_state(training, lesson, loss), Path(folder) / STATE_FILE)
+            save_state(_state(trainer, spec, loss), Path(folder) / STATE_FILE)
             checkpoint = ray.train.Checkpoint.from_directory(folder)
         ray.train.report({"loss": loss}, checkpoint=checkpoint)
 
@@ -214,7 +214,7 @@ def _share(workers: int) -> tuple[int, int]:
     return max(1, max(int(resources.get("CPU", 1)) for resources in nodes) // workers), 0
 
 
-def _mistake(error: Exception) -> Exception:
+def _as_user_error(error: Exception) -> Exception:
     """What the user can mend of what a worker raised, without the frames that Ray puts around it; or else `error`."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, OSError) and cause.errno:

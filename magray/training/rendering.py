@@ -7,33 +7,33 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from magray.imaging import VIEW_SIZE, area_average, cut, normalised, rotate
+from magray.imaging import VIEW_SIZE, area_average, crop, rotate, to_mz
 from magray.imaging.views import QUARTER_TURNS
-from magray.training.crops import Cuts
+from magray.training.crops import Crops
 
 
-def render(images: torch.Tensor, cuts: torch.Tensor) -> torch.Tensor:
+def render(images: torch.Tensor, crops: torch.Tensor) -> torch.Tensor:
     """The views (b, 128, 128) float32, −1…1, of `cuts` (b, 5), in their order, from films (n, ny, nx) uint8."""
-    wanted = Cuts(*cuts.cpu().numpy().T)
+    wanted = Crops(*crops.cpu().numpy().T)
     views = torch.empty(len(wanted), VIEW_SIZE, VIEW_SIZE, device=images.device)
     for side in np.unique(wanted.side):
         for turns in range(QUARTER_TURNS):
             chosen = np.flatnonzero((wanted.side == side) & (wanted.orientation % QUARTER_TURNS == turns))
             if len(chosen):
                 part = wanted[chosen]
-                squares = cut(images[part.film], int(side), part.row, part.col)
+                squares = crop(images[part.film], int(side), part.row, part.col)
                 views[chosen] = rotate(area_average(squares), turns)
-    mirrored, inverted = (cuts[:, 4, None, None].to(views.device) // order % 2 for order in (4, 8))
+    mirrored, inverted = (crops[:, 4, None, None].to(views.device) // order % 2 for order in (4, 8))
     return torch.where(mirrored == 1, views.flip(-1), views).div_(127.5).sub_(1).mul_(1 - 2 * inverted)
 
 
-def gather(images: torch.Tensor, cuts: torch.Tensor, cells: int) -> torch.Tensor:
+def gather(images: torch.Tensor, crops: torch.Tensor, cells: int) -> torch.Tensor:
     """What `render` returns. cells: how many of a film's cells a pixel may touch in a row, `most_cells` or more.
 
     A pixel covers side/128 cells each way. In units of 1/128 of a cell all lengths are whole numbers, so that its
     weights are exact. Cells beyond those that it touches weigh nothing.
     """
-    side, film, row, col, orientation = (column[:, None, None] for column in cuts.int().unbind(1))
+    side, film, row, col, orientation = (column[:, None, None] for column in crops.int().unbind(1))
     height, width = images.shape[1:]
     i, j = _turned_back(orientation, images.device)
     first_cell = film.long() * (height * width)
@@ -48,7 +48,7 @@ def gather(images: torch.Tensor, cuts: torch.Tensor, cells: int) -> torch.Tensor
             line = line + pixels[first_cell + place] * cols
         total = total + line * rows
     grey = total / (side * side).float()
-    return normalised(grey) * (1 - 2 * (orientation // 8 % 2))
+    return to_mz(grey) * (1 - 2 * (orientation // 8 % 2))
 
 
 def most_cells(sides: Iterable[int]) -> int:

@@ -10,21 +10,21 @@ import math
 from typing import Literal
 
 Schedule = Literal["one-cycle", "cosine", "constant"]
-MEMORY = 0.9
+BETA1 = 0.9
 SHORT_MEMORY, LONG_MEMORY = 0.85, 0.95
 RISE, COSINE_RISE = 0.3, 0.02  # of the steps
 START, END = 25.0, 1e4  # the peak over the first rate, and the first over the last
 
 
-def pace(schedule: Schedule, peak: float, step: int, steps: int) -> tuple[float, float]:
+def lr_and_beta1(schedule: Schedule, peak: float, step: int, steps: int) -> tuple[float, float]:
     """The learning rate, `peak` at most, and the memory (Adam's first beta) of `step`, of `steps`."""
     if schedule == "constant":
-        return peak, MEMORY
+        return peak, BETA1
     if schedule == "cosine":
         top = max(1.0, COSINE_RISE * steps)
         if step + 1 < top:
-            return peak * (step + 1) / top, MEMORY
-        return _eased(peak, peak / START / END, (step + 1 - top) / max(1.0, steps - top)), MEMORY
+            return peak * (step + 1) / top, BETA1
+        return _eased(peak, peak / START / END, (step + 1 - top) / max(1.0, steps - top)), BETA1
     top = RISE * steps - 1
     if step <= top:
         part = step / top if top else 1.0

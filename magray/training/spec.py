@@ -15,20 +15,20 @@ from torch import nn
 
 from magray.estimator.calibration import calibrate
 from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, Constant, Description, Target, standardised
+from magray.estimator.metadata import Calibration, EstimatorMetadata, ParameterRange, Target, standardised
 from magray.imaging import cells_of, scale_of
 from magray.network.branches import NETWORKS
 from magray.store import Store, open_store
-from magray.training.config import Recipe
-from magray.training.crops import TrainingFilms
+from magray.training.config import TrainConfig
+from magray.training.crops import FilmBatch
 from magray.training.loader import epoch_films
-from magray.training.prefetch import FilmStream, Part
+from magray.training.prefetch import FilmChunk, PrefetchBuffer
 
 CALIBRATION_FILMS = 4096  # of those that are kept, where the device cannot hold all films: far more than it takes
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSpec:
     """What a worker needs: it reads the films from the store by itself.
 
     film_ids: to learn from. calibration_ids: to measure the errors on. pixel_nm, shape (ny, nx): of both.
@@ -42,9 +42,9 @@ class Lesson:
     scales_um: tuple[float, ...]
     pixel_nm: float
     shape: tuple[int, int]
-    recipe: Recipe
+    config: TrainConfig
     films_at_once: int | None = None
-    constants: tuple[Constant, ...] = ()
+    constants: tuple[ParameterRange, ...] = ()
     protocols: tuple[str, ...] = ()
 
     @property
@@ -53,7 +53,7 @@ class Lesson:
         return "fit-" + hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     @contextmanager
-    def films(self, device: torch.device, at_once: int) -> Iterator[TrainingFilms]:
+    def films(self, device: torch.device, at_once: int) -> Iterator[FilmBatch]:
         """The films on a device, with their targets: all, or `at_once` by turns and read from the store meanwhile."""
         store = open_store(self.store_uri)
         targets = standardised(self._values(store, self.film_ids), self.targets)
@@ -61,21 +61,21 @@ class Lesson:
         pixel_um = scale_of(1, self.pixel_nm)
         if at_once >= len(self.film_ids):
             images = torch.from_numpy(store.images(self.film_ids)).to(device)
-            yield TrainingFilms(images, targets.to(device), sides, pixel_um)
+            yield FilmBatch(images, targets.to(device), sides, pixel_um)
             return
         images = torch.zeros((at_once, *self.shape), dtype=torch.uint8, device=device)
         shown = torch.zeros((at_once, len(self.targets)), device=device)
-        with FilmStream(images, shown, targets, self._reading(store, at_once)) as stream:
-            yield TrainingFilms(images, shown, sides, pixel_um, stream)
+        with PrefetchBuffer(images, shown, targets, self._reading(store, at_once)) as stream:
+            yield FilmBatch(images, shown, sides, pixel_um, stream)
 
-    def _reading(self, store: Store, at_once: int) -> Callable[[int], Iterator[Part]]:
+    def _reading(self, store: Store, at_once: int) -> Callable[[int], Iterator[FilmChunk]]:
         """What reads the films in the order of an epoch; never more of them at a time than a window has."""
-        pieces, seed = store.pieces(self.film_ids), self.recipe.seed
-        return lambda epoch: epoch_films(self.store_uri, pieces, self.shape, (seed, epoch), at_once // 2)
+        row_index, seed = store.row_index(self.film_ids), self.config.seed
+        return lambda epoch: epoch_films(self.store_uri, row_index, self.shape, (seed, epoch), at_once // 2)
 
     def network(self) -> nn.Module:
         """A network that can learn it."""
-        return NETWORKS[self.recipe.network](len(self.targets), self.recipe.width)
+        return NETWORKS[self.config.network](len(self.targets), self.config.width)
 
     def calibration(self, network: nn.Module, at_once: int) -> Calibration:
         """The errors of a trained network on films that it never saw.
@@ -90,21 +90,21 @@ class Lesson:
 
     def estimator(self, network: nn.Module, calibration: Calibration, provenance: Mapping[str, Any]) -> Estimator:
         """A trained network as an estimator, which puts it into its mode for answers."""
-        between = self.recipe.scales_drawn == "between"
-        description = Description(
+        between = self.config.scales_drawn == "between"
+        metadata = EstimatorMetadata(
             self.targets,
             self.scales_um,
             len(self.film_ids),
             calibration,
             provenance,
-            network=self.recipe.network,
-            width=self.recipe.width,
+            network=self.config.network,
+            width=self.config.width,
             between=between,
-            microscope=self.recipe.microscope,
+            microscope=self.config.microscope,
             constants=self.constants,
             protocols=self.protocols,
         )
-        return Estimator(network, description)
+        return Estimator(network, metadata)
 
     def _values(self, store: Store, ids: Sequence[str]) -> NDArray[np.float64]:
         """The targets of films (n, targets), SI, in the order of `ids`."""

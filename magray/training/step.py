@@ -15,12 +15,12 @@ from torch import nn
 
 from magray.imaging.microscope import Microscope
 from magray.network.branches import forward
-from magray.network.execution import Estimate, Means, by_kernels
+from magray.network.execution import Estimate, ExecutionConfig, kernel_forward
 from magray.network.kernels.kernels import compile_for
 from magray.network.kernels.pictures import Pictures
 from magray.network.kernels.update import Update
-from magray.training.crops import TrainingFilms
-from magray.training.optimizer import LEAST, SPREAD_MEMORY, AdamW, FlatParameters, adamw
+from magray.training.crops import FilmBatch
+from magray.training.optimizer import BETA2, EPS, AdamW, FlatParameters, adamw
 from magray.training.rendering import gather, render
 
 WARM_UP_STEPS = 3  # before a recording: what is compiled, measured or set up on first use
@@ -38,8 +38,8 @@ class Step:
     def __init__(
         self,
         network: nn.Module,
-        films: TrainingFilms,
-        means: Means,
+        films: FilmBatch,
+        execution: ExecutionConfig,
         cells: int | None = None,
         share: float = 1.0,
         reduce: Callable[[torch.Tensor], object] | None = None,
@@ -50,94 +50,94 @@ class Step:
         self.parameters = FlatParameters(network)
         self.render: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
         self.loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-        if means.kernels:
+        if execution.kernels:
             compile_kernels = compile_for(films.images.device)
-            self.render = Pictures(compile_kernels, means.bfloat16)
-            self.estimate: Estimate = by_kernels(network, compile_kernels, means.bfloat16)
+            self.render = Pictures(compile_kernels, execution.bfloat16)
+            self.estimate: Estimate = kernel_forward(network, compile_kernels, execution.bfloat16)
             self.loss = partial(_loss, self.estimate)
-            self.optimizer = AdamW(self.parameters, Update(compile_kernels, SPREAD_MEMORY, LEAST))
+            self.optimizer = AdamW(self.parameters, Update(compile_kernels, BETA2, EPS))
         else:
-            made: Callable[[Function], Function] = _compiled if means.compiled else _as_it_is
+            made: Callable[[Function], Function] = _compiled if execution.compiled else _uncompiled
             self.render = render if cells is None else partial(made(gather), cells=cells)
-            self.estimate = partial(forward, network, bfloat16=means.bfloat16)
+            self.estimate = partial(forward, network, bfloat16=execution.bfloat16)
             self.loss = partial(made(_loss), self.estimate)
             self.optimizer = AdamW(self.parameters, made(adamw))
-        self.graphed = means.graphed
-        self.recorded: Recording | None = None
+        self.graphed = execution.graphed
+        self.graph: CudaGraphStep | None = None
 
-    def __call__(self, cuts: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    def __call__(self, crops: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """Learns from `cuts` (b, 5), always as many; returns their mean loss, which the next step may overwrite.
 
         numbers: the step's row of `optimizer.step_numbers`.
         """
         if not self.graphed:
-            return self._run(cuts, numbers)
-        if self.recorded is None:
-            self.recorded = Recording(self, cuts, numbers)
-        return self.recorded.play(cuts, numbers)
+            return self._run(crops, numbers)
+        if self.graph is None:
+            self.graph = CudaGraphStep(self, crops, numbers)
+        return self.graph.replay(crops, numbers)
 
-    def learn(self, cuts: torch.Tensor) -> torch.Tensor:
+    def backward(self, crops: torch.Tensor) -> torch.Tensor:
         """Puts the gradient of the mean loss of `cuts`, times their share of the batch, beside the parameters."""
         self.parameters.gradient.zero_()
-        views = self.pictures(cuts)
-        loss = self.loss(views, self.films.targets[cuts[:, 1]], cuts[:, 0] * self.films.pixel_um)
+        views = self.pictures(crops)
+        loss = self.loss(views, self.films.targets[crops[:, 1]], crops[:, 0] * self.films.pixel_um)
         torch.autograd.backward(loss * self.share)
         return loss.detach()
 
-    def pictures(self, cuts: torch.Tensor) -> torch.Tensor:
+    def pictures(self, crops: torch.Tensor) -> torch.Tensor:
         """What the network is shown of `cuts` (b, 5): (b, 128, 128)."""
-        views = self.render(self.films.images, cuts)
+        views = self.render(self.films.images, crops)
         if self.microscope is None:
             return views
-        return self.microscope.pictures(views, cuts[:, 0] * self.films.pixel_um).to(views.dtype)
+        return self.microscope.pictures(views, crops[:, 0] * self.films.pixel_um).to(views.dtype)
 
-    def estimates(self, cuts: torch.Tensor) -> torch.Tensor:
+    def estimates(self, crops: torch.Tensor) -> torch.Tensor:
         """The network's, standardised (b, t), for what it is shown of `cuts`."""
-        return self.estimate(self.pictures(cuts), cuts[:, 0] * self.films.pixel_um)
+        return self.estimate(self.pictures(crops), crops[:, 0] * self.films.pixel_um)
 
     def sum(self) -> None:
         """Adds up the gradients of all processes."""
         if self.reduce is not None:
             self.reduce(self.parameters.gradient)
 
-    def move(self, numbers: torch.Tensor) -> None:
+    def optimizer_step(self, numbers: torch.Tensor) -> None:
         """Moves the parameters along the gradient."""
         self.optimizer.update(numbers)
 
-    def _run(self, cuts: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-        loss = self.learn(cuts)
+    def _run(self, crops: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        loss = self.backward(crops)
         self.sum()
-        self.move(numbers)
+        self.optimizer_step(numbers)
         return loss
 
 
-class Recording:
+class CudaGraphStep:
     """A step's two halves as CUDA graphs; what the processes do between them is not part of either."""
 
-    def __init__(self, step: Step, cuts: torch.Tensor, numbers: torch.Tensor) -> None:
+    def __init__(self, step: Step, crops: torch.Tensor, numbers: torch.Tensor) -> None:
         torch.backends.cudnn.benchmark = True  # shapes never change: worth looking for the fastest
-        self.step, self.cuts, self.numbers = step, cuts.clone(), numbers.clone()
+        self.step, self.crops, self.numbers = step, crops.clone(), numbers.clone()
         kept, draws = _kept(step), torch.cuda.get_rng_state()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_STEPS):
-                step.learn(self.cuts)
-                step.move(self.numbers)
+                step.backward(self.crops)
+                step.optimizer_step(self.numbers)
         torch.cuda.current_stream().wait_stream(stream)
         self.learning, self.moving = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         # thread_local: meanwhile another thread may put the next films on the device, or watch over other processes
         with torch.cuda.graph(self.learning, capture_error_mode="thread_local"):
-            self.loss = step.learn(self.cuts)
+            self.loss = step.backward(self.crops)
         with torch.cuda.graph(self.moving, capture_error_mode="thread_local"):
-            step.move(self.numbers)
+            step.optimizer_step(self.numbers)
         for tensor, value in kept:
             tensor.copy_(value)
         torch.cuda.set_rng_state(draws)
 
-    def play(self, cuts: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    def replay(self, crops: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """The step with other cuts and numbers; its loss stays until the next one."""
-        self.cuts.copy_(cuts)
+        self.crops.copy_(crops)
         self.numbers.copy_(numbers)
         self.learning.replay()
         self.step.sum()
@@ -160,5 +160,5 @@ def _compiled(function: Function) -> Function:
     return cast(Function, torch.compile(function, dynamic=False))
 
 
-def _as_it_is(function: Function) -> Function:
+def _uncompiled(function: Function) -> Function:
     return function

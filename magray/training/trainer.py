@@ -13,18 +13,18 @@ from torch import nn
 
 from magray.errors import UserError
 from magray.network.branches import NETWORKS
-from magray.network.execution import Means
-from magray.training.config import Recipe
-from magray.training.crops import TrainingFilms, epoch_cuts, possible_sides, window_views
-from magray.training.optimizer import step_numbers
+from magray.network.execution import ExecutionConfig
+from magray.training.config import TrainConfig
+from magray.training.crops import FilmBatch, chunk_views, epoch_crops, possible_sides
+from magray.training.optimizer import hyperparameter_table
 from magray.training.rendering import most_cells
 from magray.training.step import Step
 
 State = dict[str, Any]
-SETTLING_BATCHES = 64
+RECALIBRATION_BATCHES = 64
 
 
-class Training:
+class Trainer:
     """A network and all that its fit needs to go on after any epoch.
 
     rank, workers: this process among those that share every batch, and reduce: which adds a tensor of all of them, in
@@ -34,36 +34,36 @@ class Training:
 
     def __init__(
         self,
-        films: TrainingFilms,
-        recipe: Recipe,
+        films: FilmBatch,
+        config: TrainConfig,
         rank: int = 0,
         workers: int = 1,
         reduce: Callable[[torch.Tensor], object] | None = None,
-        means: Means | None = None,
+        execution: ExecutionConfig | None = None,
     ) -> None:
-        torch.manual_seed(recipe.seed)
-        self.films, self.recipe, self.rank, self.workers = films, recipe, rank, workers
+        torch.manual_seed(config.seed)
+        self.films, self.config, self.rank, self.workers = films, config, rank, workers
         self.device = films.images.device
-        self.network = NETWORKS[recipe.network](films.targets.shape[1], recipe.width).to(self.device)
-        of_windows = window_views(films, recipe)
-        self.views = sum(of_windows)  # in every epoch
-        self.batch = min(recipe.batch, self.views)
+        self.network = NETWORKS[config.network](films.targets.shape[1], config.width).to(self.device)
+        chunk_sizes = chunk_views(films, config)
+        self.views = sum(chunk_sizes)  # in every epoch
+        self.batch = min(config.batch, self.views)
         if workers > self.batch:
             raise UserError(f"{workers} workers cannot share a batch of {self.batch} pictures; set fit.batch higher")
-        self.window_steps = [views // self.batch for views in of_windows]
-        if not all(self.window_steps):
+        self.chunk_steps = [views // self.batch for views in chunk_sizes]
+        if not all(self.chunk_steps):
             raise UserError(
-                f"{min(films.windows)} films that are shown together have {min(of_windows)} views in an epoch, and a "
+                f"{min(films.chunks)} films that are shown together have {min(chunk_sizes)} views in an epoch, and a "
                 f"batch {self.batch}; set fit.films_at_once or fit.views_per_epoch higher, or fit.batch lower"
             )
-        self.steps = sum(self.window_steps)  # an epoch
+        self.steps = sum(self.chunk_steps)  # an epoch
         mine = len(range(rank, self.batch, workers))
-        means = means or Means.of(self.device)
+        execution = execution or ExecutionConfig.of(self.device)
         # one compiled kernel is what a GPU wants; on a CPU few large matrix products are as good, and need no compiler
-        cells = most_cells(possible_sides(films.sides, recipe)) if means.graphed else None
-        self.step = Step(self.network, films, means, cells, mine / self.batch, reduce, recipe.microscope)
-        self.numbers = step_numbers(
-            recipe.schedule, recipe.learning_rate, recipe.weight_decay, recipe.epochs * self.steps
+        cells = most_cells(possible_sides(films.sides, config)) if execution.graphed else None
+        self.step = Step(self.network, films, execution, cells, mine / self.batch, reduce, config.microscope)
+        self.numbers = hyperparameter_table(
+            config.schedule, config.learning_rate, config.weight_decay, config.epochs * self.steps
         ).to(self.device)
         self.epoch = 0  # the next one
 
@@ -73,23 +73,23 @@ class Training:
         What an epoch, or a window of films, has beyond whole batches stays out of it. Raises UserError if the loss
         was no finite number at any step; looked at here, at the end, it costs a GPU no time at the steps.
         """
-        torch.manual_seed(_seed_of(self.recipe.seed, self.epoch, self.rank))  # of what a microscope adds
+        torch.manual_seed(_seed_of(self.config.seed, self.epoch, self.rank))  # of what a microscope adds
         self.network.train()
         losses = torch.empty(self.steps, device=self.device)
-        for i, cuts in enumerate(self.shown(self.epoch)):
-            losses[i].copy_(self.step(cuts, self.numbers[self.epoch * self.steps + i]))
+        for i, crops in enumerate(self.shown(self.epoch)):
+            losses[i].copy_(self.step(crops, self.numbers[self.epoch * self.steps + i]))
         self.epoch += 1
         bad = losses.isfinite().logical_not().nonzero()
         if len(bad):
             raise UserError(
                 f"the fit diverged: its loss is not a finite number from step {int(bad[0]) + 1} of epoch {self.epoch} "
-                f"on; set fit.learning_rate below {self.recipe.learning_rate:g}"
+                f"on; set fit.learning_rate below {self.config.learning_rate:g}"
             )
-        if self.epoch == self.recipe.epochs:
-            self.settle()
+        if self.epoch == self.config.epochs:
+            self.recalibrate_batch_norm()
         return float(losses.mean())
 
-    def settle(self) -> None:
+    def recalibrate_batch_norm(self) -> None:
         """Gives batch norm the statistics of many batches, those of the next epoch, for the weights as they are now.
 
         What it gathers on the way is a mean of its last few batches, and what these happened to show moves all answers
@@ -101,24 +101,24 @@ class Training:
             norm.reset_running_stats()
         self.network.train()
         with torch.no_grad():
-            for batch, cuts in enumerate(islice(self.shown(self.epoch), SETTLING_BATCHES)):
+            for batch, crops in enumerate(islice(self.shown(self.epoch), RECALIBRATION_BATCHES)):
                 for norm in norms:
                     norm.momentum = 1 / (batch + 1)  # a mean over all of them
-                self.step.estimates(cuts)
+                self.step.estimates(crops)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
     def shown(self, epoch: int) -> Iterator[torch.Tensor]:
         """This worker's share of every batch of an epoch (b, 5): its films stay until the next is asked for."""
-        for window, place in enumerate(self.films.shown(epoch)):
-            cuts = self.batches(epoch, window)
-            cuts[..., 1] += place
-            yield from cuts
+        for chunk, place in enumerate(self.films.shown(epoch)):
+            crops = self.batches(epoch, chunk)
+            crops[..., 1] += place
+            yield from crops
 
-    def batches(self, epoch: int, window: int = 0) -> torch.Tensor:
+    def batches(self, epoch: int, chunk: int = 0) -> torch.Tensor:
         """This worker's share of every batch of one of an epoch's windows: cuts (steps, b, 5)."""
-        steps = self.window_steps[window]
-        shuffled = torch.from_numpy(epoch_cuts(self.films, self.recipe, epoch, window).table[: steps * self.batch])
+        steps = self.chunk_steps[chunk]
+        shuffled = torch.from_numpy(epoch_crops(self.films, self.config, epoch, chunk).table[: steps * self.batch])
         return shuffled.view(steps, self.batch, -1)[:, self.rank :: self.workers].to(self.device)
 
     def state(self) -> State:

@@ -14,7 +14,7 @@ from magray.evaluation.study import PREDICTIONS, STUDY
 from magray.evaluation.wall_ablation import CAUSES
 from magray.files.atomic import read_table, write_table
 from magray.project.stages import Project
-from magray.report.figures import thinned
+from magray.report.figures import subsample
 from magray.report.paper import Shown, write_paper
 from magray.report.scores import of_parameter
 from magray.workflows.quickstart import tell
@@ -126,7 +126,7 @@ def _shown(figure: Figure) -> pa.Table:
         wanted &= pc.field("test_scale").isin(panel.test) & (pc.field("parameter") == figure.parameter)
         rows = read_table(figure.project.folder / "predictions.parquet", PREDICTIONS, filters=wanted)
         for scale in panel.test:
-            some = thinned(rows.filter(pc.equal(rows["test_scale"], scale)).sort_by("film_id"))
+            some = subsample(rows.filter(pc.equal(rows["test_scale"], scale)).sort_by("film_id"))
             labels = {"figure": figure.config.figure, "panel": panel.name}
             for at, (label, text) in enumerate(labels.items()):
                 some = some.add_column(at, label, pa.repeat(text, some.num_rows))

@@ -15,7 +15,7 @@ from magray.estimator.estimator import Estimator, shipped
 from magray.evaluation.study import STUDY
 from magray.files.atomic import read_table
 from magray.imaging import read_picture
-from magray.project.stages import Outcome, Project
+from magray.project.stages import Project, StageResult
 from magray.report.labels import quantity
 from magray.report.summary import HeldOutAnswer
 from magray.store import open_store
@@ -24,7 +24,7 @@ from magray.store import open_store
 def run(config: Config, console: Console) -> None:
     """Fills the folder `config.output`, telling the console what was done and in how many seconds."""
     project = Project(config)
-    stages: list[tuple[str, Callable[[], Outcome | list[Outcome]]]] = [
+    stages: list[tuple[str, Callable[[], StageResult | list[StageResult]]]] = [
         ("plan", project.plan),
         ("simulate", project.simulate),
         ("fit", project.fit),
@@ -41,7 +41,7 @@ def run(config: Config, console: Console) -> None:
     _tell_answer(project, console)
 
 
-def tell(outcome: Outcome, console: Console) -> None:
+def tell(outcome: StageResult, console: Console) -> None:
     """Prints what a stage did, when, and its warnings."""
     when = f"in {outcome.seconds:.1f} s" if outcome.fresh else "done before"
     console.print(f"{escape(outcome.text)} [dim]({when})[/dim]", highlight=False, soft_wrap=True)
@@ -104,7 +104,7 @@ def _tell_of_shipped(project: Project, picture: Path, answer: HeldOutAnswer, con
     film = rows[0]
     for name in shipped():
         estimator, scale_um = Estimator.load(name), answer.scale_um
-        about = estimator.description
+        about = estimator.metadata
         if about.knows(film) and about.microscope == project.microscope and about.trained_at(scale_um):
             console.print(f"\nAn estimator that comes with magray, of {about.training_films:,} films:", soft_wrap=True)
             command = f"$ magray estimate {picture} --estimator {name} --scale-um {scale_um:g}"

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from magray.store import open_store, verify
 from tests.chaos.cluster import BUCKET, House
-from tests.chaos.rounds import DEADLINE, Outcome, Round
+from tests.chaos.rounds import DEADLINE, Round, StageResult
 from tests.support.s3_faults import Fault
 
 UNDISTURBED = "undisturbed"
 
 
-def play(home: House, misfortune: str, seed: int, object_store: bool | None = None) -> Outcome:
+def play(home: House, misfortune: str, seed: int, object_store: bool | None = None) -> StageResult:
     """A round in the house, the first after a campaign that nothing disturbs, whose pictures all must have.
 
     object_store: the store is a bucket; None: the misfortune or its seed decides.

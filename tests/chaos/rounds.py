@@ -37,7 +37,7 @@ except UserError as error:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageResult:
     """What a round cost."""
 
     misfortune: str
@@ -166,7 +166,7 @@ class Round:
         """All that the drivers said on standard error, or on standard output, "out"."""
         return "".join(self._file(number, stream).read_text() for number in range(1, self.drivers + 1))
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> StageResult:
         """Counts what is in the store now, and what it took."""
         store = open_store(self.store)
         report = verify(store, self.home.plan)
@@ -178,7 +178,7 @@ class Round:
             needless += sum(film_id in seen.films for film_id in self._notes()[seen.notes :])
             touched += sum(now.get(name) != about for name, about in seen.files.items())
         lines = [line for line in self.words().splitlines() if line and not line.startswith("films ")]
-        return Outcome(
+        return StageResult(
             misfortune=self.misfortune,
             seed=self.seed,
             seconds=time.monotonic() - self.begin,

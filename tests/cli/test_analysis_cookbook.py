@@ -21,7 +21,7 @@ FILMS = 24
 FAILED, MISSING = (3, 4), (22, 23)  # places in the plan
 LENGTH_UM = SIDE * 4e-3
 
-Found = Any
+SearchResult = Any
 
 
 @pytest.fixture(scope="module")
@@ -49,63 +49,63 @@ def converged(rows: Rows) -> Rows:
     return [row for row in rows[: MISSING[0]] if row["status"] == "converged"]
 
 
-def units(found: Found, rows: Rows) -> None:
+def units(found: SearchResult, rows: Rows) -> None:
     assert (found["units"]["D"], found["units"]["energy_demag"]) == ("J/m2", "J/m3")
 
 
-def counts(found: Found, rows: Rows) -> None:
+def counts(found: SearchResult, rows: Rows) -> None:
     assert found == [("converged", len(converged(rows)), 0.0), ("failed", len(FAILED), 0.0)]
 
 
-def energies(found: Found, rows: Rows) -> None:
+def energies(found: SearchResult, rows: Rows) -> None:
     assert len(found) == len({row["D"] for row in converged(rows)})
     for D, energy, _ in found:
         assert energy == pytest.approx(-1e5 * D)
 
 
-def failures(found: Found, rows: Rows) -> None:
+def failures(found: SearchResult, rows: Rows) -> None:
     (reason,) = found["reasons"].to_dict("index").items()
     D = [rows[place]["D"] for place in FAILED]
     assert reason == ("the energy is not finite", {"films": 2, "lowest_D": min(D), "highest_D": max(D)})
 
 
-def missing(found: Found, rows: Rows) -> None:
+def missing(found: SearchResult, rows: Rows) -> None:
     assert sorted(found) == sorted((rows[place]["film_id"], rows[place]["D"]) for place in MISSING)
 
 
-def balance(found: Found, rows: Rows) -> None:
+def balance(found: SearchResult, rows: Rows) -> None:
     for row in found["balance"].to_dicts():
         D = [1e3 * film["D"] for film in converged(rows) if film["split"] == row["split"]]
         assert row["films"] == len(D)
         assert (row["lowest"], row["mean"], row["highest"]) == pytest.approx((min(D), np.mean(D), max(D)))
 
 
-def one_picture(found: Found, rows: Rows) -> None:
+def one_picture(found: SearchResult, rows: Rows) -> None:
     assert found["picture"].tobytes() in {row["image"] for row in converged(rows)}
     assert found["mz"].shape == (SIDE, SIDE)
     assert -1 <= found["mz"].min() < -0.9 < 0.9 < found["mz"].max() <= 1
 
 
-def pictures(found: Found, rows: Rows) -> None:
+def pictures(found: SearchResult, rows: Rows) -> None:
     by_id = {row["film_id"]: row["image"] for row in rows}
     assert len(found["pictures"]) == len(converged(rows))
     for film_id, picture in zip(found["films"]["film_id"].to_pylist(), found["pictures"], strict=True):
         assert picture.tobytes() == by_id[film_id]
 
 
-def walls(found: Found, rows: Rows) -> None:
+def walls(found: SearchResult, rows: Rows) -> None:
     """A film of p stripes along one axis meets 2 p walls along the other, and D is p times 0.1 mJ/m²."""
     assert len(found["walls"]) == len(converged(rows))
     for film in found["by_D"].to_dicts():
         assert film["walls_per_um"] == pytest.approx(film["D"] / 0.1 / LENGTH_UM, rel=1e-6)
 
 
-def bucket(found: Found, rows: Rows) -> None:
+def bucket(found: SearchResult, rows: Rows) -> None:
     splits = [row["split"] for row in converged(rows)]
     assert dict(found["by_split"]) == {split: splits.count(split) for split in set(splits)}
 
 
-CHECKS: list[Callable[[Found, Rows], None]] = [
+CHECKS: list[Callable[[SearchResult, Rows], None]] = [
     units,
     counts,
     energies,
@@ -119,12 +119,12 @@ CHECKS: list[Callable[[Found, Rows], None]] = [
 ]
 
 
-PAIRS = list(zip(SNIPPETS, CHECKS, strict=True))
+HISTORY = list(zip(SNIPPETS, CHECKS, strict=True))
 
 
-@pytest.mark.parametrize(("snippet", "check"), PAIRS, ids=[c.__name__ for c in CHECKS])
+@pytest.mark.parametrize(("snippet", "check"), HISTORY, ids=[c.__name__ for c in CHECKS])
 def test_a_snippet_of_the_cookbook_finds_what_is_in_the_store(
-    snippet: tuple[str, str], check: Callable[[Found, Rows], None], project: Any, monkeypatch: pytest.MonkeyPatch
+    snippet: tuple[str, str], check: Callable[[SearchResult, Rows], None], project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (language, text), (folder, rows) = snippet, project
     monkeypatch.chdir(folder)

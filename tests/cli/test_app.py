@@ -16,7 +16,7 @@ import pytest
 from magray.cli import app as cli
 from magray.config import load_config
 from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, Description, Target
+from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.films import plan_table, sample
 from magray.imaging import read_picture, write_picture
 from magray.micromagnetics import relax
@@ -91,7 +91,7 @@ def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("estimator")
     calibration = Calibration((0.25, 1.0), {"D": (0.1e-3, 0.2e-3)}, 10)
     target = Target("D", "J/m2", 0.5e-3, 0.2e-3, 0.1e-3, 1e-3)
-    Estimator(paper_cnn(1), Description((target,), (0.25, 1.0), 50, calibration, {})).save(folder)
+    Estimator(paper_cnn(1), EstimatorMetadata((target,), (0.25, 1.0), 50, calibration, {})).save(folder)
     return folder
 
 

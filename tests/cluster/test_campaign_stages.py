@@ -10,7 +10,7 @@ from magray.campaign.pipeline import blocks_of
 from magray.campaign.simulator import Committer, FilmSimulator
 from magray.films import plan_table
 from magray.runtime import progress
-from magray.runtime.events import News
+from magray.runtime.events import EventLog
 from magray.runtime.progress import FilmProgress, duration
 from magray.store import create_store, verify
 from tests.support.specimens import co_like
@@ -54,7 +54,7 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
 ) -> None:
     now = 0.0
     monkeypatch.setattr(progress, "monotonic", lambda: now)
-    with FilmProgress(30, 10, News()) as films:
+    with FilmProgress(30, 10, EventLog()) as films:
         now = 4.0
         films.add(block("converged", "converged"))
         now = 20.0
@@ -70,7 +70,7 @@ def test_the_rate_of_now_forgets_what_was_a_minute_ago(monkeypatch: pytest.Monke
     clock = iter([0.0, *(10.0 * i for i in range(1, 20))])
     now = next(clock)
     monkeypatch.setattr(progress, "monotonic", lambda: now)
-    films = FilmProgress(1000, 0, News(show=False))
+    films = FilmProgress(1000, 0, EventLog(show=False))
     for now in clock:
         films.add(block(*["converged"] * (1 if now < 100 else 2)))
     assert films.words.startswith("0.2 films/s now, 0.153 overall")
@@ -78,7 +78,7 @@ def test_the_rate_of_now_forgets_what_was_a_minute_ago(monkeypatch: pytest.Monke
 
 def test_an_interrupted_campaign_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted() -> None:
-        with FilmProgress(30, 10, News()) as films:
+        with FilmProgress(30, 10, EventLog()) as films:
             films.add(block("converged"))
             raise KeyboardInterrupt
 
@@ -92,7 +92,7 @@ def test_what_happens_is_written_down_with_the_films_ids(tmp_path: Path, capsys:
     """One JSON object a line; a log that is there already is gone on with."""
     log = tmp_path / "simulate.jsonl"
     log.write_text('{"time": "before", "event": "ended"}\n')
-    with FilmProgress(3, 0, News(log)) as films:
+    with FilmProgress(3, 0, EventLog(log)) as films:
         films.add(block("converged", "failed"))
         films.add(block("converged", replaced="here:1"))
         films.add(block("converged", replaced="here:1"))

@@ -21,13 +21,13 @@ from magray.estimator.estimator import Estimator
 from magray.evaluation.metrics import r2
 from magray.evaluation.study import Trial, films_to_test, run_study
 from magray.imaging import views
-from magray.imaging.microscope import Microscope, as_seen
+from magray.imaging.microscope import Microscope, apply_microscope
 from magray.store import STORE_SCHEMA, Store, create_store
-from magray.training.config import Recipe
+from magray.training.config import TrainConfig
 from magray.training.fit import calibration_ids, fit
 from magray.training.loader import epoch_films
 from magray.training.ray import films_at_once
-from magray.training.spec import Lesson
+from magray.training.spec import TrainingSpec
 from tests.support.stores import plan_of, scattered_store
 from tests.support.stripes import SIDE, striped_store
 
@@ -84,7 +84,7 @@ def test_who_learned_through_a_microscope_reads_what_it_shows(store: Store, undi
     fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
     films = films_to_test(store)
     shown = views(torch.from_numpy(store.images(films["film_id"].to_pylist())), 0.25, 4.0)[:, 0]
-    seen = as_seen(shown, 0.25, Microscope((4.0, 8.0), (0.3, 0.6))).numpy()
+    seen = apply_microscope(shown, 0.25, Microscope((4.0, 8.0), (0.3, 0.6))).numpy()
     r2s = []
     for folder in (tmp_path / "estimator", undisturbed):
         estimator = Estimator.load(folder)
@@ -136,7 +136,7 @@ def test_films_that_come_by_turns_teach_as_much_and_go_on_where_they_were(
     again()
     fit(scattered.uri, BY_TURNS, SCALES, tmp_path / "at_once", tmp_path / "other_work", progress=False)
     assert same_weights(tmp_path / "estimator", tmp_path / "at_once")
-    assert Estimator.load(tmp_path / "estimator").description.provenance["films_at_once"] == 20
+    assert Estimator.load(tmp_path / "estimator").metadata.provenance["films_at_once"] == 20
     fits = {Trial("by turns", 0): tmp_path / "estimator", Trial("resident", 0): undisturbed}
     _, study = run_study(scattered.uri, fits, (0.25,))
     r2 = {row["train_set"]: row["r2"] for row in study.to_pylist()}
@@ -152,10 +152,10 @@ def test_several_workers_show_films_by_turns_together(scattered: Store, tmp_path
 
 def test_an_epochs_order_is_a_matter_of_its_number_and_holds_each_film_once(scattered: Store) -> None:
     ids = scattered.ids().to_pylist()
-    pieces, images = scattered.pieces(ids), scattered.images(ids)
+    row_index, images = scattered.row_index(ids), scattered.images(ids)
 
     def order(seed: int, epoch: int) -> list[int]:
-        parts = list(epoch_films(scattered.uri, pieces, (SIDE, SIDE), (seed, epoch), room=20))
+        parts = list(epoch_films(scattered.uri, row_index, (SIDE, SIDE), (seed, epoch), capacity=20))
         assert len(parts) > 4
         for films, pictures in parts:
             np.testing.assert_array_equal(pictures, images[films])
@@ -171,11 +171,11 @@ def test_an_epochs_order_is_a_matter_of_its_number_and_holds_each_film_once(scat
 def test_films_on_their_way_take_no_more_memory_than_a_window(scattered: Store, tmp_path: Path) -> None:
     """Whoever learns may be slow: what is read meanwhile must not fill Ray's object store."""
     store = tall_store(scattered, tmp_path / "store")
-    pieces, side = store.pieces(store.ids().to_pylist()), TALL * SIDE
+    row_index, side = store.row_index(store.ids().to_pylist()), TALL * SIDE
     used = []
-    for room in (8, 60):
+    for capacity in (8, 60):
         before = objects_bytes()
-        parts = epoch_films(store.uri, pieces, (side, side), (0, 0), room)
+        parts = epoch_films(store.uri, row_index, (side, side), (0, 0), capacity)
         next(parts)
         time.sleep(6)
         used.append((objects_bytes() - before) / side**2)
@@ -184,12 +184,12 @@ def test_films_on_their_way_take_no_more_memory_than_a_window(scattered: Store, 
 
 
 def test_what_is_wrong_with_a_store_is_one_line_wherever_it_is_read(scattered: Store, tmp_path: Path) -> None:
-    pieces = scattered.pieces(scattered.ids().to_pylist())
+    row_index = scattered.row_index(scattered.ids().to_pylist())
     elsewhere = tmp_path / "gone"
     with pytest.raises(
         UserError, match=rf"^store {elsewhere} changed while it was read: a file is gone; run it again$"
     ):
-        list(epoch_films(str(elsewhere), pieces, (SIDE, SIDE), (0, 0), room=20))
+        list(epoch_films(str(elsewhere), row_index, (SIDE, SIDE), (0, 0), capacity=20))
     config = BY_TURNS.model_copy(update={"films_at_once": 4, "views_per_epoch": 16})
     with pytest.raises(UserError, match=r"^\d films that are shown together have \d+ views in an epoch.*lower$"):
         fit(scattered.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
@@ -199,8 +199,8 @@ def test_a_device_holds_all_films_or_as_many_as_half_its_memory(monkeypatch: pyt
     def held(memory: float, wanted: int | None = None) -> int:
         node = {"NodeID": ray.get_runtime_context().get_node_id(), "Resources": {"memory": memory}}
         monkeypatch.setattr(ray, "nodes", lambda: [node])
-        lesson = Lesson("", ("",) * 100, (), (), (), 4.0, (512, 512), Recipe(1, 1.0), wanted)
-        return films_at_once(lesson, torch.device("cpu"))
+        spec = TrainingSpec("", ("",) * 100, (), (), (), 4.0, (512, 512), TrainConfig(1, 1.0), wanted)
+        return films_at_once(spec, torch.device("cpu"))
 
     assert held(2 * 100 * 512**2) == 100
     assert held(2 * 30.5 * 512**2) == 30

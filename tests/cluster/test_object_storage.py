@@ -22,7 +22,7 @@ from magray.errors import UserError
 from magray.films import Minimize, Protocol, plan_table
 from magray.store import create_store, open_store, verify
 from magray.store.location import Location, locate
-from magray.store.retry import patiently
+from magray.store.retry import retry
 from tests.support.object_storage import ObjectStorage, running
 from tests.support.s3_faults import Fault, FaultyProxy, before
 from tests.support.specimens import co_like
@@ -245,12 +245,12 @@ def test_only_silence_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
             raise answers.pop(0)
         return "done"
 
-    assert patiently("s3://b/x", ask, 10) == "done"
+    assert retry("s3://b/x", ask, 10) == "done"
     assert [record.getMessage().split(":")[0] for record in caplog.records] == 2 * ["s3"] + ["s3"]
     assert "answers again after" in caplog.records[-1].getMessage()
     answers.append(OSError("Couldn't deserialize thrift: the file is damaged"))
     with pytest.raises(OSError, match="damaged"):
-        patiently("s3://b/x", ask, 10)
+        retry("s3://b/x", ask, 10)
 
 
 def whole_or_absent(location: Location, name: str) -> bool:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from magray.config import load_config, load_figure
 from magray.errors import UserError
-from magray.report.scores import in_words
+from magray.report.scores import label
 from magray.workflows.paper import run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -39,14 +39,12 @@ def test_every_figure_is_drawn_and_every_panel_has_its_numbers(results: tuple[Pa
         assert Image.open(folder / f"fig{figure.figure}.png").size[0] > 400
         for panel in figure.panels:
             for scale in panel.test:
-                assert (
-                    f"| {figure.figure}{panel.name} | {in_words(panel.train)} | {scale:g} µm | {panel.paper} |" in text
-                )
+                assert f"| {figure.figure}{panel.name} | {label(panel.train)} | {scale:g} µm | {panel.paper} |" in text
     for name, sets in (("dmi", 5), ("ms", 8)):
         config = load_config(CONFIGS / "paper" / f"{name}.yaml")
         assert len(config.fit.train_scales) == sets
         for train_set in config.fit.train_scales:
-            assert f"| {in_words(train_set)} | 0.75 µm | " in text
+            assert f"| {label(train_set)} | 0.75 µm | " in text
     assert {path.name for path in folder.glob("curves_*.png")} == {"curves_D.png", "curves_Ms.png"}
     assert {path.name for path in folder.glob("heat_map_*.png")} == {"heat_map_D.png", "heat_map_Ms.png"}
 

@@ -9,7 +9,7 @@ import torch
 
 from magray.errors import UserError
 from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, Description, Target
+from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.evaluation.study import PREDICTIONS, STUDY, Trial, run_study
 from magray.imaging import views
 from magray.network.branches import paper_cnn
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("estimator")
     torch.manual_seed(0)
     errors = {"D": (1e-5,), "Ms": (1e4,)}
-    Estimator(paper_cnn(2), Description((D, MS), (0.25,), 16, Calibration((0.25,), errors, 3), {})).save(folder)
+    Estimator(paper_cnn(2), EstimatorMetadata((D, MS), (0.25,), 16, Calibration((0.25,), errors, 3), {})).save(folder)
     return folder
 
 

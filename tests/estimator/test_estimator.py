@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from magray.errors import UserError
-from magray.estimator.calibration import calibrate, calibration_scales, conformal_quantile, gain_of
+from magray.estimator.calibration import calibrate, calibration_scales, conformal_quantile, shrinkage_of
 from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, Constant, Description, Target
+from magray.estimator.metadata import Calibration, EstimatorMetadata, ParameterRange, Target
 from magray.films import Minimize, Protocol, Quench
 from magray.imaging import cells_of, read_picture, write_picture
 from magray.imaging.microscope import Microscope
@@ -33,7 +33,7 @@ def estimator_of(*targets: Target, scales: Sequence[float] = (0.25, 1.0)) -> Est
     """An untrained estimator: its answers lie near the means."""
     torch.manual_seed(0)
     calibration = Calibration((0.25, 0.5, 1.0), {target.name: BARS[target.name] for target in targets}, films=9)
-    return Estimator(paper_cnn(len(targets)), Description(targets, tuple(scales), 80, calibration, {}))
+    return Estimator(paper_cnn(len(targets)), EstimatorMetadata(targets, tuple(scales), 80, calibration, {}))
 
 
 def scale_aware() -> Estimator:
@@ -42,8 +42,8 @@ def scale_aware() -> Estimator:
     network = ScaleAwareCnn(1)
     for parameter in network.scale.parameters():
         torch.nn.init.normal_(parameter)
-    description = replace(estimator_of(D).description, network="scale-aware", between=True)
-    return Estimator(network, description)
+    metadata = replace(estimator_of(D).metadata, network="scale-aware", between=True)
+    return Estimator(network, metadata)
 
 
 def picture(side: int = 256) -> NDArray[np.float32]:
@@ -54,7 +54,7 @@ def test_a_saved_estimator_answers_as_before(tmp_path: Path) -> None:
     estimator = estimator_of(D)
     estimator.save(tmp_path)
     loaded = Estimator.load(tmp_path)
-    assert loaded.description == estimator.description
+    assert loaded.metadata == estimator.metadata
     assert loaded.predict(picture(), scale_um=1.0) == estimator.predict(picture(), scale_um=1.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["estimator.json", "network.safetensors"]
 
@@ -73,14 +73,14 @@ def test_a_scale_aware_estimator_is_one_after_loading_and_asks_for_the_scale(tmp
 
 def through_a_microscope() -> Estimator:
     estimator = estimator_of(D)
-    return Estimator(estimator.network, replace(estimator.description, microscope=Microscope((5.0, 25.0), (0.0, 0.2))))
+    return Estimator(estimator.network, replace(estimator.metadata, microscope=Microscope((5.0, 25.0), (0.0, 0.2))))
 
 
 def test_an_estimator_that_learned_through_a_microscope_is_one_after_loading(tmp_path: Path) -> None:
     estimator = through_a_microscope()
     estimator.save(tmp_path)
     loaded = Estimator.load(tmp_path)
-    assert loaded.description == estimator.description
+    assert loaded.metadata == estimator.metadata
     views = np.rint(stripes(4, 0.5, seed=0, side=128)[None] * 127.5 + 127.5)
     seen = loaded.predict_views(views, scale_um=0.5)
     np.testing.assert_array_equal(seen, estimator.predict_views(views, scale_um=0.5))
@@ -100,15 +100,15 @@ def test_who_learned_through_a_microscope_looks_past_uneven_light() -> None:
 
 
 def test_it_knows_films_like_those_that_it_learned_from(tmp_path: Path) -> None:
-    constants = (Constant("Ms", "A/m", 1.5e6, 1.5e6), Constant("D", "J/m2", 0.1e-3, 1e-3))
+    constants = (ParameterRange("Ms", "A/m", 1.5e6, 1.5e6), ParameterRange("D", "J/m2", 0.1e-3, 1e-3))
     estimator = estimator_of(D)
-    assert not estimator.description.knows({"Ms": 1.5e6, "D": 0.5e-3}), "nothing is known of older ones"
+    assert not estimator.metadata.knows({"Ms": 1.5e6, "D": 0.5e-3}), "nothing is known of older ones"
     histories = (Protocol(), Protocol(stages=(Quench(alpha=0.5, duration=1e-9, temperature=300.0), Minimize(1e-3))))
     protocols = tuple(history.to_json() for history in histories)
-    estimator.description = replace(estimator.description, constants=constants, protocols=protocols)
+    estimator.metadata = replace(estimator.metadata, constants=constants, protocols=protocols)
     estimator.save(tmp_path)
-    known = Estimator.load(tmp_path).description
-    assert known == estimator.description
+    known = Estimator.load(tmp_path).metadata
+    assert known == estimator.metadata
     assert known.films == (
         "80 films, seen as they are: Ms 1500 kA/m, D 0.1 to 1 mJ/m²; "
         "start: random; minimised to 0.0001 Ms or start: random; 1 ns at α 0.5 and 300 K; minimised to 0.001 Ms"
@@ -122,7 +122,7 @@ def test_folders_of_the_first_format_hold_the_papers_network(tmp_path: Path) -> 
     path = tmp_path / "estimator.json"
     old = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("network", "between")}
     path.write_text(json.dumps(old | {"format": 1}))
-    assert Estimator.load(tmp_path).description == estimator_of(D).description
+    assert Estimator.load(tmp_path).metadata == estimator_of(D).metadata
 
 
 def test_one_parameter_is_read_by_itself_and_two_by_name() -> None:
@@ -140,12 +140,10 @@ def test_several_pictures_of_a_film_say_more_than_each(tmp_path: Path) -> None:
     """Two pictures were measured together at 1 µm, four at 0.5 µm; a wide picture is as many as it has squares."""
     estimator = estimator_of(D)
     several = {"D": (((1.4, 2e-5), (1.8, 1e-5)), ((1.2, 1e-5), (1.5, 5e-6)), ((1.1, 6e-6),))}
-    description = replace(
-        estimator.description, calibration=replace(estimator.description.calibration, several=several)
-    )
-    estimator = Estimator(estimator.network, description)
+    metadata = replace(estimator.metadata, calibration=replace(estimator.metadata.calibration, several=several))
+    estimator = Estimator(estimator.network, metadata)
     estimator.save(tmp_path)
-    assert Estimator.load(tmp_path).description == description
+    assert Estimator.load(tmp_path).metadata == metadata
     shown = [stripes(periods, 0.5, seed=periods, side=256) for periods in (2, 6, 3, 5, 4)]
     alone = [estimator.predict(one, scale_um=1.0).value for one in shown]
     both = estimator.predict(shown[:2], scale_um=1.0)
@@ -339,8 +337,8 @@ def test_an_answer_that_is_no_number_is_an_error() -> None:
     """Finite weights can overflow, too."""
     estimator = estimator_of(D)
     torch.nn.init.constant_(list(estimator.network.parameters())[-1], 3e38)
-    description = replace(estimator.description, targets=(replace(D, spread=1e300),))
-    estimator = Estimator(estimator.network, description)
+    metadata = replace(estimator.metadata, targets=(replace(D, spread=1e300),))
+    estimator = Estimator(estimator.network, metadata)
     with pytest.raises(UserError, match="not finite"):
         estimator.predict(picture(), scale_um=1.0)
     with pytest.raises(UserError, match="not finite"):
@@ -402,9 +400,9 @@ def test_a_bare_name_is_the_estimator_that_comes_with_magray(tmp_path: Path, mon
     """A folder that happens to have its name must not answer in its place."""
     monkeypatch.chdir(tmp_path)
     estimator_of(D).save("co-like")
-    assert Estimator.load("co-like").description.training_films == 7604
+    assert Estimator.load("co-like").metadata.training_films == 7604
     for own in ("./co-like", str(tmp_path / "co-like"), Path("co-like")):
-        assert Estimator.load(own).description.training_films == 80
+        assert Estimator.load(own).metadata.training_films == 80
     with pytest.raises(UserError, match=r"co-like, co-like-microscope \(\./co-like would be a folder of yours\)"):
         Estimator.load("./co-like-microscope")
 
@@ -441,22 +439,22 @@ class Cautious(Estimator):
 
 def test_the_mean_over_pictures_is_stretched_by_what_each_did_not_dare_to_say() -> None:
     """Of m views, gain 2 / (1 + 1/m), and an error of 1 / sqrt(m + 1) spreads, as for normal numbers; 68 % is 0.994."""
-    estimator = Cautious(paper_cnn(1), estimator_of(D, scales=(0.25,)).description)
+    estimator = Cautious(paper_cnn(1), estimator_of(D, scales=(0.25,)).metadata)
     estimator.true = D.mean + np.random.default_rng(0).normal(size=4000) * D.spread
     films = np.zeros((4000, 64, 64), np.uint8)
     calibration = calibrate(estimator, films, estimator.true[:, None], pixel_nm=4.0)
     scale = calibration.scales_um[0]
-    assert calibration.most(scale) == 16
+    assert calibration.max_pictures(scale) == 16
     for pictures in (1, 2, 4, 8, 16):
-        gain = 1.0 if pictures == 1 else 2 / (1 + 1 / pictures)
-        assert calibration.gain("D", scale, pictures) == pytest.approx(gain, rel=0.05)
+        shrinkage = 1.0 if pictures == 1 else 2 / (1 + 1 / pictures)
+        assert calibration.shrinkage("D", scale, pictures) == pytest.approx(shrinkage, rel=0.05)
         assert calibration.error("D", scale, pictures) == pytest.approx(
             0.994 * D.spread / (pictures + 1) ** 0.5, rel=0.05
         )
-    assert calibration.most(calibration.scales_um[-1]) == 1
+    assert calibration.max_pictures(calibration.scales_um[-1]) == 1
 
 
 def test_a_few_films_tell_no_gain() -> None:
-    assert gain_of(np.full((5, 2), 0.5), np.ones((5, 1))) == 1.0
-    assert gain_of(np.full((50, 2), 0.5), np.ones((50, 1))) == 2.0
-    assert gain_of(np.zeros((50, 2)), np.ones((50, 1))) == 1.0
+    assert shrinkage_of(np.full((5, 2), 0.5), np.ones((5, 1))) == 1.0
+    assert shrinkage_of(np.full((50, 2), 0.5), np.ones((50, 1))) == 2.0
+    assert shrinkage_of(np.zeros((50, 2)), np.ones((50, 1))) == 1.0

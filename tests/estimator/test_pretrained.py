@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from magray import Estimator, Minimize, Protocol, relax
 from magray.estimator.estimator import SHIPPED, shipped
 from magray.imaging import tiles
-from magray.imaging.microscope import photograph
+from magray.imaging.microscope import render_picture
 from magray.store.rows import pixels
 from tests.support.specimens import co_like
 
@@ -27,10 +27,10 @@ def films() -> NDArray[np.uint8]:
 @pytest.mark.parametrize("name", ["co-like", "co-like-microscope"])
 def test_errors_are_as_large_as_they_say(films: NDArray[np.uint8], name: str, scale_um: float, pictures: int) -> None:
     """The root mean square of errors that are 68 % of the time below 1 bar is 1 bar, of eight films not over 1.5."""
-    estimator, microscope = Estimator.load(name), Estimator.load(name).description.microscope
+    estimator, microscope = Estimator.load(name), Estimator.load(name).metadata.microscope
     shown = tiles(films, CUTS[scale_um, pictures])[:, :pictures]
     if microscope is not None:
-        shown = np.stack([[photograph(square, scale_um, microscope) for square in film] for film in shown])
+        shown = np.stack([[render_picture(square, scale_um, microscope) for square in film] for film in shown])
     answers = [estimator.predict(list(film), scale_um=scale_um) for film in shown]
     bars = [(answer.value - D) / answer.error for answer, D in zip(answers, SET, strict=True)]
     assert np.sqrt(np.mean(np.square(bars))) < 1.5
@@ -40,20 +40,20 @@ def test_errors_are_as_large_as_they_say(films: NDArray[np.uint8], name: str, sc
 def test_more_pictures_of_a_film_tell_more() -> None:
     """Sixteen of 0.5 µm show as much of a film as one of 2 µm, and say as much to a fifth."""
     for name in shipped():
-        calibration = Estimator.load(name).description.calibration
-        assert calibration.most(0.5) == 16
+        calibration = Estimator.load(name).metadata.calibration
+        assert calibration.max_pictures(0.5) == 16
         assert calibration.error("D", 0.5, 16) < 0.65 * calibration.error("D", 0.5)
         assert calibration.error("D", 0.5, 16) == pytest.approx(calibration.error("D", 2.0), rel=0.2)
 
 
 def test_they_tell_what_films_they_know() -> None:
     assert shipped() == ["co-like", "co-like-microscope"]
-    told = Estimator.load("co-like").description.films
+    told = Estimator.load("co-like").metadata.films
     assert told == (
         "7,604 films, seen as they are: Ms 1500 kA/m, Ku1 1.6 MJ/m³, Aex 31 pJ/m, D 0.1 to 1 mJ/m², sigma 0.05 to 0.2, "
         "dz 4 nm; start: random; minimised to 0.0001 Ms"
     )
-    through = Estimator.load("co-like-microscope").description.films
+    through = Estimator.load("co-like-microscope").metadata.films
     assert through.endswith("; start: random; minimised to 0.0001 Ms")
     assert "seen through a point spread of 4 to 20 nm and noise of 0.05 to 0.3" in through
 

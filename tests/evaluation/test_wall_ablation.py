@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from magray.evaluation.wall_ablation import distances_to_walls, redraw
+from magray.evaluation.wall_ablation import distances_to_walls, rewiden
 
 SIDE = 128
 
@@ -19,7 +19,7 @@ def stripes(width: float) -> NDArray[np.uint8]:
 
 def redrawn(image: NDArray[np.uint8], width: float, factor: float) -> NDArray[np.int64]:
     distances = torch.from_numpy(distances_to_walls(image))
-    pictures = redraw(torch.from_numpy(image.copy())[None], distances[None], torch.tensor([width]), factor)
+    pictures = rewiden(torch.from_numpy(image.copy())[None], distances[None], torch.tensor([width]), factor)
     return pictures[0].numpy().astype(int)
 
 

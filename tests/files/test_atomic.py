@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from magray.estimator.weights import save_weights
-from magray.files.atomic import read_table, whole_file, write_table
+from magray.files.atomic import atomic_write, read_table, write_table
 from magray.imaging import write_picture
 from magray.network.branches import paper_cnn
 from magray.report.figures import save
@@ -45,7 +45,7 @@ def test_a_table_is_read_as_it_was_at_one_moment_while_others_take_its_place(tmp
 def test_a_file_that_fails_to_be_written_leaves_the_former_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "answer.txt"
     path.write_text("before", encoding="utf-8")
-    with pytest.raises(ZeroDivisionError), whole_file(path) as unfinished:
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as unfinished:
         unfinished.write_text(f"after {1 / 0}", encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["answer.txt"]
     assert path.read_text(encoding="utf-8") == "before"
@@ -69,7 +69,7 @@ def test_who_may_read_a_file_is_a_matter_of_the_umask(tmp_path: Path, umask: int
     """Some libraries make files for their owner alone, and a group could not use an estimator."""
     former = os.umask(umask)
     try:
-        with whole_file(tmp_path / "weights") as unfinished:
+        with atomic_write(tmp_path / "weights") as unfinished:
             unfinished.unlink()
             os.close(os.open(unfinished, os.O_CREAT | os.O_WRONLY, 0o600))
         save_weights(paper_cnn(1, width=0.5), tmp_path / "network.safetensors")

@@ -234,9 +234,9 @@ def test_a_protocol_needs_a_stage() -> None:
 def test_a_stage_without_a_field_has_the_films() -> None:
     """0 is a field too."""
     film = co_like(field=(1.0, 2.0, 3.0))
-    assert film.during(Minimize()).field == (1.0, 2.0, 3.0)
-    assert film.during(Quench(0.5, 1e-9, field=(0.0, 0.0, 0.0))).field == (0.0, 0.0, 0.0)
-    assert film.during(Minimize(field=(4.0, 5.0, 6.0))) == replace(film, field=(4.0, 5.0, 6.0))
+    assert film.in_stage(Minimize()).field == (1.0, 2.0, 3.0)
+    assert film.in_stage(Quench(0.5, 1e-9, field=(0.0, 0.0, 0.0))).field == (0.0, 0.0, 0.0)
+    assert film.in_stage(Minimize(field=(4.0, 5.0, 6.0))) == replace(film, field=(4.0, 5.0, 6.0))
 
 
 def test_dmi_beyond_the_critical_value_is_allowed_with_a_warning() -> None:

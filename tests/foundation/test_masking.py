@@ -10,7 +10,7 @@ from magray.cli.doctor import examine
 from magray.config import load_config
 from magray.errors import UserError
 from magray.masking import mask
-from magray.runtime.events import News
+from magray.runtime.events import EventLog
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
@@ -79,9 +79,9 @@ def test_a_config_with_credentials_is_refused_since_it_is_kept(uri: str, tmp_pat
 
 
 def test_the_log_of_a_campaign_holds_no_password(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    news = News(tmp_path / "simulate.jsonl")
-    news.tell("u:hush@h:1 is silent")
-    news.write("begun", store="s3://b/x?secret_key=hush", films=2)
+    events = EventLog(tmp_path / "simulate.jsonl")
+    events.notify("u:hush@h:1 is silent")
+    events.write("begun", store="s3://b/x?secret_key=hush", films=2)
     lines = [json.loads(line) for line in (tmp_path / "simulate.jsonl").read_text().splitlines()]
     assert [lines[0]["text"], lines[1]["store"], lines[1]["films"]] == [
         "***@h:1 is silent",

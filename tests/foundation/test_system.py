@@ -17,8 +17,8 @@ import magray
 from magray.cli import app as cli
 from magray.config import load_config
 from magray.errors import UserError, in_words
-from magray.files.atomic import whole_file
-from magray.project.stages import Outcome
+from magray.files.atomic import atomic_write
+from magray.project.stages import StageResult
 from magray.store import open_store
 from magray.training.checkpoint import save_state
 
@@ -52,7 +52,7 @@ def refused(action: Callable[[], object], *, limit: int | None = None) -> str:
 
 
 def write(path: Path, size: int = 10_000) -> None:
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(bytes(size))
 
 
@@ -181,7 +181,7 @@ def test_output_that_a_full_disk_does_not_take_is_an_error() -> None:
 
 
 def test_names_are_shown_as_they_are_and_not_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    cli._tell(Outcome("plan of o[/x] [red]", True, 1.0, ("beware of [/y]",)))
+    cli._tell(StageResult("plan of o[/x] [red]", True, 1.0, ("beware of [/y]",)))
     assert capsys.readouterr().out == "plan of o[/x] [red] (in 1.0 s)\nwarning: beware of [/y]\n"
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from magray.config import read_config
 from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, Description, Target
+from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.files.atomic import read_table
 from magray.films import Film, films_of
 from magray.films.plan import PLAN_SCHEMA
@@ -116,7 +116,7 @@ def _untaught() -> Estimator:
     torch.manual_seed(1)
     target = Target("D", "J/m2", mean=5e-4, spread=2e-4, low=1e-4, high=1e-3)
     calibration = Calibration((0.25, 0.5), {"D": (1e-4, 1e-4)}, films=2)
-    return Estimator(paper_cnn(1, 0.5), Description((target,), (0.5,), 4, calibration, {}, width=0.5))
+    return Estimator(paper_cnn(1, 0.5), EstimatorMetadata((target,), (0.5,), 4, calibration, {}, width=0.5))
 
 
 def _saved(image: Image.Image, kind: str, **options: str) -> bytes:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from magray import Film, Minimize, Protocol, Quench, Uniform
 from magray.micromagnetics import FilmSolver, RelaxedFilm, energy_terms, field_terms, gpu_problem, relax
 from magray.micromagnetics.initial_state import initial_state, ku1_map
-from magray.micromagnetics.reference import OracleLandscape
+from magray.micromagnetics.reference import Reference
 from magray.units import MU0
 from tests.support.specimens import broken, co_like, walls_per_um
 
@@ -72,7 +72,7 @@ def test_each_term_is_the_oracles(film: Film, term: str) -> None:
     """One term and demag at a time, 2e-6 of the largest field."""
     lone = replace(film, **{name: value for name, value in OFF.items() if name != ALONE[term]})
     m, force = gpu_force(lone)
-    exact = OracleLandscape(lone).evaluate(m.astype(np.float64))
+    exact = Reference(lone).evaluate(m.astype(np.float64))
     largest = max(np.abs(h).max() for h in field_terms(lone, m).values()) / lone.Ms
     assert np.abs(force - exact.force).max() <= 2e-6 * largest
 
@@ -81,14 +81,14 @@ def test_a_relaxed_film_has_the_torque_and_energies_it_reports(film: Film) -> No
     (done,) = relax([film], "cupy")
     assert done.converged, done.reason
     assert done.m is not None
-    seen = OracleLandscape(film).evaluate(done.m.astype(np.float64))
+    seen = Reference(film).evaluate(done.m.astype(np.float64))
     largest = max(np.abs(h).max() for h in field_terms(film, done.m).values()) / film.Ms
     assert done.max_torque <= 1e-4
     assert seen.torque == pytest.approx(done.max_torque, abs=2e-6 * largest)
     exact = energy_terms(film, done.m)
     for name, energy in done.energy.items():
         assert energy == pytest.approx(exact[name], abs=1e-6 * MU0 * film.Ms**2 * max(1, largest))
-    assert seen.energy < OracleLandscape(film).evaluate(initial_state(film).astype(np.float64)).energy
+    assert seen.energy < Reference(film).evaluate(initial_state(film).astype(np.float64)).energy
 
 
 def test_gpu_and_cpu_find_the_same_kind_of_domains() -> None:
@@ -144,7 +144,7 @@ def test_a_quench_takes_the_same_path_as_on_the_cpu(changes: dict[str, Any], tem
 def test_a_quench_reports_the_energy_and_torque_of_where_it_ends() -> None:
     (done,) = relax([co_like((128, 64), protocol=Protocol(stages=(Quench(0.5, 20e-12),)))], "cupy")
     assert done.m is not None
-    exact = OracleLandscape(done.film).evaluate(done.m.astype(np.float64))
+    exact = Reference(done.film).evaluate(done.m.astype(np.float64))
     assert done.energy == pytest.approx(energy_terms(done.film, done.m), rel=1e-5, abs=1e-6 * MU0 * done.film.Ms**2)
     assert done.max_torque == pytest.approx(exact.torque, rel=1e-5)
 

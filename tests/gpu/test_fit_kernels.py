@@ -11,30 +11,30 @@ import pytest
 import torch
 
 from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, Description, Target
+from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.imaging.microscope import Microscope
 from magray.network.branches import NETWORKS, NetworkName
-from magray.network.execution import Means
-from magray.training.config import Recipe
-from magray.training.crops import TrainingFilms
-from magray.training.optimizer import step_numbers
+from magray.network.execution import ExecutionConfig
+from magray.training.config import TrainConfig
+from magray.training.crops import FilmBatch
+from magray.training.optimizer import hyperparameter_table
 from magray.training.step import Step
-from magray.training.trainer import Training
+from magray.training.trainer import Trainer
 from tests.support.stripes import stripes
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available() or find_spec("cupy") is None, reason="no GPU, or no CuPy"),
 ]
-RECIPE = Recipe(epochs=2, learning_rate=1e-3, views_per_epoch=64, batch=32, seed=1)
-KERNELS = Means(bfloat16=False, kernels=True, graphed=True)
+RECIPE = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=64, batch=32, seed=1)
+KERNELS = ExecutionConfig(bfloat16=False, kernels=True, graphed=True)
 
 
 @pytest.fixture(scope="module")
-def films() -> TrainingFilms:
+def films() -> FilmBatch:
     mz = np.stack([stripes(periods, 0.4, seed=periods, side=256) for periods in range(2, 12)])
     images = torch.from_numpy(np.rint((mz + 1) * 127.5).astype(np.uint8)).cuda()
-    return TrainingFilms(images, torch.linspace(-1, 1, len(images))[:, None].cuda(), (128, 192, 256), pixel_um=4 / 1024)
+    return FilmBatch(images, torch.linspace(-1, 1, len(images))[:, None].cuda(), (128, 192, 256), pixel_um=4 / 1024)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def exact_products() -> Iterator[None]:
 
 @pytest.mark.parametrize(("name", "width"), [("paper", 1.0), ("scale-aware", 1.0), ("paper", 0.5), ("paper", 2.0)])
 def test_a_recorded_step_by_kernels_does_what_layers_do(
-    films: TrainingFilms, name: NetworkName, width: float, exact_products: None
+    films: FilmBatch, name: NetworkName, width: float, exact_products: None
 ) -> None:
     """Gradient and running averages, on the second of two steps, which is played from the recording.
 
@@ -58,10 +58,10 @@ def test_a_recorded_step_by_kernels_does_what_layers_do(
     torch.manual_seed(0)
     network = NETWORKS[name](1, width).cuda().train()
     twin = copy.deepcopy(network)
-    cuts = Training(films, RECIPE).batches(0)
-    numbers = step_numbers("constant", 0.0, 0.0, 2).cuda()
-    steps = [Step(network, films, KERNELS), Step(twin, films, Means(bfloat16=False))]
-    losses = [[float(step(c, n)) for c, n in zip(cuts[:2], numbers, strict=True)] for step in steps]
+    crops = Trainer(films, RECIPE).batches(0)
+    numbers = hyperparameter_table("constant", 0.0, 0.0, 2).cuda()
+    steps = [Step(network, films, KERNELS), Step(twin, films, ExecutionConfig(bfloat16=False))]
+    losses = [[float(step(c, n)) for c, n in zip(crops[:2], numbers, strict=True)] for step in steps]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     gradient, expected = (step.parameters.gradient for step in steps)
     assert float((gradient - expected).norm() / expected.norm()) < 1e-2
@@ -69,24 +69,24 @@ def test_a_recorded_step_by_kernels_does_what_layers_do(
         torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3, msg=f"{what}: {{}}".format)
 
 
-def test_an_estimator_answers_on_a_gpu_as_on_a_cpu(films: TrainingFilms, tmp_path: Path) -> None:
+def test_an_estimator_answers_on_a_gpu_as_on_a_cpu(films: FilmBatch, tmp_path: Path) -> None:
     """In bfloat16 there: to a tenth of the answers' spread. More views than go through the network at once."""
-    training = Training(films, replace(RECIPE, network="scale-aware", views_per_epoch=640), means=KERNELS)
+    training = Trainer(films, replace(RECIPE, network="scale-aware", views_per_epoch=640), execution=KERNELS)
     training.run_epoch()
-    training.settle()
+    training.recalibrate_batch_norm()
     target = Target("Ms", "A/m", 1e6, 1e5, 5e5, 1.5e6)
     calibration = Calibration((0.5, 1.0), {"Ms": (1e4, 1e4)}, 4)
-    description = Description((target,), (0.5, 1.0), 10, calibration, {}, "scale-aware")
+    description = EstimatorMetadata((target,), (0.5, 1.0), 10, calibration, {}, "scale-aware")
     Estimator(training.network, description).save(tmp_path)
     views = training.step.pictures(training.batches(0).flatten(0, 1)).float().cpu().add(1).mul(127.5)
     here, there = (Estimator.load(tmp_path, device).predict_views(views, 0.75) for device in ("cpu", "cuda"))
     assert np.sqrt(np.mean((here - there) ** 2)) < 0.1 * here.std()
 
 
-def test_the_same_seed_gives_the_same_network(films: TrainingFilms, exact_products: None) -> None:
+def test_the_same_seed_gives_the_same_network(films: FilmBatch, exact_products: None) -> None:
     ends = []
     for _ in range(2):
-        training = Training(films, RECIPE, means=KERNELS)
+        training = Trainer(films, RECIPE, execution=KERNELS)
         for _ in range(RECIPE.epochs):
             training.run_epoch()
         ends.append(training.state()["network"])
@@ -94,16 +94,16 @@ def test_the_same_seed_gives_the_same_network(films: TrainingFilms, exact_produc
 
 
 def test_what_a_microscope_adds_is_new_in_each_step_and_the_same_after_a_resumption(
-    films: TrainingFilms, exact_products: None
+    films: FilmBatch, exact_products: None
 ) -> None:
     """Recorded steps draw noise, too; and a recording, which each process makes for itself, takes no draws away."""
-    recipe = replace(RECIPE, microscope=Microscope((0.0, 20.0), (0.1, 0.4)))
-    whole = Training(films, recipe, means=KERNELS)
+    config = replace(RECIPE, microscope=Microscope((0.0, 20.0), (0.1, 0.4)))
+    whole = Trainer(films, config, execution=KERNELS)
     whole.run_epoch()
-    resumed = Training(films, recipe, means=KERNELS)
+    resumed = Trainer(films, config, execution=KERNELS)
     resumed.load(whole.state())
     assert whole.run_epoch() == resumed.run_epoch()
     ends = [training.state()["network"] for training in (whole, resumed)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
-    cuts, standing = whole.batches(0)[0], step_numbers("constant", 0.0, 0.0, 1)[0].cuda()
-    assert float(whole.step(cuts, standing).clone()) != float(whole.step(cuts, standing))
+    crops, standing = whole.batches(0)[0], hyperparameter_table("constant", 0.0, 0.0, 1)[0].cuda()
+    assert float(whole.step(crops, standing).clone()) != float(whole.step(crops, standing))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from magray import Film
 from magray.micromagnetics import energy_terms, field_terms, gpu_problem
-from magray.micromagnetics.reference import OracleLandscape
+from magray.micromagnetics.reference import Reference
 from magray.units import MU0
 from tests.support.specimens import co_like
 
@@ -67,7 +67,7 @@ def test_force_torque_and_energies_are_the_oracles(
         batch.field(1)
         force = batch.h[5].get()
         m, sums, torques2 = (array.get() for array in batch.take(5, 1))
-    exact = OracleLandscape(film).evaluate(m.astype(np.float64))
+    exact = Reference(film).evaluate(m.astype(np.float64))
     largest = max(np.abs(h).max() for h in field_terms(film, m).values()) / film.Ms
     assert np.abs(force - exact.force).max() <= 2e-6 * largest
     assert np.sqrt(torques2.max()) == pytest.approx(exact.torque, abs=2e-6 * largest)

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from magray.errors import UserError
 from magray.imaging import VIEW_SIZE
-from magray.imaging.microscope import Microscope, as_seen, blurred, levelled, photograph
+from magray.imaging.microscope import Microscope, apply_microscope, blurred, detrend, render_picture
 
 SHARP = Microscope((0.0, 0.0), (0.0, 0.0))
 
@@ -41,15 +41,15 @@ def test_the_same_film_is_blurred_as_much_at_every_scale(scale_um: float, cycles
 
 def test_brightness_contrast_and_uneven_light_leave_no_trace() -> None:
     x = torch.linspace(0, 1, VIEW_SIZE)
-    clean = levelled(ripples(5))
-    spoiled = levelled(0.3 * ripples(5) + 0.8 + 0.5 * x - 0.2 * x[:, None])
+    clean = detrend(ripples(5))
+    spoiled = detrend(0.3 * ripples(5) + 0.8 + 0.5 * x - 0.2 * x[:, None])
     torch.testing.assert_close(spoiled, clean, atol=1e-5, rtol=0)
     assert clean.mean().abs() < 1e-6
     assert clean.std() == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_picture_without_contrast_stays_flat() -> None:
-    assert levelled(torch.full((1, VIEW_SIZE, VIEW_SIZE), 0.7)).abs().max() < 0.1
+    assert detrend(torch.full((1, VIEW_SIZE, VIEW_SIZE), 0.7)).abs().max() < 0.1
 
 
 def test_noise_is_white_and_as_strong_as_said() -> None:
@@ -70,19 +70,19 @@ def test_every_picture_draws_its_own_blur_and_noise_the_same_ones_for_the_same_s
 
 def test_a_photograph_is_blurred_noisy_and_in_full_contrast() -> None:
     image = np.rint(ripples(8)[0].numpy() * 100 + 100).astype(np.uint8)
-    clear = photograph(image, 0.5, SHARP)
+    clear = render_picture(image, 0.5, SHARP)
     assert clear.shape == (VIEW_SIZE, VIEW_SIZE)
     assert (clear.min(), clear.max()) == (0, 255)
     assert np.corrcoef(clear.ravel(), image.ravel())[0, 1] > 0.99
-    spoiled = photograph(image, 0.5, Microscope((20.0, 20.0), (0.3, 0.3)))
+    spoiled = render_picture(image, 0.5, Microscope((20.0, 20.0), (0.3, 0.3)))
     assert np.corrcoef(spoiled.ravel(), image.ravel())[0, 1] < 0.9
 
 
 def test_films_are_seen_as_they_are_without_a_microscope() -> None:
     views = torch.tensor([[[0.0, 255.0]]])
-    torch.testing.assert_close(as_seen(views, None, None), torch.tensor([[[-1.0, 1.0]]]))
+    torch.testing.assert_close(apply_microscope(views, None, None), torch.tensor([[[-1.0, 1.0]]]))
     with pytest.raises(UserError, match="needs the picture's scale"):
-        as_seen(views, None, SHARP)
+        apply_microscope(views, None, SHARP)
 
 
 def test_views_of_one_film_are_seen_through_the_same_instrument() -> None:

@@ -52,8 +52,8 @@ def tiff_page(data: bytes, width: int, height: int, *, following: int = 0, **tag
 
 
 def four_bits(photometric: int) -> Write:
-    halves = BYTES >> 4 if photometric else 15 - (BYTES >> 4)
-    data = (halves[:, ::2] << 4 | halves[:, 1::2]).tobytes()
+    split_backbone = BYTES >> 4 if photometric else 15 - (BYTES >> 4)
+    data = (split_backbone[:, ::2] << 4 | split_backbone[:, 1::2]).tobytes()
     return lambda path: path.write_bytes(tiff_page(data, 50, 40, t258=4, t262=photometric))
 
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from magray.errors import UserError
-from magray.imaging import area_average, cells_of, cut, rotate, scale_of, tiles, views
+from magray.imaging import area_average, cells_of, crop, rotate, scale_of, tiles, views
 
 
 def picture(*shape: int) -> NDArray[np.uint8]:
@@ -38,7 +38,7 @@ def test_numpy_and_torch_show_the_same() -> None:
     images = picture(3, 96, 64)
     tensor = torch.from_numpy(images)
     rows = np.array([90, 0, 7])
-    np.testing.assert_array_equal(cut(tensor, 48, rows, 60).numpy(), cut(images, 48, rows, 60))
+    np.testing.assert_array_equal(crop(tensor, 48, rows, 60).numpy(), crop(images, 48, rows, 60))
     np.testing.assert_array_equal(tiles(tensor, 32).numpy(), tiles(images, 32))
     np.testing.assert_array_equal(rotate(tensor, 3).numpy(), rotate(images, 3))
     np.testing.assert_allclose(area_average(tensor).numpy(), area_average(images), rtol=1e-5)
@@ -47,7 +47,7 @@ def test_numpy_and_torch_show_the_same() -> None:
 def test_a_cut_wraps_around_the_periodic_film() -> None:
     image = picture(1, 16, 24)
     expected = np.roll(image, (-12, -20), axis=(1, 2))[:, :10, :10]
-    np.testing.assert_array_equal(cut(image, 10, 12, 20), expected)
+    np.testing.assert_array_equal(crop(image, 10, 12, 20), expected)
 
 
 def test_tiles_cover_a_film_once_and_leave_out_what_is_no_whole_tile() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import magray.micromagnetics.gpu
-from magray.micromagnetics import backend as landscape
+from magray.micromagnetics import backend as backend
 from magray.micromagnetics import demag_tensor, minimizer
 from magray.micromagnetics import llg as quench
 
@@ -23,13 +23,13 @@ def test_the_kernels_use_the_constants_of_the_python_code() -> None:
     text = "".join((FOLDER / name).read_text(encoding="utf-8") for name in SHORT_FILM)
     macros = dict(re.findall(r"#define (\w+) +([\d.e-]+)f? *(?://.*)?$", text, re.MULTILINE))
     constants = {
-        "PAIRS": landscape.PAIRS,
-        "LARGEST_TURN": minimizer.LARGEST_TURN,
-        "MEMORY": minimizer.MEMORY,
+        "HISTORY": backend.HISTORY,
+        "MAX_ROTATION": minimizer.MAX_ROTATION,
+        "NONMONOTONE_WINDOW": minimizer.NONMONOTONE_WINDOW,
         "OVERSTEPS": minimizer.OVERSTEPS,
         "ENERGY_NOISE": minimizer.ENERGY_NOISE,
-        "SMALLEST_CURVATURE": minimizer.SMALLEST_CURVATURE,
-        "MOST_PARTS": quench.MOST_PARTS,
+        "MIN_CURVATURE": minimizer.MIN_CURVATURE,
+        "MAX_INNER_STEPS": quench.MAX_INNER_STEPS,
         "NEAR": demag_tensor.NEAR,
         "SMOOTH": demag_tensor.SMOOTH,
     }

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 import magray.micromagnetics.gpu
 from magray import Film, Minimize, Protocol, Quench, Uniform, UserError
 from magray.micromagnetics import llg as quench
-from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.cpu import CpuBackend
 from magray.micromagnetics.demag_tensor import padded_cells, waves_quarter
 from magray.micromagnetics.initial_state import initial_state, ku1_map
-from magray.micromagnetics.reference import OracleLandscape
+from magray.micromagnetics.reference import Reference
 from magray.micromagnetics.terms import field_terms
 from tests.support.emulation.cupy_stand_in import cupy_on_cpu
 from tests.support.emulation.emulator import COMPILER
@@ -46,7 +46,7 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield batch
 
 
-class Bench:
+class SearchRun:
     """A film's slot of arrays, the kernels, and the transforms: a batch without its graph."""
 
     def __init__(self, gpu: Any, film: Film) -> None:
@@ -118,7 +118,7 @@ class Bench:
 def test_the_transforms_are_numpys(gpu: Any, cells: tuple[int, int], edges: Any) -> None:
     """Demag and preconditioner to single precision, 1e-6 of the largest value; an idle slot is left alone."""
     film = co_like(cells, D=0.0, dmi="none", open_edges=edges)
-    bench = Bench(gpu, film)
+    bench = SearchRun(gpu, film)
     bench.m[:] = vectors = np.random.default_rng(0).normal(size=bench.m.shape)
     bench.reports["mode"][SLOT] = 1
     bench.transforms.demag(bench.m, bench.h, bench.films, bench.reports, 1)
@@ -126,7 +126,7 @@ def test_the_transforms_are_numpys(gpu: Any, cells: tuple[int, int], edges: Any)
     assert np.abs(bench.h[SLOT] - expected).max() <= 1e-6 * np.abs(expected).max()
     w = np.zeros_like(bench.m)
     bench.transforms.precondition(bench.m, w, bench.films, bench.reports)
-    expected = OracleLandscape(film).precondition(vectors[SLOT])
+    expected = Reference(film).precondition(vectors[SLOT])
     assert np.abs(w[SLOT] - expected).max() <= 1e-6 * np.abs(expected).max()
     assert np.sum(bench.transforms.powers[SLOT]) == pytest.approx(np.vdot(vectors[SLOT], expected), rel=1e-6)
     if bench.transforms.fused:
@@ -148,12 +148,12 @@ def test_the_device_makes_the_tensors_of_any_cells(gpu: Any, edges: Any) -> None
     """Those of demag_tensor.py to single precision, each in a place of its own; none without a demagnetising field."""
     films = [co_like((20, 14), cell_size=cell, open_edges=edges) for cell in any_cells(4, seed=len(edges))]
     films.append(co_like((20, 14), open_edges=edges, demag=False))
-    cells = padded_cells(films[0].cells, films[0].opens)
+    cells = padded_cells(films[0].cells, films[0].open_axes)
     tensors = gpu.fourier.Tensors(gpu.kernels(films[0]), films[0], len(films), stride=cells[0] // 2 + 3)
     places = tensors.assign({slot: gpu.kind_of(gpu.film_record(film)) for slot, film in enumerate(films)})
     assert sorted(places.values()) == list(range(len(films)))
     for slot, film in enumerate(films):
-        expected = waves_quarter(film.cells, film.cell_size, film.opens) * film.demag / (cells[0] * cells[1])
+        expected = waves_quarter(film.cells, film.cell_size, film.open_axes) * film.demag / (cells[0] * cells[1])
         made = tensors.table[places[slot]]
         assert np.abs(made[..., :-2] - expected).max() <= 1e-7 / (cells[0] * cells[1])
         assert not made[..., -2:].any()
@@ -185,7 +185,7 @@ def test_a_film_is_the_same_beside_films_of_other_cells(gpu: Any, cells: tuple[i
         report = batch.reports_now()[slot]
         m, sums, _ = batch.take(slot, int(report["buffer"]))
         ends.append((m.tobytes(), sums.tobytes(), float(report["energy"])))
-        exact = OracleLandscape(thin).evaluate(m.astype(np.float64))
+        exact = Reference(thin).evaluate(m.astype(np.float64))
         assert exact.energy == pytest.approx(report["energy"], abs=1e-6)
         assert exact.energy == pytest.approx(sums.sum() / (cells[0] * cells[1]), abs=1e-6)
     assert ends[0] == ends[1]
@@ -196,13 +196,13 @@ def test_the_force_is_the_oracles_and_its_products_are_numpys(gpu: Any, cells: t
     """And a film's are the same to the bit in another slot."""
     dmi: Any = "bulk" if cells[1] < 128 else "interfacial"
     film = co_like(cells, cell_size=(2e-9, 5e-9, 0.8e-9), dmi=dmi, D=2e-3, field=(1e5, -2e5, 3e5))
-    bench = Bench(gpu, film)
+    bench = SearchRun(gpu, film)
     vectors = bench.remember()
     for slot in range(SLOTS):
         bench.begin(slot)
         bench.state["fresh"], bench.state["count"], bench.state["head"], bench.state["order"] = 0, 4, 2, (3, 0, 4, 1)
     bench.force()
-    exact = OracleLandscape(film).evaluate(bench.m[SLOT].astype(np.float64))
+    exact = Reference(film).evaluate(bench.m[SLOT].astype(np.float64))
     assert np.abs(bench.h[SLOT] - exact.force).max() <= 2e-6 * np.abs(exact.force).max()
     sums = bench.sums[SLOT].sum(axis=0)
     assert sums[0] / (cells[0] * cells[1]) == pytest.approx(exact.energy, rel=1e-5)
@@ -218,7 +218,7 @@ def test_the_force_is_the_oracles_and_its_products_are_numpys(gpu: Any, cells: t
 @pytest.mark.parametrize("changes", [{"sigma": 0.0}, {}, {"grain_size": 20e-9}, {"protocol": TILTED}], ids=str)
 def test_a_film_begins_as_its_seed_says(gpu: Any, changes: dict[str, Any]) -> None:
     film = co_like((30, 14), seed=2**62 + 5, **changes)
-    bench = Bench(gpu, film)
+    bench = SearchRun(gpu, film)
     bench.begin()
     np.testing.assert_allclose(bench.m[SLOT], initial_state(film), atol=2e-7)
     np.testing.assert_allclose(bench.ku1[SLOT], ku1_map(film), atol=2e-7)
@@ -226,7 +226,7 @@ def test_a_film_begins_as_its_seed_says(gpu: Any, changes: dict[str, Any]) -> No
 
 def test_a_stage_begins_where_the_one_before_it_ended(gpu: Any) -> None:
     """In either of the two m that a slot has; its map of Ku1 stays."""
-    bench = Bench(gpu, co_like(ANY))
+    bench = SearchRun(gpu, co_like(ANY))
     bench.begin()
     ku1, ended = bench.ku1.copy(), np.random.default_rng(0).normal(size=bench.m.shape).astype(np.float32)
     for initial, m in ((gpu.AS_IT_IS, bench.m), (gpu.AS_THE_OTHER_IS, bench.other)):
@@ -269,13 +269,13 @@ def test_a_batch_relaxes_a_film(gpu: Any, cells: tuple[int, int], changes: dict[
         batch.launch(gpu.RUNNING)
     report = batch.reports_now()[SLOT]
     m, sums, _ = batch.take(SLOT, int(report["buffer"]))
-    exact = OracleLandscape(film).evaluate(m.astype(np.float64))
+    exact = Reference(film).evaluate(m.astype(np.float64))
     assert report["mode"] == gpu.CONVERGED
     assert exact.torque <= 1.01e-4
     assert exact.torque == pytest.approx(report["torque"], abs=1e-6)
     assert exact.energy == pytest.approx(report["energy"], abs=1e-6)
     assert exact.energy == pytest.approx(sums.sum() / (cells[0] * cells[1]), abs=1e-6)
-    assert exact.energy < OracleLandscape(film).evaluate(initial_state(film).astype(np.float64)).energy
+    assert exact.energy < Reference(film).evaluate(initial_state(film).astype(np.float64)).energy
 
 
 @pytest.mark.parametrize("temperature", [0.0, 300.0])
@@ -296,9 +296,9 @@ def test_a_batch_quenches_a_film(
     while (report := batch.reports_now()[SLOT])["mode"] == gpu.QUENCHING:
         batch.launch(gpu.QUENCHING, parts)
     m, _, torques2 = batch.take(SLOT, int(report["buffer"]))
-    landscape = CpuLandscape(film)
-    expected, long_steps = quench.quench(landscape, initial_state(film), film, stage, number=1)
+    backend = CpuBackend(film)
+    expected, long_steps = quench.quench(backend, initial_state(film), film, stage, number=1)
     assert parts > 1
     assert report["evaluations"] == long_steps
     assert np.abs(m - expected).max() < 1e-3
-    assert np.sqrt(torques2.max()) == pytest.approx(landscape.evaluate(expected).torque, rel=1e-3)
+    assert np.sqrt(torques2.max()) == pytest.approx(backend.evaluate(expected).torque, rel=1e-3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from magray.films import Film
-from magray.micromagnetics.queue import Feed, SharedSolver
+from magray.micromagnetics.queue import FilmQueue, SharedSolver
 from magray.micromagnetics.result import RelaxedFilm
 from tests.support.specimens import co_like
 
@@ -17,9 +17,9 @@ def done(film: Film) -> RelaxedFilm:
     return RelaxedFilm(film, None, {}, np.nan, film.seed, "failed", "", 0.0, "none", "none")
 
 
-def by_fours(feed: Feed) -> Iterator[RelaxedFilm]:
+def by_fours(queue: FilmQueue) -> Iterator[RelaxedFilm]:
     """A solver of four slots that ends its films in another order than they came in."""
-    while (lane := feed.next_lane()) is not None:
+    while (lane := queue.next_bucket()) is not None:
         time.sleep(0.001)
         slots = [lane.popleft() for _ in range(min(4, len(lane)))]
         yield from map(done, reversed(slots))
@@ -36,21 +36,21 @@ def test_every_thread_gets_its_own_films_in_its_order() -> None:
 
 def test_films_of_any_cells_and_thickness_wait_in_one_lane() -> None:
     """They share a batch; films of another number of cells, or with open edges, do not."""
-    feed = Feed()
+    queue = FilmQueue()
     cells = [(4e-9, 4e-9, 4e-9), (4e-9, 4e-9, 0.3e-9), (2e-9, 5e-9, 9e-9)]
     together = [*(co_like((16, 16), cell_size=cell) for cell in cells), co_like((16, 16), demag=False)]
-    feed.add([co_like((16, 8)), *together, co_like((16, 16), open_edges="x")])
-    assert list(map(list, feed.lanes.values()))[1] == together
-    assert len(feed.lanes) == 3
+    queue.add([co_like((16, 8)), *together, co_like((16, 16), open_edges="x")])
+    assert list(map(list, queue.lanes.values()))[1] == together
+    assert len(queue.lanes) == 3
 
 
 def test_films_of_several_threads_are_in_the_slots_together() -> None:
     """Four threads with one film each: the solver sees up to four at once, though none of them has more."""
     most = 0
 
-    def watching(feed: Feed) -> Iterator[RelaxedFilm]:
+    def watching(queue: FilmQueue) -> Iterator[RelaxedFilm]:
         nonlocal most
-        while (lane := feed.next_lane()) is not None:
+        while (lane := queue.next_bucket()) is not None:
             time.sleep(0.05)
             most = max(most, len(lane))
             yield from (done(lane.popleft()) for _ in range(len(lane)))
@@ -62,8 +62,8 @@ def test_films_of_several_threads_are_in_the_slots_together() -> None:
 
 
 def test_a_solver_that_breaks_tells_every_thread() -> None:
-    def broken(feed: Feed) -> Iterator[RelaxedFilm]:
-        lane = feed.next_lane()
+    def broken(queue: FilmQueue) -> Iterator[RelaxedFilm]:
+        lane = queue.next_bucket()
         assert lane is not None
         yield done(lane.popleft())
         raise MemoryError("the GPU is full")

@@ -11,10 +11,10 @@ from magray.errors import UserError
 from magray.films import Minimize, Protocol, Quench, Uniform
 from magray.micromagnetics import FilmSolver, energy_terms, field_terms, relax
 from magray.micromagnetics import cpu_kernels as kernels
-from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.cpu import CpuBackend
 from magray.micromagnetics.initial_state import initial_state
-from magray.micromagnetics.mask import inside
-from magray.micromagnetics.reference import OracleLandscape
+from magray.micromagnetics.mask import mask
+from magray.micromagnetics.reference import Reference
 from magray.units import MU0
 from tests.support.specimens import BACKENDS, broken, co_like
 
@@ -35,11 +35,11 @@ def test_a_relaxed_film_has_the_torque_and_energy_it_reports() -> None:
     film = co_like((64, 64))
     (done,) = relax([film])
     assert done.m is not None
-    seen = OracleLandscape(film).evaluate(done.m.astype(np.float64))
+    seen = Reference(film).evaluate(done.m.astype(np.float64))
     assert done.max_torque <= 1e-4
     assert seen.torque == pytest.approx(done.max_torque, abs=2e-6)
     assert seen.energy * MU0 * film.Ms**2 == pytest.approx(done.energy["total"], rel=1e-6)
-    start = OracleLandscape(film).evaluate(initial_state(film).astype(np.float64))
+    start = Reference(film).evaluate(initial_state(film).astype(np.float64))
     assert seen.energy < start.energy
     assert np.abs(np.linalg.norm(done.m, axis=0) - 1).max() < 1e-6
 
@@ -59,18 +59,18 @@ def test_a_film_does_not_depend_on_its_company() -> None:
 def test_a_field_does_not_depend_on_where_its_arrays_lie_in_memory() -> None:
     """Side by side, they send the compiled loops another way, past the vector units; which threads see now and then."""
     film = co_like((64, 64))
-    landscape, m = CpuLandscape(film), initial_state(film)
-    arrays = {"m": m, "h": landscape.demag(m), "ku1": landscape.ku1, "out": np.zeros_like(m)}
+    backend, m = CpuBackend(film), initial_state(film)
+    arrays = {"m": m, "h": backend.demag(m), "ku1": backend.ku1, "out": np.zeros_like(m)}
     ends = set()
     for order in permutations(arrays):
         memory = np.concatenate([arrays[name].ravel() for name in order])
         places = np.cumsum([0, *(arrays[name].size for name in order)])
         at = {name: memory[i : i + arrays[name].size] for i, name in zip(places, order, strict=False)}
         vectors = {name: at[name].reshape(3, 64, 64) for name in ("m", "h", "out")}
-        kernels.add_local_terms(vectors["m"], vectors["h"], at["ku1"].reshape(64, 64), landscape.coefficients)
-        torque = kernels.force_in_place(vectors["m"], vectors["h"], landscape.coefficients)
+        kernels.add_local_terms(vectors["m"], vectors["h"], at["ku1"].reshape(64, 64), backend.coefficients)
+        torque = kernels.force_in_place(vectors["m"], vectors["h"], backend.coefficients)
         flat_m, flat_h, flat_out = (at[name].reshape(3, -1) for name in ("m", "h", "out"))
-        kernels.turn(flat_m, flat_h, np.float32(0.2), flat_out)
+        kernels.rotate(flat_m, flat_h, np.float32(0.2), flat_out)
         ends.add((at["h"].tobytes(), at["out"].tobytes(), torque))
     assert len(ends) == 1
 
@@ -197,7 +197,7 @@ def test_a_film_ends_in_the_field_of_its_last_stage(backend: str) -> None:
     assert done.m is not None
     assert done.converged, done.reason
     assert (done.m[2] < -0.9).all()
-    assert done.energy == pytest.approx(energy_terms(film.during(stages[1]), done.m), rel=1e-5, abs=1.0)
+    assert done.energy == pytest.approx(energy_terms(film.in_stage(stages[1]), done.m), rel=1e-5, abs=1.0)
     (later,) = relax([replace(film, protocol=Protocol(stages=(*stages[:1], Minimize(1e-4, 400))))], backend)
     assert later.m is not None
     assert (later.m[2] > 0.9).all()
@@ -212,7 +212,7 @@ def test_a_quench_is_never_unconverged(backend: str) -> None:
     assert done.converged
     assert done.reason == ""
     assert done.m is not None
-    seen = OracleLandscape(film).evaluate(done.m.astype(np.float64))
+    seen = Reference(film).evaluate(done.m.astype(np.float64))
     assert done.max_torque > 0.1
     assert done.max_torque == pytest.approx(seen.torque, rel=1e-4)
     assert done.energy == pytest.approx(energy_terms(film, done.m), rel=1e-4, abs=1.0)
@@ -243,4 +243,4 @@ def test_an_ellipse_has_unit_moments_inside_and_none_outside(backend: str) -> No
     (done,) = relax([film], backend)
     assert done.m is not None
     assert done.converged, done.reason
-    assert np.abs(np.linalg.norm(done.m, axis=0) - inside(film)).max() < 1e-6
+    assert np.abs(np.linalg.norm(done.m, axis=0) - mask(film)).max() < 1e-6

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magray.films import Film, Quench
-from magray.micromagnetics.backend import ShortStep
-from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.backend import InnerStep
+from magray.micromagnetics.cpu import CpuBackend
 from magray.micromagnetics.llg import Steps
-from magray.micromagnetics.mask import SIDES, inside, neighbours
-from magray.micromagnetics.reference import OracleLandscape
+from magray.micromagnetics.mask import SIDES, mask, neighbours
+from magray.micromagnetics.reference import Reference
 from magray.micromagnetics.terms import TERMS, energy_terms, field_terms
 from magray.micromagnetics.terms.quadratic import mean
 from magray.units import MU0
@@ -45,7 +45,7 @@ films = st.builds(
 
 def moments(film: Film, seed: int = 0) -> np.ndarray:
     """Random unit vectors on the film's cells, and 0 outside of an ellipse."""
-    return directions(film, seed) * inside(film)
+    return directions(film, seed) * mask(film)
 
 
 @pytest.mark.parametrize("term", TERMS)
@@ -109,12 +109,12 @@ def test_the_cpu_backend_has_the_oracles_fields_and_energies(term: str, film: Fi
     """Single against double precision, one term and demag at a time: 2e-6 of the largest field, 1e-6 of the energy."""
     film = alone(film, term)
     m = moments(film)
-    fast, exact = CpuLandscape(film).evaluate(m.astype(np.float32)), OracleLandscape(film).evaluate(m)
+    fast, exact = CpuBackend(film).evaluate(m.astype(np.float32)), Reference(film).evaluate(m)
     largest = largest_field(film, m)
     assert np.abs(fast.force - exact.force).max() <= 2e-6 * largest
     assert fast.energy == pytest.approx(exact.energy, abs=1e-6 * largest)
     assert fast.torque == pytest.approx(exact.torque, abs=2e-6 * largest)
-    assert (fast.force[:, ~inside(film)] == 0).all()
+    assert (fast.force[:, ~mask(film)] == 0).all()
 
 
 def largest_field(film: Film, m: np.ndarray) -> float:
@@ -130,13 +130,13 @@ def test_the_cpu_backend_takes_the_oracles_short_step(film: Film, alpha: float, 
     A cell turns by up to 2.5 rad of exchange a stage, known to 2e-6 of the largest field, and by no more of the rest.
     """
     steps = Steps.of(film, Quench(alpha, 1e-9, kelvin))
-    short = ShortStep(alpha, steps.turn, steps.kick, (number, 1))
+    short = InnerStep(alpha, steps.turn, steps.thermal_std, (number, 1))
     m = moments(film).astype(np.float32)
-    fast, exact = CpuLandscape(film), OracleLandscape(film)
+    fast, exact = CpuBackend(film), Reference(film)
     after = fast.advance(m, fast.demag(m), short)
     expected = exact.advance(m.astype(np.float64), exact.demag(m.astype(np.float64)), short)
     assert np.abs(after - expected).max() <= 1e-5
-    assert np.abs(np.linalg.norm(after, axis=0) - inside(film)).max() <= 1e-6
+    assert np.abs(np.linalg.norm(after, axis=0) - mask(film)).max() <= 1e-6
 
 
 @pytest.mark.parametrize("term", TERMS)
@@ -152,7 +152,7 @@ def test_a_film_without_edges_is_the_same_wherever_it_is_cut(term: str) -> None:
 
 
 @pytest.mark.parametrize("dmi", ["bulk", "interfacial"])
-@pytest.mark.parametrize("backend", [OracleLandscape, CpuLandscape])
+@pytest.mark.parametrize("backend", [Reference, CpuBackend])
 def test_an_open_film_is_the_sum_over_its_pairs_of_neighbours(backend: Any, dmi: Any) -> None:
     """One pair after the other: a neighbour n away has 2 Aex / d² (m' − m) − D / d · n × m' (bulk; interfacial: n × ẑ).
 
@@ -181,7 +181,7 @@ def test_an_open_film_is_the_sum_over_its_pairs_of_neighbours(backend: Any, dmi:
 @settings(max_examples=15, deadline=None)
 def test_neighbours_are_mutual_and_inside(film: Film) -> None:
     """If b is on the right of a, a is on the left of b; a cell outside of the film is nobody's neighbour."""
-    cells, (left, right, below, above) = inside(film), neighbours(film)
+    cells, (left, right, below, above) = mask(film), neighbours(film)
     assert ((right & cells) == np.roll(left & cells, -1, axis=1) & cells).all()
     assert ((above & cells) == np.roll(below & cells, -1, axis=0) & cells).all()
     for has, (axis, step) in zip((left, right, below, above), SIDES, strict=True):

@@ -13,16 +13,16 @@ import torch
 from torch import nn
 
 from magray.network.branches import ScaleAwareCnn
-from magray.network.execution import Means
+from magray.network.execution import ExecutionConfig
 from magray.network.kernels.blocks import Block
 from magray.network.kernels.kernels import Compile, Kernels, options, source
 from magray.network.kernels.pictures import Pictures
 from magray.network.kernels.update import Update
-from magray.training.config import Recipe
-from magray.training.crops import Cuts, TrainingFilms
-from magray.training.optimizer import LEAST, SPREAD_MEMORY, adamw, step_numbers
+from magray.training.config import TrainConfig
+from magray.training.crops import Crops, FilmBatch
+from magray.training.optimizer import BETA2, EPS, adamw, hyperparameter_table
 from magray.training.rendering import render
-from magray.training.trainer import Training
+from magray.training.trainer import Trainer
 from tests.support.emulation import emulator
 from tests.support.stripes import stripes
 
@@ -49,7 +49,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Compile:
     return make
 
 
-class Bench:
+class SearchRun:
     """A block's layers with parameters unlike those of any other channel, inputs, and what comes back from above."""
 
     def __init__(self, name: str, pictures: int, dtype: torch.dtype = torch.float32) -> None:
@@ -113,13 +113,13 @@ def _assert_alike(found: dict[str, torch.Tensor], expected: dict[str, torch.Tens
 )
 def test_a_block_is_pytorchs_layers_there_and_back(emulated: Compile, name: str, pictures: int) -> None:
     """Outputs, gradients, running averages."""
-    bench = Bench(name, pictures)
+    bench = SearchRun(name, pictures)
     _assert_alike(bench.found(bench.block(emulated)), bench.expected())
 
 
 def test_channels_without_a_gain_or_without_light_go_as_pytorchs(emulated: Compile) -> None:
     """Where all four places of a pool are alike, the first of them is the largest."""
-    bench = Bench("first", 1)
+    bench = SearchRun("first", 1)
     with torch.no_grad():
         bench.norm.weight[3] = 0
         bench.convolution.bias[5] = -100  # type: ignore[index]
@@ -128,7 +128,7 @@ def test_channels_without_a_gain_or_without_light_go_as_pytorchs(emulated: Compi
 
 @pytest.mark.parametrize("name", ["first", "second"])
 def test_a_block_answers_by_its_running_averages_and_leaves_them_alone(emulated: Compile, name: str) -> None:
-    bench = Bench(name, 3)
+    bench = SearchRun(name, 3)
     nn.init.normal_(bench.norm.running_mean)  # type: ignore[arg-type]
     nn.init.uniform_(bench.norm.running_var, 0.1, 2.0)  # type: ignore[arg-type]
     bench.layers.eval()
@@ -147,7 +147,7 @@ def test_in_bfloat16_only_what_is_stored_is_rounded(emulated: Compile, name: str
     The second block's convolution is PyTorch's own, in bfloat16 too: a few of its outputs change places with a rival
     in their pool, and so does the gradient.
     """
-    bench = Bench(name, 3, torch.bfloat16)
+    bench = SearchRun(name, 3, torch.bfloat16)
     found, expected = bench.found(bench.block(emulated)), bench.expected()
     largest = 0.005 if name == "first" else 0.1
     for what in (what for what in expected if what != "2.num_batches_tracked"):
@@ -156,7 +156,7 @@ def test_in_bfloat16_only_what_is_stored_is_rounded(emulated: Compile, name: str
 
 
 def test_the_same_batch_gives_the_same_bits(emulated: Compile) -> None:
-    bench = Bench("first", 3)
+    bench = SearchRun("first", 3)
     block = bench.block(emulated)
     first, second = bench.found(block), bench.found(block)
     assert all(torch.equal(first[what], second[what]) for what in first)
@@ -165,7 +165,7 @@ def test_the_same_batch_gives_the_same_bits(emulated: Compile) -> None:
 def test_weights_that_are_no_numbers_show(emulated: Compile) -> None:
     """A fit that has gone wrong must say so in its loss, not go on with a channel less."""
     for dtype in (torch.float32, torch.bfloat16):
-        bench = Bench("first", 1, dtype)
+        bench = SearchRun("first", 1, dtype)
         with torch.no_grad():
             bench.convolution.weight[2, 0, 1, 1] = torch.nan
         assert bench.block(emulated)(bench.views)[:, 2].isnan().all()
@@ -175,17 +175,17 @@ def test_a_step_by_kernels_does_what_layers_do(emulated: Compile, monkeypatch: p
     """Pictures, six blocks there and back, and the update, against layers in float64 and the plain update."""
     monkeypatch.setattr("magray.training.step.compile_for", lambda _: emulated)
     films = striped_films((2, 5))
-    recipe = Recipe(epochs=1, learning_rate=1e-3, views_per_epoch=2, batch=2, network="scale-aware")
-    training = Training(films, recipe, means=Means(False, kernels=True))
-    cuts, numbers, values = training.batches(0)[0], training.numbers[0], training.step.parameters.values.clone()
+    config = TrainConfig(epochs=1, learning_rate=1e-3, views_per_epoch=2, batch=2, network="scale-aware")
+    training = Trainer(films, config, execution=ExecutionConfig(False, kernels=True))
+    crops, numbers, values = training.batches(0)[0], training.numbers[0], training.step.parameters.values.clone()
     network = training.network
     assert isinstance(network, ScaleAwareCnn)
     layers = copy.deepcopy(network)
     layers.blocks.double()
-    features = layers.blocks(render(films.images, cuts)[:, None].double())
-    expected = nn.functional.mse_loss(layers.judge(features, cuts[:, 0] * films.pixel_um), films.targets[cuts[:, 1]])
+    features = layers.blocks(render(films.images, crops)[:, None].double())
+    expected = nn.functional.mse_loss(layers.head(features, crops[:, 0] * films.pixel_um), films.targets[crops[:, 1]])
     expected.backward()  # type: ignore[no-untyped-call]
-    assert float(training.step(cuts, numbers)) == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert float(training.step(crops, numbers)) == pytest.approx(float(expected.detach()), rel=1e-5)
     gradients = zip(network.parameters(), layers.parameters(), strict=True)
     errors, sizes = zip(*(_error_and_size(one.grad, other.grad) for one, other in gradients), strict=True)
     assert sum(errors) < 1e-4**2 * sum(sizes)
@@ -206,15 +206,15 @@ def _error_and_size(found: torch.Tensor | None, expected: torch.Tensor | None) -
 def test_a_network_settles_on_the_means_over_batches(emulated: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
     """As PyTorch's layers in float64 have them, whatever was gathered before."""
     monkeypatch.setattr("magray.training.step.compile_for", lambda _: emulated)
-    recipe = Recipe(epochs=2, learning_rate=1e-3, views_per_epoch=3, batch=1)
-    training = Training(striped_films((2, 5, 3)), recipe, means=Means(False, kernels=True))
+    config = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=3, batch=1)
+    training = Trainer(striped_films((2, 5, 3)), config, execution=ExecutionConfig(False, kernels=True))
     layers = copy.deepcopy(training.network).double()
     for norm in _norms(layers):
         norm.momentum = None
-    for cuts in training.shown(0):
-        layers(training.step.pictures(cuts)[:, None].double())
+    for crops in training.shown(0):
+        layers(training.step.pictures(crops)[:, None].double())
     training.step.estimates(next(training.shown(0)))
-    training.settle()
+    training.recalibrate_batch_norm()
     for found, expected in zip(training.network.buffers(), layers.buffers(), strict=True):
         torch.testing.assert_close(found, expected.to(found), atol=1e-5, rtol=1e-5)
     assert {norm.momentum for norm in _norms(training.network)} == {nn.BatchNorm2d(1).momentum}
@@ -224,10 +224,10 @@ def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:
     return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
 
 
-def striped_films(periods: tuple[int, ...]) -> TrainingFilms:
+def striped_films(periods: tuple[int, ...]) -> FilmBatch:
     mz = np.stack([stripes(count, 0.4, seed=count, side=128) for count in periods])
     images = torch.from_numpy(np.rint((mz + 1) * 127.5).astype(np.uint8))
-    return TrainingFilms(images, torch.linspace(-1, 1, len(images))[:, None], (64, 128), pixel_um=4 / 1024)
+    return FilmBatch(images, torch.linspace(-1, 1, len(images))[:, None], (64, 128), pixel_um=4 / 1024)
 
 
 @pytest.mark.parametrize("sides", [(64, 128), (192, 256), (77, 205, 300)])
@@ -239,10 +239,10 @@ def test_pictures_are_those_that_rendering_makes(emulated: Compile, sides: tuple
     random, count = np.random.default_rng(0), 32
     images = torch.from_numpy(random.integers(0, 256, (3, 320, 300), np.uint8))
     film, row, col = random.integers(0, (3, 320, 300), (count, 3)).T
-    cuts = torch.from_numpy(Cuts(np.resize(sides, count), film, row, col, np.arange(count) % 16).table)
-    expected = render(images, cuts)
-    torch.testing.assert_close(Pictures(emulated, bfloat16=False)(images, cuts), expected, atol=1e-6, rtol=0)
-    lower = Pictures(emulated, bfloat16=True)(images, cuts)
+    crops = torch.from_numpy(Crops(np.resize(sides, count), film, row, col, np.arange(count) % 16).table)
+    expected = render(images, crops)
+    torch.testing.assert_close(Pictures(emulated, bfloat16=False)(images, crops), expected, atol=1e-6, rtol=0)
+    lower = Pictures(emulated, bfloat16=True)(images, crops)
     torch.testing.assert_close(lower.float(), expected, atol=2**-9 + 1e-6, rtol=0)
 
 
@@ -251,8 +251,8 @@ def test_the_update_is_the_optimizers(emulated: Compile) -> None:
     torch.manual_seed(0)
     values, mean, square = torch.randn(1000), torch.randn(1000), torch.rand(1000)
     twins = values.clone(), mean.clone(), square.clone()
-    update = Update(emulated, SPREAD_MEMORY, LEAST)
-    for numbers in step_numbers("constant", 0.01, 0.05, 3):
+    update = Update(emulated, BETA2, EPS)
+    for numbers in hyperparameter_table("constant", 0.01, 0.05, 3):
         gradient = torch.randn(1000)
         adamw(values, gradient, mean, square, numbers)
         update(twins[0], gradient, twins[1], twins[2], numbers)
@@ -283,8 +283,8 @@ def test_the_kernels_compile_without_spilling_registers(architecture: str, bfloa
         spills.extend(line for line in done.stderr.splitlines() if "spill" in line)
 
     for name in BLOCKS:
-        Bench(name, 1, torch.bfloat16 if bfloat16 else torch.float32).block(make)
+        SearchRun(name, 1, torch.bfloat16 if bfloat16 else torch.float32).block(make)
     Pictures(make, bfloat16)
-    Update(make, SPREAD_MEMORY, LEAST)
+    Update(make, BETA2, EPS)
     assert spills
     assert all("0 bytes spill stores, 0 bytes spill loads" in line for line in spills)

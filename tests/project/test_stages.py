@@ -14,7 +14,7 @@ import torch
 from magray.config import load_config
 from magray.errors import UserError
 from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, Description, Target
+from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.files.atomic import write_table
 from magray.films import plan_table, sample
 from magray.imaging import read_picture
@@ -34,7 +34,7 @@ def estimator(seed: int) -> Estimator:
     torch.manual_seed(seed)
     target = Target("D", "J/m2", mean=(0.4 + 0.1 * seed) * 1e-3, spread=0.2e-3, low=0.1e-3, high=1e-3)
     calibration = Calibration((0.25, 0.5), {"D": (4e-5, 2e-5)}, films=9)
-    return Estimator(paper_cnn(1, width=0.5), Description((target,), (0.5,), 80, calibration, {}, width=0.5))
+    return Estimator(paper_cnn(1, width=0.5), EstimatorMetadata((target,), (0.5,), 80, calibration, {}, width=0.5))
 
 
 class Fits:

@@ -20,10 +20,10 @@ from magray.films import Film, plan_table, sample
 from magray.imaging import write_picture
 from magray.micromagnetics import RelaxedFilm
 from magray.report import write_report
-from magray.report.curves import draw_curves, draw_heat_map, look
+from magray.report.curves import draw_curves, draw_heat_map, line_style
 from magray.report.html import write_page
 from magray.report.labels import quantity
-from magray.report.scores import MOST_SCALES, in_file_name, in_words, scales_to_show, trained_spans
+from magray.report.scores import MOST_SCALES, in_file_name, label, scales_to_show, trained_spans
 from magray.report.summary import Summary
 from magray.report.tables import NOTHING, Table, markdown, number, score_table, tolerance_table
 from magray.store import Store, create_store, rows_of
@@ -215,9 +215,9 @@ def test_parameters_are_shown_in_the_units_that_people_use() -> None:
 
 def test_a_training_set_has_words_and_a_file_name_of_its_own() -> None:
     """Names of sets are free text for a file system: none may leave the folder, and no two may share a file."""
-    assert in_words("0.5+1.0") == "0.5, 1.0 µm"
-    assert in_words("0.5..2.0") == "0.5 to 2.0 µm, scale known"
-    assert in_words(TWO_NUMBERS) == "two numbers, no network"
+    assert label("0.5+1.0") == "0.5, 1.0 µm"
+    assert label("0.5..2.0") == "0.5 to 2.0 µm, scale known"
+    assert label(TWO_NUMBERS) == "two numbers, no network"
     names = ["0.5+1.0", "0.5..2.0", "0.5/1.0", "0.5_1.0", "0.5%2F1.0", "../0.5", "µm 0.5"]
     files = [in_file_name(name) for name in names]
     assert len(set(files)) == len(names)
@@ -279,7 +279,7 @@ def test_markdown_has_the_rows_of_the_table() -> None:
 
 def test_no_two_of_many_curves_look_alike_and_nine_differ_without_colour() -> None:
     """Who sees no colours, or prints in grey, has lines and markers."""
-    looks = [look(name, place) for place, name in enumerate([*map(str, range(24)), TWO_NUMBERS])]
+    looks = [line_style(name, place) for place, name in enumerate([*map(str, range(24)), TWO_NUMBERS])]
     assert len(set(looks)) == len(looks)
     nine = [*looks[:8], looks[-1]]
     assert len({one.marker for one in nine}) == len({(one.line, one.marker) for one in nine}) == 9

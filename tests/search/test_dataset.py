@@ -10,9 +10,9 @@ import torch
 from magray.config import FitConfig, SearchConfig
 from magray.errors import UserError
 from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, Description
+from magray.estimator.metadata import Calibration, EstimatorMetadata
 from magray.network.branches import paper_cnn
-from magray.search.dataset import Course, errors_of, learn, prepare
+from magray.search.dataset import SearchDataset, errors_of, learn, prepare
 from magray.search.trials import Candidate
 from magray.store import Store
 from tests.support.stripes import striped_store
@@ -37,30 +37,32 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def course(store: Store) -> Course:
+def dataset(store: Store) -> SearchDataset:
     return prepare(store, FIT, SETTINGS)
 
 
-def test_no_trial_sees_the_test_split_nor_learns_from_what_it_is_tested_on(store: Store, course: Course) -> None:
+def test_no_trial_sees_the_test_split_nor_learns_from_what_it_is_tested_on(
+    store: Store, dataset: SearchDataset
+) -> None:
     films = store.table(["film_id", "split", "D"]).to_pylist()
     pictures = {store.images([film["film_id"]]).tobytes(): film["split"] for film in films}
-    learned, tested = ([image.tobytes() for image in images] for images in (course.images, course.tests))
+    learned, tested = ([image.tobytes() for image in images] for images in (dataset.images, dataset.tests))
     assert {pictures[image] for image in [*learned, *tested]} == {"train"}
     assert not set(learned) & set(tested)
     assert len(learned) + len(tested) == sum(film["split"] == "train" for film in films)
 
 
-def test_the_error_is_of_the_worst_target_and_of_its_range(course: Course) -> None:
+def test_the_error_is_of_the_worst_target_and_of_its_range(dataset: SearchDataset) -> None:
     """A network that knows nothing answers with the mean of the training films, at every scale."""
     network = paper_cnn(2)
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)
-    nothing = Estimator(network, Description(course.targets, (0.25,), 1, Calibration((), {}, 0), {}))
+    nothing = Estimator(network, EstimatorMetadata(dataset.targets, (0.25,), 1, Calibration((), {}, 0), {}))
     expected = [
-        np.abs(course.true[:, i] - target.mean).mean() / (target.high - target.low)
-        for i, target in enumerate(course.targets)
+        np.abs(dataset.true[:, i] - target.mean).mean() / (target.high - target.low)
+        for i, target in enumerate(dataset.targets)
     ]
-    assert errors_of(nothing, course) == pytest.approx([max(expected)] * 2)
+    assert errors_of(nothing, dataset) == pytest.approx([max(expected)] * 2)
 
 
 @pytest.fixture
@@ -72,19 +74,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_a_trial_that_was_cut_short_goes_on_and_ends_the_same(course: Course, one_thread: None, tmp_path: Path) -> None:
-    whole = list(learn(course, CANDIDATE, CPU, tmp_path / "whole.pt"))
-    assert [look.part for look in whole] == [1, 3, 9]
+def test_a_trial_that_was_cut_short_goes_on_and_ends_the_same(
+    dataset: SearchDataset, one_thread: None, tmp_path: Path
+) -> None:
+    whole = list(learn(dataset, CANDIDATE, CPU, tmp_path / "whole.pt"))
+    assert [evaluation.part for evaluation in whole] == [1, 3, 9]
     assert whole[-1].views == CANDIDATE.budget
     saved = tmp_path / "saved.pt"
-    for look in learn(course, CANDIDATE, CPU, saved):
-        if look.part == 3:
+    for evaluation in learn(dataset, CANDIDATE, CPU, saved):
+        if evaluation.part == 3:
             break
-    rest = list(learn(course, CANDIDATE, CPU, saved))
-    assert [look.part for look in rest] == [3, 9]
+    rest = list(learn(dataset, CANDIDATE, CPU, saved))
+    assert [evaluation.part for evaluation in rest] == [3, 9]
     assert rest[-1].errors == whole[-1].errors
     assert rest[-1].curve == whole[-1].curve
-    (again,) = learn(course, CANDIDATE, CPU, saved)
+    (again,) = learn(dataset, CANDIDATE, CPU, saved)
     assert again.errors == whole[-1].errors
 
 

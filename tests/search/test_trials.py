@@ -14,18 +14,18 @@ import pytest
 
 from magray.config import SearchConfig, load_config, load_protocols, load_search
 from magray.errors import UserError
-from magray.search.dataset import Look
-from magray.search.run import HOPELESS, Bookkeeper, Space, named, run_trial
-from magray.search.summary import words
+from magray.search.dataset import Evaluation
+from magray.search.run import HOPELESS, Space, TrialLogger, named, run_trial
+from magray.search.summary import summary_lines
 from magray.search.trials import (
     SEARCH,
     Candidate,
-    Found,
+    SearchResult,
     Trials,
     cheapest,
-    farthest,
-    front,
+    max_scale_gap,
     options,
+    pareto_front,
     read_trials,
     within,
 )
@@ -63,7 +63,7 @@ def test_among_equal_views_fewer_films_are_cheaper_and_then_fewer_scales() -> No
 
 def test_the_front_has_what_nothing_cheaper_matches() -> None:
     rows = [trial([error], budget=budget) for budget, error in ((100, 0.4), (200, 0.5), (300, 0.2), (400, 0.2))]
-    assert [(one.candidate.budget, one.worst) for one in front(options(rows))] == [(100, 0.4), (300, 0.2)]
+    assert [(one.candidate.budget, one.worst) for one in pareto_front(options(rows))] == [(100, 0.4), (300, 0.2)]
 
 
 def test_an_options_error_is_the_mean_over_its_seeds() -> None:
@@ -83,12 +83,12 @@ def test_the_scales_that_are_served_lie_in_one_run() -> None:
     (one,) = options([trial([0.04, 0.2, 0.03, 0.05, 0.06])])
     assert within(one, 0.05) == (1.5, 2.0)
     assert within(one, 0.01) is None
-    assert farthest(one) == 1.5
+    assert max_scale_gap(one) == 1.5
 
 
 def test_every_scale_in_a_range_is_a_trained_one() -> None:
     (one,) = options([trial([0.04, 0.2, 0.03], train_set="0.6..2")])
-    assert farthest(one) == pytest.approx(0.1)
+    assert max_scale_gap(one) == pytest.approx(0.1)
 
 
 def test_a_point_of_optunas_means_its_candidate_and_every_set_has_one() -> None:
@@ -127,7 +127,9 @@ def read_again(path: Path) -> Trials:
 
 def found(rows: list[dict[str, Any]], tolerance: float) -> str:
     """What is said of a search's trials."""
-    return "\n".join(words(Found.of(rows, "search", tolerance), SETTINGS.model_copy(update={"tolerance": tolerance})))
+    return "\n".join(
+        summary_lines(SearchResult.of(rows, "search", tolerance), SETTINGS.model_copy(update={"tolerance": tolerance}))
+    )
 
 
 def test_the_answer_names_set_error_and_cost() -> None:
@@ -199,7 +201,7 @@ def test_a_trial_whose_error_is_no_number_has_failed_and_never_wins(tmp_path: Pa
     path = rewritten(tmp_path / "search.parquet", pa.Table.from_pylist([wrong, right], schema=SEARCH))
     rows = read_trials(path).to_pylist()
     assert [row["status"] for row in rows] == ["failed", "finished"]
-    assert Found.of(rows, "search", 0.05).best.worst == 0.3
+    assert SearchResult.of(rows, "search", 0.05).best.worst == 0.3
 
 
 @pytest.mark.parametrize(
@@ -228,19 +230,19 @@ def test_a_trial_that_diverges_ends_at_once_and_is_written_down_as_failed(
     """Begun again it would diverge again. Optuna and ASHA are told of a large error: they have no use for none."""
     told: list[dict[str, Any]] = []
 
-    def diverge(*_: object) -> Iterator[Look]:
-        yield Look(1, 100, 1.0, (0.4,), (0.4, 0.2))
+    def diverge(*_: object) -> Iterator[Evaluation]:
+        yield Evaluation(1, 100, 1.0, (0.4,), (0.4, 0.2))
         raise UserError("the fit diverged: its loss is not a finite number")
 
     monkeypatch.setattr("magray.search.run.learn", diverge)
     monkeypatch.setattr("magray.search.run.tune.report", told.append)
-    candidate, course = Candidate.of(trial([0.4, 0.2])), SimpleNamespace(test_scales=(0.5, 1.0))
-    run_trial({}, course, lambda _: candidate, "search", tmp_path)  # type: ignore[arg-type]
+    candidate, dataset = Candidate.of(trial([0.4, 0.2])), SimpleNamespace(test_scales=(0.5, 1.0))
+    run_trial({}, dataset, lambda _: candidate, "search", tmp_path)  # type: ignore[arg-type]
     assert [one["worst"] for one in told] == [0.4, HOPELESS]
     said: list[str] = []
     trials = Trials(tmp_path / "search.parquet", "these films")
-    bench: Any = SimpleNamespace(how="search", course=course, trials=trials, saved=tmp_path, tell=said.append)
-    Bookkeeper(bench, "explore", lambda _: candidate).on_trial_complete(
+    bench: Any = SimpleNamespace(how="search", dataset=dataset, trials=trials, saved=tmp_path, tell=said.append)
+    TrialLogger(bench, "explore", lambda _: candidate).on_trial_complete(
         1, [], SimpleNamespace(config={}, last_result=told[-1], error_file=None)
     )
     (row,) = read_trials(trials.path).to_pylist()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from magray.films import Film, Minimize, Protocol, Uniform
 from magray.films.film import Dmi
 from magray.micromagnetics import relax
-from magray.micromagnetics.mask import inside
+from magray.micromagnetics.mask import mask
 from tests.support.specimens import BACKENDS, minimized
 
 Vectors = NDArray[np.float64]
@@ -89,7 +89,7 @@ def rough_skyrmion(film: Film) -> NDArray[np.float32]:
     x, y = np.meshgrid(middles, middles)
     polar, azimuth = np.pi / 2 * (1 + np.tanh((np.hypot(x, y) - 20e-9) / 5e-9)), np.arctan2(y, x)
     radial = np.stack([-np.sin(polar) * np.cos(azimuth), -np.sin(polar) * np.sin(azimuth), np.cos(polar)])
-    return np.where(inside(film), radial if film.dmi == "interfacial" else turned(radial), 0).astype(np.float32)
+    return np.where(mask(film), radial if film.dmi == "interfacial" else turned(radial), 0).astype(np.float32)
 
 
 @cache

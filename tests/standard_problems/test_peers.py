@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from magray.films import Film
-from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.cpu import CpuBackend
 from magray.micromagnetics.demag_tensor import newell_tensor
 from magray.micromagnetics.terms import TERMS
 from magray.units import MU0
@@ -62,7 +62,7 @@ def theirs(magnum: Any, film: Film, m: Vectors, term: Any, copies: int = 1) -> t
     state.material = {
         "Ms": film.Ms,
         "A": film.Aex,
-        "Ku": torch.tensor(film.Ku1 * CpuLandscape(film).ku1.T.astype(np.float64)[:, :, None, None]),
+        "Ku": torch.tensor(film.Ku1 * CpuBackend(film).ku1.T.astype(np.float64)[:, :, None, None]),
         "Ku_axis": [0.0, 0.0, 1.0],
         "Di": film.D,
         "Db": -film.D,  # its bulk field is +2 D / (µ0 Ms) ∇ × m, the opposite of its docstring and of ours

@@ -16,7 +16,7 @@ from magray.films.protocol import Stage, Vector
 from magray.micromagnetics import relax
 from magray.micromagnetics.dormand_prince import slope
 from magray.micromagnetics.llg import GAMMA0
-from magray.micromagnetics.reference import OracleLandscape
+from magray.micromagnetics.reference import Reference
 from magray.units import MU0
 from tests.support.specimens import BACKENDS, followed
 
@@ -63,7 +63,7 @@ def rate(m: Vectors, field_mT: Vector) -> Vectors:
     """d⟨m⟩/dt at m, 1/s."""
     stage = reversal(field_mT, 1e-9)
     film = rectangle((stage,))
-    force = OracleLandscape(film.during(stage)).evaluate(m).force
+    force = Reference(film.in_stage(stage)).evaluate(m).force
     return average(slope(m, force, ALPHA)) * GAMMA0 * film.Ms / (1 + ALPHA**2)
 
 

@@ -14,7 +14,7 @@ from magray.micromagnetics import RelaxedFilm, relax
 from magray.micromagnetics.dormand_prince import integrate
 from magray.micromagnetics.initial_state import initial_state
 from magray.micromagnetics.llg import BOLTZMANN, GAMMA0, quench
-from magray.micromagnetics.reference import OracleLandscape
+from magray.micromagnetics.reference import Reference
 from magray.units import MU0
 from tests.support.specimens import BACKENDS, co_like, followed, walls_per_um
 
@@ -124,9 +124,9 @@ def test_domains_coarsen_as_the_equation_says(backend: str, changes: dict[str, A
 def test_half_the_step_makes_a_quarter_of_the_error(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Second order in the long step: 3.7 times each, in double precision against a reference of 1e-7."""
     film, stage = damped(20e-12, cells=16, **changes), Quench(0.5, 20e-12)
-    landscape: Any = OracleLandscape(film)
+    backend: Any = Reference(film)
     start = initial_state(film).astype(np.float64)
-    reference, _ = integrate(lambda m: landscape.evaluate(m).force, start, film, stage, tolerance=1e-7)
+    reference, _ = integrate(lambda m: backend.evaluate(m).force, start, film, stage, tolerance=1e-7)
     limits = {name: getattr(scheme, name) for name in ("STIFFEST", "LOCAL", "COUPLED", "DAMPED")}
     counts = {name: getattr(scheme, name) for name in ("RAMP", "SINGLE")}
     errors = []
@@ -135,7 +135,7 @@ def test_half_the_step_makes_a_quarter_of_the_error(changes: dict[str, Any], mon
             monkeypatch.setattr(scheme, name, value / finer)
         for name, value in counts.items():
             monkeypatch.setattr(scheme, name, value * finer)
-        m, _ = quench(landscape, start, film, stage)
+        m, _ = quench(backend, start, film, stage)
         errors.append(np.sqrt(np.mean((m - reference) ** 2)))
     assert errors[0] > 3 * errors[1]
     assert errors[1] > 3 * errors[2]
@@ -220,9 +220,9 @@ def test_every_wave_of_a_stiff_film_holds_half_kT(backend: str) -> None:
     for seed in range(8):
         m = quenched(replace(film, seed=seed), backend)
         power += np.mean(np.abs(np.fft.fft2(m[:2]) / n**2) ** 2, axis=0) / 8
-    halves = power * 2 * n**2 * VOLUME * stiffness / (BOLTZMANN * kelvin)
+    split_backbone = power * 2 * n**2 * VOLUME * stiffness / (BOLTZMANN * kelvin)
     for low, high in ((0, 1), (1, 2), (2, 4)):
-        assert halves[(squared >= low) & (squared < high)].mean() == pytest.approx(0.98, abs=0.07)
+        assert split_backbone[(squared >= low) & (squared < high)].mean() == pytest.approx(0.98, abs=0.07)
 
 
 def hot(seed: int = 7, **changes: Any) -> Film:

@@ -107,8 +107,8 @@ def test_interfacial_dmi_turns_a_bloch_wall_into_a_neel_wall_step_by_step(backen
 
 def at_an_edge(m: NDArray[np.floating], side: int, axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """m and ∂m/∂n (per cell) at the middle of an edge: of the parabola through the three cells next to it."""
-    cut = np.moveaxis(m, axis, 0)[::-side, :, m.shape[-1 if axis == 1 else -2] // 2][:3].astype(np.float64)
-    return np.array([15, -10, 3]) / 8 @ cut, np.array([2, -3, 1]) @ cut
+    crop = np.moveaxis(m, axis, 0)[::-side, :, m.shape[-1 if axis == 1 else -2] // 2][:3].astype(np.float64)
+    return np.array([15, -10, 3]) / 8 @ crop, np.array([2, -3, 1]) @ crop
 
 
 @pytest.mark.parametrize("dmi", ["bulk", "interfacial"])

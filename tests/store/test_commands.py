@@ -78,7 +78,7 @@ def test_compact_refuses_while_a_driver_lives(magray: Magray, store: Store) -> N
     """Its commits and the compaction's removals would not know of each other."""
     from magray.store.lease import lease
 
-    with lease(store.location, tell=lambda _: None):
+    with lease(store.location, notify=lambda _: None):
         code, _, err = magray("compact", store.uri)
     assert code == 2
     assert "wait for it" in err[0]

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from magray.errors import UserError
-from magray.store import STORE_SCHEMA, Store, compact, create_store, forget_failed, open_store, settle, verify
+from magray.store import STORE_SCHEMA, Store, compact, create_store, delete_failed, open_store, settle, verify
 from magray.store.journal import JOURNAL_FILE, Journal
 from magray.store.location import Location
 from magray.store.parquet import file_name
@@ -287,14 +287,14 @@ def test_failed_films_are_forgotten_and_the_others_stay(
     monkeypatch.setattr("magray.store.replace.GROUP_FILMS", 1)
     failed = with_failures(store, [0, 4, 5])
     before = set(store.files())
-    assert forget_failed(store) == 3
+    assert delete_failed(store) == 3
     assert len(store.files()) == 2
     assert len(before.intersection(store.files())) == 1
     plan = plan_of(scattered)
     assert sorted(store.missing(plan)["film_id"].to_pylist()) == sorted(failed)
     kept = [film_id for film_id in ids_of(scattered) if film_id not in failed]
     np.testing.assert_array_equal(store.images(kept), scattered.images(kept))
-    assert forget_failed(store) == 0
+    assert delete_failed(store) == 0
 
 
 def test_forgetting_that_was_cut_short_is_finished_by_settling(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +303,7 @@ def test_forgetting_that_was_cut_short_is_finished_by_settling(store: Store, mon
     with monkeypatch.context() as patch:
         patch.setattr(Location, "remove", dies)
         with pytest.raises(Dead):
-            forget_failed(store)
+            delete_failed(store)
     assert store.count() == FILMS - 2
     assert len(list(Path(store.uri).glob("films-*"))) == 3
     settle(store.location)

@@ -22,7 +22,7 @@ from magray.micromagnetics import RelaxedFilm, relax
 from magray.store import STORE_SCHEMA, Store, create_store, open_store, rows_of, verify
 from magray.store.location import Location
 from magray.store.rows import pixels
-from magray.store.store import FORMAT, read_pieces
+from magray.store.store import FORMAT, read_row_index
 
 CAMPAIGN = "small"
 
@@ -84,19 +84,19 @@ def test_pictures_are_read_by_row_group_without_a_look_at_the_rest_of_the_store(
 ) -> None:
     """A store of a million films takes seconds to look through, and a fit reads it piece by piece."""
     ids = [film_ids(made.plan)[i] for i in (4, 0, 3)]
-    expected, pieces = made.store.images(ids), made.store.pieces(ids)
-    assert sorted(film for films in pieces["films"].to_pylist() for film in films) == [0, 1, 2]
+    expected, row_index = made.store.images(ids), made.store.row_index(ids)
+    assert sorted(film for films in row_index["films"].to_pylist() for film in films) == [0, 1, 2]
     monkeypatch.delattr(Location, "names")
-    found = pa.concat_tables(read_pieces(pieces, made.store.uri))
+    found = pa.concat_tables(read_row_index(row_index, made.store.uri))
     for film, image in zip(found["film"].to_pylist(), found["image"].to_pylist(), strict=True):
         assert image == expected[film].tobytes()
 
 
 def test_a_piece_that_a_compaction_took_away_is_told_in_one_line(made: Made) -> None:
-    pieces = made.store.pieces(film_ids(made.plan))
+    row_index = made.store.row_index(film_ids(made.plan))
     a_file(made.store).unlink()
     with pytest.raises(UserError, match="changed while it was read: a file is gone; run it again"):
-        list(read_pieces(pieces, made.store.uri))
+        list(read_row_index(row_index, made.store.uri))
 
 
 def test_a_row_holds_inputs_energies_and_what_it_took(finished: Made) -> None:

@@ -10,7 +10,7 @@ from magray.config import load_config
 from magray.errors import UserError
 from magray.films import plan_table
 from magray.micromagnetics import relax
-from magray.project.stages import Outcome, Project
+from magray.project.stages import Project, StageResult
 from magray.store import Store, create_store, export_pictures, open_store, rows_of
 from magray.store.journal import JOURNAL_FILE, settle
 from magray.store.store import CAMPAIGN_FILE, LEASE_FILE
@@ -113,6 +113,6 @@ def test_only_checkpoints_of_fits_go_when_these_are_done(project: Project, monke
         (work / name).mkdir(parents=True)
     monkeypatch.setattr(Project, "_learnable", lambda _: [])
     monkeypatch.setattr(Project, "_is_done", lambda *_: True)
-    monkeypatch.setattr(Project, "_fit", lambda *_, **__: Outcome("fitted", False, 0.0))
+    monkeypatch.setattr(Project, "_fit", lambda *_, **__: StageResult("fitted", False, 0.0))
     project.fit()
     assert {path.name for path in work.iterdir()} == {"fit-for-a-king", "search-0123"}

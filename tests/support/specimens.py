@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from magray.films import Film, Minimize, Protocol, Quench
 from magray.micromagnetics import gpu_problem
-from magray.micromagnetics.cpu import CpuLandscape
+from magray.micromagnetics.cpu import CpuBackend
 from magray.micromagnetics.dormand_prince import integrate
 from magray.micromagnetics.minimizer import minimize
 
@@ -49,9 +49,9 @@ def walls_per_um(film: Film, m: NDArray[np.floating]) -> float:
 
 def followed(film: Film, m: NDArray[np.floating], stage: Quench, tolerance: float = 1e-5) -> NDArray[np.float64]:
     """m after the stage by the reference integrator: every term at every one of its adaptive steps, from CPU fields."""
-    landscape = CpuLandscape(film.during(stage))
+    backend = CpuBackend(film.in_stage(stage))
     after, _ = integrate(
-        lambda m: landscape.evaluate(m.astype(np.float32)).force, m.astype(np.float64), film, stage, tolerance
+        lambda m: backend.evaluate(m.astype(np.float32)).force, m.astype(np.float64), film, stage, tolerance
     )
     return np.asarray(after)
 
@@ -63,7 +63,7 @@ def minimized(film: Film, start: NDArray[np.floating], torque: float, backend: s
 
 
 def _minimized_on_cpu(film: Film, m: NDArray[np.float32], torque: float) -> NDArray[np.float32]:
-    point, _ = minimize(CpuLandscape(film), m, Minimize(torque=torque))
+    point, _ = minimize(CpuBackend(film), m, Minimize(torque=torque))
     assert point.torque <= torque
     return np.asarray(point.m, np.float32)
 

@@ -7,94 +7,94 @@ import numpy as np
 import pytest
 import torch
 
-from magray.training.config import Recipe
-from magray.training.crops import TrainingFilms, epoch_cuts, window_views
-from magray.training.prefetch import FilmStream, Part
+from magray.training.config import TrainConfig
+from magray.training.crops import FilmBatch, chunk_views, epoch_crops
+from magray.training.prefetch import FilmChunk, PrefetchBuffer
 
 SIDES = (64, 128)
-WHOLE = Recipe(epochs=1, learning_rate=1e-3)
+WHOLE = TrainConfig(epochs=1, learning_rate=1e-3)
 RANDOM = replace(WHOLE, views_per_epoch=128)
 
 
 @pytest.fixture(scope="module")
-def films() -> TrainingFilms:
-    return TrainingFilms(torch.zeros(3, 128, 128, dtype=torch.uint8), torch.zeros(3, 1), SIDES, pixel_um=0.004)
+def films() -> FilmBatch:
+    return FilmBatch(torch.zeros(3, 128, 128, dtype=torch.uint8), torch.zeros(3, 1), SIDES, pixel_um=0.004)
 
 
-def test_the_papers_epoch_holds_every_view_in_four_turns_once(films: TrainingFilms) -> None:
-    cuts = epoch_cuts(films, WHOLE, epoch=0)
-    assert len(cuts) == 3 * (4 + 1) * 4
-    assert len({tuple(row) for row in cuts.table.tolist()}) == len(cuts)
+def test_the_papers_epoch_holds_every_view_in_four_turns_once(films: FilmBatch) -> None:
+    crops = epoch_crops(films, WHOLE, epoch=0)
+    assert len(crops) == 3 * (4 + 1) * 4
+    assert len({tuple(row) for row in crops.table.tolist()}) == len(crops)
 
 
-def test_every_batch_mixes_scales_and_films(films: TrainingFilms) -> None:
+def test_every_batch_mixes_scales_and_films(films: FilmBatch) -> None:
     """Batches of one scale after the other wreck the statistics of batch norm."""
-    cuts = epoch_cuts(films, RANDOM, epoch=0)
+    crops = epoch_crops(films, RANDOM, epoch=0)
     for indices in np.array_split(np.arange(256), 8):
-        assert set(cuts[indices].side) == {64, 128}
-        assert set(cuts[indices].film) == {0, 1, 2}
+        assert set(crops[indices].side) == {64, 128}
+        assert set(crops[indices].film) == {0, 1, 2}
 
 
-def test_random_cuts_give_each_scale_its_views_and_films_equal_shares(films: TrainingFilms) -> None:
-    cuts = epoch_cuts(films, replace(RANDOM, views_per_epoch=150), epoch=0)
-    assert [int((cuts.side == side).sum()) for side in SIDES] == [150, 150]
-    assert np.bincount(cuts.film).tolist() == [100, 100, 100]
+def test_random_cuts_give_each_scale_its_views_and_films_equal_shares(films: FilmBatch) -> None:
+    crops = epoch_crops(films, replace(RANDOM, views_per_epoch=150), epoch=0)
+    assert [int((crops.side == side).sum()) for side in SIDES] == [150, 150]
+    assert np.bincount(crops.film).tolist() == [100, 100, 100]
 
 
 def test_scales_may_be_any_between_the_outermost_with_equal_shares_for_every_octave() -> None:
     """Besides, a range has as many views as four scales."""
-    films = TrainingFilms(torch.zeros(3, 128, 128, dtype=torch.uint8), torch.zeros(3, 1), (30, 120), pixel_um=0.004)
-    cuts = epoch_cuts(films, replace(RANDOM, views_per_epoch=2000, scales_drawn="between"), epoch=0)
-    assert set(cuts.side) == set(range(30, 121))
-    assert len(cuts) == 8000
-    assert (cuts.side < 60).mean() == pytest.approx(0.5, abs=0.03)
+    films = FilmBatch(torch.zeros(3, 128, 128, dtype=torch.uint8), torch.zeros(3, 1), (30, 120), pixel_um=0.004)
+    crops = epoch_crops(films, replace(RANDOM, views_per_epoch=2000, scales_drawn="between"), epoch=0)
+    assert set(crops.side) == set(range(30, 121))
+    assert len(crops) == 8000
+    assert (crops.side < 60).mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_quarter_of_a_ranges_views_have_pixels_of_whole_cells() -> None:
     """Only those are sharp. Left to chance they would be one in a hundred, and strange to the network."""
-    films = TrainingFilms(torch.zeros(3, 512, 512, dtype=torch.uint8), torch.zeros(3, 1), (102, 512), pixel_um=0.004)
-    cuts = epoch_cuts(films, replace(RANDOM, views_per_epoch=2000, scales_drawn="between"), epoch=0)
-    assert [(cuts.side == side).mean() for side in (128, 256, 384, 512)] == pytest.approx([0.0625] * 4, abs=0.01)
+    films = FilmBatch(torch.zeros(3, 512, 512, dtype=torch.uint8), torch.zeros(3, 1), (102, 512), pixel_um=0.004)
+    crops = epoch_crops(films, replace(RANDOM, views_per_epoch=2000, scales_drawn="between"), epoch=0)
+    assert [(crops.side == side).mean() for side in (128, 256, 384, 512)] == pytest.approx([0.0625] * 4, abs=0.01)
 
 
-def test_an_epoch_depends_on_its_seed_and_number_alone(films: TrainingFilms) -> None:
-    first, again = (epoch_cuts(films, replace(RANDOM, seed=1), epoch=3) for _ in range(2))
+def test_an_epoch_depends_on_its_seed_and_number_alone(films: FilmBatch) -> None:
+    first, again = (epoch_crops(films, replace(RANDOM, seed=1), epoch=3) for _ in range(2))
     np.testing.assert_array_equal(first.table, again.table)
     for seed, epoch in ((2, 3), (1, 4)):
-        other = epoch_cuts(films, replace(RANDOM, seed=seed), epoch)
+        other = epoch_crops(films, replace(RANDOM, seed=seed), epoch)
         assert not np.array_equal(first.row, other.row)
 
 
-def nothing(epoch: int) -> Iterator[Part]:
+def nothing(epoch: int) -> Iterator[FilmChunk]:
     raise AssertionError("cuts need no pictures")
 
 
 @pytest.fixture
-def ten_by_turns() -> Iterator[TrainingFilms]:
+def ten_by_turns() -> Iterator[FilmBatch]:
     """Ten films, six of which a device has room for: windows of 2, 3, 2 and 3."""
     images, targets = torch.zeros(6, 128, 128, dtype=torch.uint8), torch.zeros(6, 1)
-    with FilmStream(images, targets, torch.zeros(10, 1), nothing) as stream:
-        yield TrainingFilms(images, targets, SIDES, pixel_um=0.004, stream=stream)
+    with PrefetchBuffer(images, targets, torch.zeros(10, 1), nothing) as stream:
+        yield FilmBatch(images, targets, SIDES, pixel_um=0.004, stream=stream)
 
 
-def test_the_papers_epoch_holds_every_view_once_in_windows_too(ten_by_turns: TrainingFilms) -> None:
-    cuts = [epoch_cuts(ten_by_turns, WHOLE, 0, window) for window in range(4)]
-    assert ten_by_turns.windows == (2, 3, 2, 3)
-    assert [len(some) for some in cuts] == [20 * films for films in ten_by_turns.windows]
-    views = {(window, *row) for window, some in enumerate(cuts) for row in some.table.tolist()}
+def test_the_papers_epoch_holds_every_view_once_in_windows_too(ten_by_turns: FilmBatch) -> None:
+    crops = [epoch_crops(ten_by_turns, WHOLE, 0, chunk) for chunk in range(4)]
+    assert ten_by_turns.chunks == (2, 3, 2, 3)
+    assert [len(some) for some in crops] == [20 * films for films in ten_by_turns.chunks]
+    views = {(chunk, *row) for chunk, some in enumerate(crops) for row in some.table.tolist()}
     assert len(views) == 10 * (4 + 1) * 4
 
 
-def test_random_cuts_are_shared_between_windows_by_their_films(ten_by_turns: TrainingFilms) -> None:
+def test_random_cuts_are_shared_between_windows_by_their_films(ten_by_turns: FilmBatch) -> None:
     """In whole batches, so that as many steps are made as if all films were there at once."""
-    recipe = replace(RANDOM, views_per_epoch=200, batch=4)
-    cuts = [epoch_cuts(ten_by_turns, recipe, 0, window) for window in range(4)]
-    assert window_views(ten_by_turns, recipe) == [80, 120, 80, 120]
-    assert [np.bincount(some.film).tolist() for some in cuts] == [[40] * films for films in ten_by_turns.windows]
-    assert [sum(int((some.side == side).sum()) for some in cuts) for side in SIDES] == [200, 200]
-    assert sum(views // 32 for views in window_views(ten_by_turns, replace(recipe, batch=32))) == 400 // 32
+    config = replace(RANDOM, views_per_epoch=200, batch=4)
+    crops = [epoch_crops(ten_by_turns, config, 0, chunk) for chunk in range(4)]
+    assert chunk_views(ten_by_turns, config) == [80, 120, 80, 120]
+    assert [np.bincount(some.film).tolist() for some in crops] == [[40] * films for films in ten_by_turns.chunks]
+    assert [sum(int((some.side == side).sum()) for some in crops) for side in SIDES] == [200, 200]
+    assert sum(views // 32 for views in chunk_views(ten_by_turns, replace(config, batch=32))) == 400 // 32
 
 
-def test_no_two_windows_have_the_same_cuts(ten_by_turns: TrainingFilms) -> None:
-    first, third = (epoch_cuts(ten_by_turns, replace(RANDOM, batch=4), 0, window) for window in (0, 2))
+def test_no_two_windows_have_the_same_cuts(ten_by_turns: FilmBatch) -> None:
+    first, third = (epoch_crops(ten_by_turns, replace(RANDOM, batch=4), 0, chunk) for chunk in (0, 2))
     assert not np.array_equal(first.row[:40], third.row[:40])

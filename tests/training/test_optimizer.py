@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from magray.network.branches import paper_cnn
-from magray.training.optimizer import AdamW, FlatParameters, adamw, step_numbers
-from magray.training.schedule import Schedule, pace
+from magray.training.optimizer import AdamW, FlatParameters, adamw, hyperparameter_table
+from magray.training.schedule import Schedule, lr_and_beta1
 
 
 def test_adamw_on_one_vector_is_torchs_bit_for_bit() -> None:
@@ -20,7 +20,7 @@ def test_adamw_on_one_vector_is_torchs_bit_for_bit() -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(theirs, 3e-2, total_steps=steps)
     parameters = FlatParameters(twin)
     ours = AdamW(parameters, adamw)
-    for numbers in step_numbers("one-cycle", 3e-2, 0.05, steps):
+    for numbers in hyperparameter_table("one-cycle", 3e-2, 0.05, steps):
         x = torch.randn(4, 1, 8, 8)
         theirs.zero_grad()
         parameters.gradient.zero_()
@@ -37,7 +37,7 @@ def test_one_cycle_is_torchs_to_the_last_step() -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=40)
     for step in range(40):
         group = optimizer.param_groups[0]
-        assert pace("one-cycle", 3e-3, step, 40) == (group["lr"], group["betas"][0])
+        assert lr_and_beta1("one-cycle", 3e-3, step, 40) == (group["lr"], group["betas"][0])
         optimizer.step()
         schedule.step()
 
@@ -45,7 +45,7 @@ def test_one_cycle_is_torchs_to_the_last_step() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3, 1000])
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
 def test_rates_stay_within_their_peak_and_end_low_unless_constant(schedule: Schedule, steps: int) -> None:
-    rates = [pace(schedule, 1.0, step, steps)[0] for step in range(steps)]
+    rates = [lr_and_beta1(schedule, 1.0, step, steps)[0] for step in range(steps)]
     assert 0 < min(rates) <= max(rates) <= 1
     if steps == 1000:
         assert max(rates) > 0.99

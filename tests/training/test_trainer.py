@@ -10,41 +10,41 @@ import torch
 
 from magray.errors import UserError
 from magray.imaging.microscope import Microscope
-from magray.network.execution import Means
-from magray.training.config import Recipe
-from magray.training.crops import TrainingFilms
-from magray.training.prefetch import FilmStream, Part
-from magray.training.trainer import Training
+from magray.network.execution import ExecutionConfig
+from magray.training.config import TrainConfig
+from magray.training.crops import FilmBatch
+from magray.training.prefetch import FilmChunk, PrefetchBuffer
+from magray.training.trainer import Trainer
 from tests.support.stripes import stripes
 
-RECIPE = Recipe(epochs=3, learning_rate=3e-3, views_per_epoch=8, batch=8, seed=1)
+RECIPE = TrainConfig(epochs=3, learning_rate=3e-3, views_per_epoch=8, batch=8, seed=1)
 
 
 @pytest.fixture(scope="module")
-def films() -> TrainingFilms:
+def films() -> FilmBatch:
     mz = np.stack([stripes(periods, 0.4, seed=periods, side=128) for periods in (2, 3, 5, 7)])
     images = torch.from_numpy(np.rint((mz + 1) * 127.5).astype(np.uint8))
-    return TrainingFilms(images, torch.linspace(-1, 1, 4)[:, None], (64, 128), pixel_um=4 / 1024)
+    return FilmBatch(images, torch.linspace(-1, 1, 4)[:, None], (64, 128), pixel_um=4 / 1024)
 
 
 @pytest.mark.parametrize("microscope", [None, Microscope((0.0, 20.0), (0.0, 0.2))])
-def test_a_resumed_training_ends_the_same_bit_for_bit(films: TrainingFilms, microscope: Microscope | None) -> None:
-    recipe = replace(RECIPE, microscope=microscope)
-    whole = Training(films, recipe)
+def test_a_resumed_training_ends_the_same_bit_for_bit(films: FilmBatch, microscope: Microscope | None) -> None:
+    config = replace(RECIPE, microscope=microscope)
+    whole = Trainer(films, config)
     losses = [whole.run_epoch() for _ in range(3)]
-    first = Training(films, recipe)
+    first = Trainer(films, config)
     first.run_epoch()
-    resumed = Training(films, recipe)
+    resumed = Trainer(films, config)
     resumed.load(first.state())
     assert [resumed.run_epoch() for _ in range(2)] == losses[1:]
     ends = [training.state()["network"] for training in (whole, resumed)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-def test_a_finished_network_has_the_statistics_of_many_batches(films: TrainingFilms) -> None:
+def test_a_finished_network_has_the_statistics_of_many_batches(films: FilmBatch) -> None:
     """With a mean of the last few, all answers of a network are off by what these happened to show."""
-    recipe = replace(RECIPE, epochs=1, views_per_epoch=48, batch=8)
-    training = Training(films, recipe)
+    config = replace(RECIPE, epochs=1, views_per_epoch=48, batch=8)
+    training = Trainer(films, config)
     training.run_epoch()
     many = training.step.pictures(training.batches(epoch=5).flatten(0, 1))
     convolution, _, norm = training.network.get_submodule("0"), None, training.network.get_submodule("2")
@@ -55,23 +55,25 @@ def test_a_finished_network_has_the_statistics_of_many_batches(films: TrainingFi
     assert norm.momentum == 0.1
 
 
-def test_workers_add_up_to_one_that_does_it_alone(films: TrainingFilms) -> None:
+def test_workers_add_up_to_one_that_does_it_alone(films: FilmBatch) -> None:
     """Their shares, 2 and 1 of 3 pictures, are weighed by size. Batch norm sees a share alone: hence it is off here."""
-    recipe, gradients = replace(RECIPE, batch=3), []
+    config, gradients = replace(RECIPE, batch=3), []
     for workers in (1, 2):
-        trainings = [Training(films, recipe, rank, workers, means=Means(bfloat16=False)) for rank in range(workers)]
+        trainings = [
+            Trainer(films, config, rank, workers, execution=ExecutionConfig(bfloat16=False)) for rank in range(workers)
+        ]
         parts = []
         for training in trainings:
             training.network.eval()
-            training.step.learn(training.batches(epoch=0)[0])
+            training.step.backward(training.batches(epoch=0)[0])
             parts.append(training.step.parameters.gradient)
         gradients.append(torch.stack(parts).sum(dim=0))
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
 
 
-def test_more_workers_than_pictures_are_refused(films: TrainingFilms) -> None:
+def test_more_workers_than_pictures_are_refused(films: FilmBatch) -> None:
     with pytest.raises(UserError, match="9 workers cannot share a batch of 8 pictures"):
-        Training(films, RECIPE, workers=9)
+        Trainer(films, RECIPE, workers=9)
 
 
 ALL, AT_ONCE = 32, 8  # films, and those that the device has room for by turns
@@ -83,7 +85,7 @@ class Shelf:
     def __init__(self) -> None:
         self.given = 0
 
-    def read(self, epoch: int) -> Iterator[Part]:
+    def read(self, epoch: int) -> Iterator[FilmChunk]:
         order = np.random.default_rng(epoch).permutation(ALL)
         for first in range(0, ALL, 3):
             some = order[first : first + 3]
@@ -92,11 +94,11 @@ class Shelf:
 
 
 @contextmanager
-def by_turns(shelf: Shelf) -> Iterator[TrainingFilms]:
+def by_turns(shelf: Shelf) -> Iterator[FilmBatch]:
     """Films whose pictures and targets are their numbers."""
     images, targets = torch.zeros(AT_ONCE, 128, 128, dtype=torch.uint8), torch.zeros(AT_ONCE, 1)
-    with FilmStream(images, targets, torch.arange(ALL).float()[:, None], shelf.read) as stream:
-        yield TrainingFilms(images, targets, (64, 128), pixel_um=4 / 1024, stream=stream)
+    with PrefetchBuffer(images, targets, torch.arange(ALL).float()[:, None], shelf.read) as stream:
+        yield FilmBatch(images, targets, (64, 128), pixel_um=4 / 1024, stream=stream)
 
 
 TURNS = replace(RECIPE, views_per_epoch=64)
@@ -105,13 +107,13 @@ TURNS = replace(RECIPE, views_per_epoch=64)
 def test_an_epoch_of_films_by_turns_shows_every_film_in_equal_shares() -> None:
     """Each batch finds its films where its cuts say, and no film is there for a second time in an epoch."""
     with by_turns(Shelf()) as films:
-        training = Training(films, TURNS)
+        training = Trainer(films, TURNS)
         assert training.steps == 16
         for epoch in range(3):
             shown: list[float] = []
-            for cuts in training.shown(epoch):
-                there = films.targets[cuts[:, 1], 0]
-                assert torch.equal(films.images[cuts[:, 1], 0, 0].float(), there)
+            for crops in training.shown(epoch):
+                there = films.targets[crops[:, 1], 0]
+                assert torch.equal(films.images[crops[:, 1], 0, 0].float(), there)
                 shown += there.tolist()
             assert np.bincount(np.array(shown, int)).tolist() == [4] * ALL
 
@@ -119,21 +121,21 @@ def test_an_epoch_of_films_by_turns_shows_every_film_in_equal_shares() -> None:
 def test_no_more_films_are_read_ahead_than_the_device_has_room_for() -> None:
     shelf, ahead = Shelf(), []
     with by_turns(shelf) as films:
-        for window, _ in enumerate(films.shown(0)):
-            ahead.append(shelf.given - window * AT_ONCE // 2)
+        for chunk, _ in enumerate(films.shown(0)):
+            ahead.append(shelf.given - chunk * AT_ONCE // 2)
     assert len(films.images) == ALL // 4
     assert max(ahead) <= AT_ONCE + 2  # of the last three some may have to wait
 
 
 def test_a_training_on_films_by_turns_resumes_bit_for_bit() -> None:
     with by_turns(Shelf()) as films:
-        whole = Training(films, TURNS)
+        whole = Trainer(films, TURNS)
         losses = [whole.run_epoch() for _ in range(3)]
     with by_turns(Shelf()) as films:
-        first = Training(films, TURNS)
+        first = Trainer(films, TURNS)
         first.run_epoch()
     with by_turns(Shelf()) as films:
-        resumed = Training(films, TURNS)
+        resumed = Trainer(films, TURNS)
         resumed.load(first.state())
         assert [resumed.run_epoch() for _ in range(2)] == losses[1:]
     ends = [training.state()["network"] for training in (whole, resumed)]
@@ -142,20 +144,20 @@ def test_a_training_on_films_by_turns_resumes_bit_for_bit() -> None:
 
 def test_what_goes_wrong_in_reading_is_raised_where_films_are_shown() -> None:
     class Torn(Shelf):
-        def read(self, epoch: int) -> Iterator[Part]:
+        def read(self, epoch: int) -> Iterator[FilmChunk]:
             yield next(super().read(epoch))
             raise UserError("the store is damaged")
 
     with by_turns(Torn()) as films, pytest.raises(UserError, match="damaged"):
-        Training(films, TURNS).run_epoch()
+        Trainer(films, TURNS).run_epoch()
 
 
 def test_windows_without_a_whole_batch_are_refused() -> None:
     with by_turns(Shelf()) as films, pytest.raises(UserError, match=r"set fit\.films_at_once or"):
-        Training(films, replace(TURNS, views_per_epoch=16))
+        Trainer(films, replace(TURNS, views_per_epoch=16))
 
 
-def test_a_fit_that_diverges_stops_and_says_where(films: TrainingFilms) -> None:
-    training = Training(films, replace(RECIPE, learning_rate=1e30, schedule="constant"))
+def test_a_fit_that_diverges_stops_and_says_where(films: FilmBatch) -> None:
+    training = Trainer(films, replace(RECIPE, learning_rate=1e30, schedule="constant"))
     with pytest.raises(UserError, match=r"from step 2 of epoch 1 on; set fit\.learning_rate below 1e\+30"):
         training.run_epoch()

@@ -27,7 +27,7 @@ from magray.micromagnetics.gpu.tensors import kind_of
 from magray.micromagnetics.grains import tiles
 from magray.micromagnetics.initial_state import unit
 from magray.micromagnetics.llg import Steps
-from magray.micromagnetics.mask import inside
+from magray.micromagnetics.mask import mask
 
 FILM = np.dtype(
     [
@@ -71,7 +71,7 @@ TERMS = ("exchange", "anisotropy", "dmi", "demag", "zeeman")
 def film_record(film: Film, number: int = 0) -> NDArray[np.void]:
     """The film as the kernels read it, for the stage `number` of its protocol."""
     stage = film.protocol.stages[number]
-    specimen = film.during(stage)
+    specimen = film.in_stage(stage)
     c = Coefficients.of(specimen)
     record = np.zeros((), FILM)
     with np.errstate(over="ignore"):  # an infinite factor gives an energy that is reported as not finite
@@ -128,7 +128,7 @@ def kernels(film: Film) -> cp.RawModule:
 
 def options(film: Film) -> dict[str, int]:
     """What the kernels are compiled with."""
-    (open_x, open_y), ellipse = film.opens, film.open_edges == "ellipse"
+    (open_x, open_y), ellipse = film.open_axes, film.open_edges == "ellipse"
     return {"OPEN_X": int(open_x), "OPEN_Y": int(open_y), "ELLIPSE": int(ellipse)} | definitions(film)
 
 
@@ -138,7 +138,7 @@ class Batch:
     def __init__(self, film: Film, slots: int) -> None:
         self.nx, self.ny = film.cells
         self.cells, self.slots = self.nx * self.ny, slots
-        self.magnetic_cells = int(np.count_nonzero(inside(film)))
+        self.magnetic_cells = int(np.count_nonzero(mask(film)))
         self.stream = cp.cuda.Stream(non_blocking=True)
         self.module = kernels(film)
         self._check_layout()

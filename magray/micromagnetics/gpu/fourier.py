@@ -26,7 +26,7 @@ RUNNING = 1  # a slot's mode, as in film.cu
 
 def takes_short(film: Film) -> bool:
     """Whether the film's transforms are ShortTransforms."""
-    if any(film.opens) or any(n not in SHORT for n in film.cells):
+    if any(film.open_axes) or any(n not in SHORT for n in film.cells):
         return False
     largest = max(SHARED_OF_ROW * film.cells[0], SHARED_OF_COLUMN * film.cells[1])
     return bool(largest <= cp.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"])
@@ -60,10 +60,10 @@ class WholeTransforms:
     def __init__(self, module: cp.RawModule, film: Film, slots: int) -> None:
         self.nx, self.ny = film.cells
         self.module, self.slots, self.step = module, slots, min(slots, slots_of_a_plan(film))
-        wide_x, wide_y = padded_cells(film.cells, film.opens)
+        wide_x, wide_y = padded_cells(film.cells, film.open_axes)
         self.plans, self.wide = Plans((self.ny, self.nx), self.step), Plans((wide_y, wide_x), self.step)
         # of as many empty cells behind the film along an open axis as it has itself
-        self.room = cp.zeros((self.step, 3, wide_y, wide_x), np.float32) if any(film.opens) else None
+        self.room = cp.zeros((self.step, 3, wide_y, wide_x), np.float32) if any(film.open_axes) else None
         self.memory = cp.zeros(slots * 3 * self.wide.waves, np.complex64)
         self.tensors = Tensors(module, film, slots, wide_x // 2 + 1)
         waves = np.arange(self.nx // 2 + 1) / self.nx, np.arange(self.ny) / self.ny

@@ -16,7 +16,7 @@ from magray.films.protocol import Minimize, Quench, Stage
 from magray.micromagnetics.gpu.batch import FAILED, NOT_CONVERGED, QUENCHING, RUNNING, TERMS, Batch, film_record
 from magray.micromagnetics.gpu.fourier import slots_of_a_plan
 from magray.micromagnetics.llg import impossible
-from magray.micromagnetics.queue import CELLS, Feed
+from magray.micromagnetics.queue import CELLS, FilmQueue
 from magray.micromagnetics.result import RelaxedFilm, failed, unfinished
 from magray.units import MU0
 
@@ -26,12 +26,12 @@ BYTES_PER_PADDED_CELL = 40  # of the arrays that hold an open film with the empt
 
 def bytes_per_cell(film: Film) -> int:
     """Of device memory, for each cell of each slot."""
-    padding = math.prod(1 + is_open for is_open in film.opens)
+    padding = math.prod(1 + is_open for is_open in film.open_axes)
     return BYTES_PER_CELL + (BYTES_PER_PADDED_CELL * padding if padding > 1 else 0)
 
 
 @dataclass
-class Occupant:
+class SlotState:
     """The film that a slot holds, since when, and how far it has come.
 
     parts: short steps of a long one of its stage; 0 of one that is not a quench.
@@ -56,10 +56,10 @@ class Occupant:
 
 
 @dataclass(frozen=True)
-class Taken:
+class Finished:
     """A film out of its slot: what `Batch.take` gave, still on the GPU, and the slot's last report."""
 
-    occupant: Occupant
+    occupant: SlotState
     m: cp.ndarray
     sums: cp.ndarray
     torques2: cp.ndarray
@@ -77,15 +77,15 @@ class GpuSolver:
 
     def stream(self, films: Sequence[Film], solver: str) -> Iterator[RelaxedFilm]:
         """Each film's end state, as they finish; films of one shape after those of another."""
-        feed = Feed()
-        feed.add(films)
-        feed.close()
-        yield from self.serve(feed, solver)
+        queue = FilmQueue()
+        queue.add(films)
+        queue.close()
+        yield from self.serve(queue, solver)
 
-    def serve(self, feed: Feed, solver: str) -> Iterator[RelaxedFilm]:
+    def serve(self, queue: FilmQueue, solver: str) -> Iterator[RelaxedFilm]:
         """Each fed film's end state, as they finish, until the feed is closed and empty."""
-        while (waiting := feed.next_lane()) is not None:
-            yield from self._run(self._batch(waiting[0], CELLS if feed.open else len(waiting)), waiting, solver)
+        while (waiting := queue.next_bucket()) is not None:
+            yield from self._run(self._batch(waiting[0], CELLS if queue.open else len(waiting)), waiting, solver)
 
     def _batch(self, film: Film, films: int) -> Batch:
         size, chunk = film.cells[0] * film.cells[1], slots_of_a_plan(film)
@@ -106,8 +106,8 @@ class GpuSolver:
 
     def _run(self, batch: Batch, waiting: deque[Film], solver: str) -> Iterator[RelaxedFilm]:
         """The films that wait, and those that join them while others are in the slots."""
-        occupants: dict[int, Occupant] = {}
-        taken: list[Taken] = []
+        occupants: dict[int, SlotState] = {}
+        taken: list[Finished] = []
         while occupants or taken or waiting:
             for refused, reason in self._fill(batch, occupants, waiting):
                 yield failed(refused, 0, 0.0, self.device, solver, reason)
@@ -119,7 +119,7 @@ class GpuSolver:
             ended = {slot: reports[slot] for slot in occupants if reports[slot]["mode"] != occupants[slot].mode}
             taken = [film for slot, report in ended.items() if (film := self._end(batch, occupants, slot, report))]
 
-    def _fill(self, batch: Batch, occupants: dict[int, Occupant], waiting: deque[Film]) -> list[tuple[Film, str]]:
+    def _fill(self, batch: Batch, occupants: dict[int, SlotState], waiting: deque[Film]) -> list[tuple[Film, str]]:
         """Gives the free slots to films that wait. Returns those that no slot can take, and why."""
         new: dict[int, NDArray[np.void]] = {}
         refused = []
@@ -130,13 +130,13 @@ class GpuSolver:
                 refused.append((film, reason))
             else:
                 slot, record = free.popleft(), film_record(film)
-                occupants[slot] = Occupant(film, time.perf_counter(), int(record["parts"]))
+                occupants[slot] = SlotState(film, time.perf_counter(), int(record["parts"]))
                 new[slot] = record
         if new:
             batch.begin(new)
         return refused
 
-    def _end(self, batch: Batch, occupants: dict[int, Occupant], slot: int, report: np.void) -> Taken | None:
+    def _end(self, batch: Batch, occupants: dict[int, SlotState], slot: int, report: np.void) -> Finished | None:
         """Ends the slot's stage. The film is taken out of its slot unless another stage is to come."""
         occupant, stage = occupants[slot], occupants[slot].now
         occupant.evaluations += int(report["evaluations"])
@@ -150,9 +150,9 @@ class GpuSolver:
             return None
         del occupants[slot]
         taken = batch.take(slot, int(report["buffer"]))
-        return Taken(occupant, *taken, report, batch.stream.record())
+        return Finished(occupant, *taken, report, batch.stream.record())
 
-    def _relaxed(self, batch: Batch, taken: Taken, solver: str) -> RelaxedFilm:
+    def _relaxed(self, batch: Batch, taken: Finished, solver: str) -> RelaxedFilm:
         film, occupant = taken.occupant.film, taken.occupant
         seconds = (time.perf_counter() - occupant.start) / batch.slots
         with self.copies:

@@ -33,8 +33,8 @@ class Tensors:
 
     def __init__(self, module: Any, film: Film, slots: int, stride: int) -> None:
         self.module, self.stride = module, stride
-        self.nx, self.ny = padded_cells(film.cells, film.opens)
-        self.images = summed_images(film.cells, film.opens)
+        self.nx, self.ny = padded_cells(film.cells, film.open_axes)
+        self.images = summed_images(film.cells, film.open_axes)
         self.turns = [cp.asarray(_turns(n)) for n in (self.nx, self.ny)]
         self.table = cp.zeros((slots, 4, self.ny // 2 + 1, stride), np.float32)
         self.places: dict[Kind, int] = {}  # those used last stand last

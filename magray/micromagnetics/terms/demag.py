@@ -17,7 +17,7 @@ def field(film: Film, m: Array) -> Array:
     """Demagnetising field, A/m. Of a periodic film −Ms ẑ for mz = 1 everywhere, 0 for uniform m in the plane."""
     if not film.demag:
         return np.zeros_like(m)
-    nxx, nyy, nzz, nxy = fourier_tensor(film.cells, film.cell_size, film.opens)
+    nxx, nyy, nzz, nxy = fourier_tensor(film.cells, film.cell_size, film.open_axes)
     nx, ny = film.cells
     shape = padded(film)
     mx, my, mz = np.fft.rfft2(m, s=shape)
@@ -27,7 +27,7 @@ def field(film: Film, m: Array) -> Array:
 
 def padded(film: Film) -> tuple[int, int]:
     """(ny, nx) of the film with the empty cells that its open axes need."""
-    (nx, ny), (open_x, open_y) = film.cells, film.opens
+    (nx, ny), (open_x, open_y) = film.cells, film.open_axes
     return ny * (1 + open_y), nx * (1 + open_x)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magray.films.film import Film
-from magray.micromagnetics.mask import SIDES, inside, neighbours
+from magray.micromagnetics.mask import SIDES, mask, neighbours
 from magray.units import MU0
 
 Array = NDArray[np.float64]  # (3, ny, nx): component, row y, column x
@@ -17,7 +17,7 @@ def quadratic_energy(film: Film, m: Array, h: Array) -> float:
 
 def mean(film: Film, values: Array) -> float:
     """The mean over the film's cells of what is 0 elsewhere, (ny, nx)."""
-    return float(np.sum(values) / np.count_nonzero(inside(film)))
+    return float(np.sum(values) / np.count_nonzero(mask(film)))
 
 
 def on_each_side(film: Film, m: Array, missing: Array) -> list[Array]:

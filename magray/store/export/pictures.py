@@ -18,7 +18,7 @@ from pyarrow import csv
 
 from magray.errors import UserError
 from magray.store.export.hugging_face import write_dataset
-from magray.store.parquet import in_order
+from magray.store.parquet import bounded_map
 from magray.store.schema import STORE_SCHEMA
 from magray.store.store import SCALARS, Store
 
@@ -132,7 +132,7 @@ def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[byte
         return encode(np.frombuffer(image, np.uint8).reshape(film["height"], film["width"]), film)
 
     for rows in store.batches(STORE_SCHEMA.names):
-        yield rows.select(SCALARS), list(in_order(partial(one, rows), range(rows.num_rows), ENCODERS))
+        yield rows.select(SCALARS), list(bounded_map(partial(one, rows), range(rows.num_rows), ENCODERS))
 
 
 @contextmanager
