@@ -13,7 +13,7 @@ help:
 	@echo "make test-gpu     the tests that need an NVIDIA GPU and CuPy, such as magray[cuda13]"
 	@echo "make fuzz         20,000 hostile files and options; INPUTS=1000 SEED=2 make fuzz tries fewer, and others"
 	@echo "make soak         200 kills of all commands at random moments, for hours; KILLS=20 SEED=2 make soak"
-	@echo "make lint         ruff and mypy alone"
+	@echo "make lint         ruff, mypy and the order of imports alone"
 	@echo "make bench        field evaluations per second of this machine"
 	@echo "make audit        the pinned versions against known vulnerabilities; needs PyPI itself"
 	@echo "make clean        remove .venv and caches; runs/ stays"
