@@ -17,7 +17,7 @@ from magray.project.stages import Project
 from magray.report.figures import subsample
 from magray.report.paper import Shown, write_paper
 from magray.report.scores import of_parameter
-from magray.workflows.quickstart import tell
+from magray.workflows.quickstart import show_result
 
 # What CI runs: the same stages on few, coarse films. Their physics and their scores mean nothing.
 SMALL = (
@@ -56,11 +56,11 @@ def run(configs: Path, results: Path, console: Console, small: bool = False, ove
     projects = {figure.project.config.name: figure.project for figure in figures}
     for name, project in projects.items():
         console.rule(name, align="left", style="dim")
-        tell(project.simulate(), console)
-        for outcome in project.fit():
-            tell(outcome, console)
-        tell(project.study(), console)
-        tell(project.causes(), console)
+        show_result(project.simulate(), console)
+        for result in project.fit():
+            show_result(result, console)
+        show_result(project.study(), console)
+        show_result(project.causes(), console)
     console.rule("results", align="left", style="dim")
     _write_results(figures, projects, results)
     console.print(f"{len(figures)} figures in {results}", highlight=False, soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""The whole main job: from nothing to the value for a picture. Every stage is done once, however often it is called."""
+"""The quickstart: every stage of a project, from films to the estimate for a picture. Finished stages are skipped."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ from magray.store import open_store
 
 
 def run(config: Config, console: Console) -> None:
-    """Fills the folder `config.output`, telling the console what was done and in how many seconds."""
+    """Run all stages in the folder `config.output`, and print what each has done and in how many seconds."""
     project = Project(config)
     stages: list[tuple[str, Callable[[], StageResult | list[StageResult]]]] = [
         ("plan", project.plan),
@@ -34,23 +34,23 @@ def run(config: Config, console: Console) -> None:
     ]
     for number, (name, stage) in enumerate(stages, 1):
         console.rule(f"{number}/{len(stages)} {name}", align="left", style="dim")
-        outcomes = stage()
-        for outcome in outcomes if isinstance(outcomes, list) else [outcomes]:
-            tell(outcome, console)
+        results = stage()
+        for result in results if isinstance(results, list) else [results]:
+            show_result(result, console)
     console.print(*tolerance_tables(project.folder / "study.parquet"))
-    _tell_answer(project, console)
+    _show_answer(project, console)
 
 
-def tell(outcome: StageResult, console: Console) -> None:
-    """Prints what a stage did, when, and its warnings."""
-    when = f"in {outcome.seconds:.1f} s" if outcome.fresh else "done before"
-    console.print(f"{escape(outcome.text)} [dim]({when})[/dim]", highlight=False, soft_wrap=True)
-    for warning in outcome.warnings:
+def show_result(result: StageResult, console: Console) -> None:
+    """Print what a stage did, when, and its warnings."""
+    when = f"in {result.seconds:.1f} s" if result.fresh else "done before"
+    console.print(f"{escape(result.text)} [dim]({when})[/dim]", highlight=False, soft_wrap=True)
+    for warning in result.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
 def tolerance_tables(study: Path) -> list[Table]:
-    """The study for the terminal, one table a parameter; untrained scales in yellow."""
+    """Return the study as tables for a terminal, one for each parameter; untrained scales are yellow."""
     tables: dict[str, Table] = {}
     before = ""
     for row in read_table(study, STUDY).to_pylist():
@@ -81,26 +81,26 @@ def _empty_table(label: str) -> Table:
     return table
 
 
-def _tell_answer(project: Project, console: Console) -> None:
+def _show_answer(project: Project, console: Console) -> None:
     summary, folder = project.summary, project.folder
     assert summary.answer is not None  # the stage before has just been done
     answer, picture = summary.answer, folder / "report" / summary.answer.picture
     command = f"magray estimate {picture} --estimator {folder / 'estimator'} --scale-um {answer.scale_um:g}"
     console.print(f"\nA film that no estimator has seen:\n$ {escape(command)}", soft_wrap=True)
     console.print(f"[bold]{escape(answer.text)}[/bold]  (true: {true_values(answer)})", highlight=False)
-    _tell_of_shipped(project, picture, answer, console)
+    _show_pretrained(project, picture, answer, console)
     seconds = sum(summary.seconds.values())
     console.print(
         f"\n{seconds / 60:.1f} minutes in all. Open {folder / 'report' / 'index.html'}", soft_wrap=True, markup=False
     )
 
 
-def _tell_of_shipped(project: Project, picture: Path, answer: HeldOutAnswer, console: Console) -> None:
-    """The answers of estimators that come with magray, know such films and see them in the same way."""
+def _show_pretrained(project: Project, picture: Path, answer: HeldOutAnswer, console: Console) -> None:
+    """Print the estimates of those pretrained estimators that were trained on such films, pictures and scales."""
     store = open_store(project.config.store_uri)
     rows = store.table(filter=pc.field("film_id") == answer.film_id).to_pylist()
     if not rows:
-        raise UserError(f"{project.folder / 'summary.json'} tells of film {answer.film_id}, which the store lacks")
+        raise UserError(f"{project.folder / 'summary.json'} names film {answer.film_id}, which the store lacks")
     film = rows[0]
     for name in shipped():
         estimator, scale_um = Estimator.load(name), answer.scale_um
@@ -113,7 +113,7 @@ def _tell_of_shipped(project: Project, picture: Path, answer: HeldOutAnswer, con
 
 
 def true_values(answer: HeldOutAnswer) -> str:
-    """What the film of the answer was made with, in practical units."""
+    """Return the constants that the film of an answer was simulated with, in practical units."""
     words = []
     for name, constant in answer.constants.items():
         shown = quantity(name)
