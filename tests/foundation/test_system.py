@@ -15,6 +15,7 @@ import torch
 
 import magray
 from magray.cli import app as cli
+from magray.cli import console
 from magray.config import load_config
 from magray.errors import UserError, in_words
 from magray.files.atomic import atomic_write
