@@ -36,7 +36,7 @@ class InnerStep:
     """
 
     alpha: float
-    rotate: float
+    rotation: float
     thermal_std: float
     counter: tuple[int, int]
 
@@ -53,7 +53,7 @@ class FieldBackend(Protocol):
         ...
 
     def products(self, vectors: Sequence[Vectors], force: Vectors) -> NDArray[np.float64]:
-        """Each vector · the force; at most PAIRS pairs of vectors and three more."""
+        """Each vector · the force; at most HISTORY pairs of vectors and three more."""
         ...
 
     def rotate(

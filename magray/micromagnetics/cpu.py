@@ -72,7 +72,7 @@ class CpuBackend:
             np.copyto(h, outer)
             self._add_local_terms(stage, h)
             following = np.empty_like(m)
-            numbers = [np.float32(x) for x in (step.alpha, ahead * step.rotate, weight * step.rotate)]
+            numbers = [np.float32(x) for x in (step.alpha, ahead * step.rotation, weight * step.rotation)]
             arrays = [array.reshape(flat) for array in (m, stage, h, total, following)]
             kernels.runge_kutta_stage(*arrays[:3], *numbers, *arrays[3:])
             stage = following

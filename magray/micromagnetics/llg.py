@@ -91,7 +91,7 @@ class Steps:
     single: int
     count: int
     parts: int
-    turn: float
+    rotation: float
     thermal_std: float
 
     @classmethod
@@ -142,9 +142,9 @@ def quench(backend: FieldBackend, m: Vectors, film: Film, stage: Quench, number:
     for long in range(steps.long):
         step = steps.at(long)
         now = backend.demag(m) if long else before
-        turn, thermal_std = steps.turn * step.share, steps.thermal_std / math.sqrt(step.share)
+        rotation, thermal_std = steps.rotation * step.share, steps.thermal_std / math.sqrt(step.share)
         for part in range(step.parts):
-            short = InnerStep(stage.alpha, turn, thermal_std, (long * MAX_INNER_STEPS + part, number))
+            short = InnerStep(stage.alpha, rotation, thermal_std, (long * MAX_INNER_STEPS + part, number))
             ahead = np.float32(step.growth * (part + 0.5) / step.parts)
             m = backend.advance(m, now + ahead * (now - before), short)
         before = now

@@ -1,13 +1,13 @@
 """The preconditioned L-BFGS minimiser on the unit spheres: one field evaluation an iteration.
 
-The two-loop recursion of Nocedal (Math. Comp. 35, 773, 1980) over the last PAIRS steps s and changes y of the force,
+The two-loop recursion of Nocedal (Math. Comp. 35, 773, 1980) over the last HISTORY steps s and changes y of the force,
 with the Fourier preconditioner P in its middle. P is linear, so P y is the difference of two preconditioned forces, and
 every product that the recursion needs follows from the products of the s and P y with the latest force: a vector is
 read once for its product and once for its part in the step (the scheme of Chen, Wang and Zhou, NIPS 2014, with P).
 
-There is no line search. Three guards stand in for it: each cell turns by LARGEST_TURN at most in a step, an uphill
-direction is replaced by the preconditioned force, and a step that ends above every one of the last MEMORY energies is
-taken back and tried again with smaller turns.
+There is no line search. Three guards stand in for it: each cell turns by MAX_ROTATION at most in a step, an uphill
+direction is replaced by the preconditioned force, and a step that ends above every one of the last NONMONOTONE_WINDOW
+energies is taken back and tried again with smaller turns.
 
 In thick films of little Keff the demagnetising field of the waves, which P leaves out, is many times as stiff as what P
 knows of. Then P oversteps, step after step is taken back, and a film can go round in circles for ever. So as soon as

@@ -41,7 +41,7 @@ class Reference:
         for ahead, weight in RUNGE_KUTTA:
             local = sum(term.field(self.film, stage) for name, term in TERMS.items() if name != "demag")
             k = slope(stage, local / self.film.Ms + demag + thermal, step.alpha)
-            total, stage = total + weight * step.rotate * k, m + ahead * step.rotate * k
+            total, stage = total + weight * step.rotation * k, m + ahead * step.rotation * k
         return self._normalized(m + total)
 
     def _normalized(self, m: Vectors) -> Vectors:

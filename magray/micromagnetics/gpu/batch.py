@@ -18,10 +18,11 @@ import cupy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from magray.errors import UserError
+from magray.cuda import compile_module
 from magray.films.film import Film
 from magray.films.protocol import Quench, Uniform
-from magray.micromagnetics.backend import Coefficients, stiffness
+from magray.micromagnetics.backend import HISTORY, Coefficients, stiffness
+from magray.micromagnetics.gpu.constants import SCHEME
 from magray.micromagnetics.gpu.fourier import definitions, sources, transforms
 from magray.micromagnetics.gpu.tensors import kind_of
 from magray.micromagnetics.grains import tiles
@@ -40,7 +41,7 @@ FILM = np.dtype(
         ("seed_low", np.uint32),
         ("seed_high", np.uint32),
         *((name, np.int32) for name in ("initial", "grains_x", "grains_y", "mode")),
-        *((name, np.float32) for name in ("alpha", "turn", "kick")),
+        *((name, np.float32) for name in ("alpha", "rotation", "thermal_std")),
         *((name, np.int32) for name in ("stage", "ramp", "single", "parts", "long_steps", "demag", "tensor")),
     ],
     align=True,
@@ -60,8 +61,8 @@ IDLE, RUNNING, CONVERGED, NOT_CONVERGED, FAILED, QUENCHING, QUENCHED = range(7)
 RANDOM, UNIFORM, AS_IT_IS, AS_THE_OTHER_IS = range(4)  # initial states
 
 SOURCES = ("film.cu", "tensor.cu", "minimizer.cu", "quench.cu")  # compiled as one with those of the transforms
-RING = 5  # as in film.cu
-FORCE_SUMS = 11
+RING = HISTORY + 1  # as in film.cu
+FORCE_SUMS = 3 + 2 * HISTORY  # as in minimizer.cu
 ROWS = 8  # of a film to a block of the force kernel
 TILE, TILE_THREADS = 32, 320  # cells of a side, and threads, of a block of the quench
 ITERATIONS = 8  # in a graph: how long a finished film may wait for the host
@@ -107,29 +108,22 @@ def _record_start(record: NDArray[np.void], film: Film) -> None:
 def _record_quench(record: NDArray[np.void], film: Film, stage: Quench) -> None:
     steps = Steps.of(film, stage)
     record["mode"], record["alpha"], record["long_steps"] = QUENCHING, stage.alpha, steps.long
-    for name in ("turn", "kick", "ramp", "single", "parts"):
+    for name in ("rotation", "thermal_std", "ramp", "single", "parts"):
         record[name] = getattr(steps, name)
 
 
 def kernels(film: Film) -> cp.RawModule:
-    """The kernels, compiled for films of such a shape; CuPy keeps the result on disk."""
+    """Return the kernels, compiled for films of the shape of `film`. Raises UserError without a compiler."""
     folder = Path(__file__).parent
     source = "".join((folder / name).read_text(encoding="utf-8") for name in (*SOURCES, *sources(film)))
-    defined = (f"-D{name}={value}" for name, value in options(film).items())
-    module = cp.RawModule(code=source, options=("-std=c++17", *defined))
-    try:
-        module.compile()
-    except (ImportError, OSError, RuntimeError) as error:  # all that CuPy raises where NVRTC is missing or too old
-        problem = str(error).strip().splitlines()[0]
-        help_line = "install CuPy with its own compiler, for example cupy-cuda13x[ctk]"
-        raise UserError(f"the CUDA kernels cannot be compiled: {problem}; {help_line}") from error
-    return module
+    return compile_module(source, macros(film))
 
 
-def options(film: Film) -> dict[str, int]:
-    """What the kernels are compiled with."""
+def macros(film: Film) -> dict[str, int | float | str]:
+    """Return the macros that the kernels are compiled with for films of the shape of `film`."""
     (open_x, open_y), ellipse = film.open_axes, film.open_edges == "ellipse"
-    return {"OPEN_X": int(open_x), "OPEN_Y": int(open_y), "ELLIPSE": int(ellipse)} | definitions(film)
+    shape = {"OPEN_X": int(open_x), "OPEN_Y": int(open_y), "ELLIPSE": int(ellipse)}
+    return SCHEME | shape | definitions(film)
 
 
 class Batch:
