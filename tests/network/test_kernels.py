@@ -277,7 +277,14 @@ def test_the_kernels_compile_without_spilling_registers(architecture: str, bfloa
     def make(sources: tuple[str, ...], definitions: dict[str, int]) -> Any:
         file = tmp_path / "kernels.cu"
         file.write_text(source(sources))
-        command = [str(NVCC), f"-arch={architecture}", *compiler_options(macros(definitions)), "-Xptxas", "-v", "-cubin"]
+        command = [
+            str(NVCC),
+            f"-arch={architecture}",
+            *compiler_options(macros(definitions)),
+            "-Xptxas",
+            "-v",
+            "-cubin",
+        ]
         command += ["-o", str(tmp_path / "kernels.cubin"), str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
