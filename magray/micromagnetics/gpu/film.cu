@@ -169,7 +169,7 @@ __device__ __forceinline__ float ku1_of(const Film& film, int cell, int nx, int 
     return (float)(1.0 + film.sigma * (sqrt(-2 * log(uniform(w[0]))) * cos(6.283185307179586 * uniform(w[1]))));
 }
 
-// Fills the listed slots with their films' starts and Ku1 maps and sets them running; m: what is evaluated next; other:
+// Fills the listed slots with their films' initial states and Ku1 maps and sets them running; m: what is evaluated next; other:
 // the other of the two m. Grid: (blocks over cells, listed slots).
 extern "C" __global__ void begin(const Film* films, Slot* slots, Report* reports, const int* list, float* m_all,
                                  const float* other_all, float* ku1, int ny, int nx) {

@@ -1,5 +1,5 @@
 // The minimiser's passes over a batch: the force at a point, the step to the next, the decision between them; compiled
-// behind film.cu. The scheme is that of minimizer.py.
+// after film.cu. The scheme is that of minimizer.py.
 
 #define FORCE_SUMS (3 + 2 * HISTORY)  // energy, f·s of the latest step, f·w before; f·s_i, f·P y_i
 

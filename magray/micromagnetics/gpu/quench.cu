@@ -1,6 +1,6 @@
-// The quench on a GPU; compiled behind film.cu. The scheme is that of llg.py.
+// The quench on a GPU; compiled after film.cu. The scheme is that of llg.py.
 //
-// One launch takes one short step of the fourth-order Runge-Kutta scheme with all of its four stages: a block brings a
+// One launch takes one inner step of the fourth-order Runge-Kutta scheme with all of its four stages: a block brings a
 // tile and a border of four cells to shared memory, and each stage is right one cell less far into the border.
 
 #define TILE 32
@@ -11,7 +11,7 @@
 
 enum Dmi { NO_DMI, BULK, INTERFACIAL };
 
-// The long step that a slot is at, as Steps.at in llg.py.
+// The outer step that a slot is at, as Steps.at in llg.py.
 __device__ __forceinline__ int parts_of(const Film& film, int step) {
     return step >= film.ramp + film.single ? film.parts : 1;
 }
@@ -119,8 +119,8 @@ __device__ __forceinline__ void runge_kutta(Cell* own, const Film& film, float (
     stage<DMI>(own, film, m[1], nullptr, first, 0, turn / 6);
 }
 
-// Short step `part` of the long step that each quenching slot is at. now, before: demag at the long step's beginning and
-// one long step earlier. Grid: (tiles along x, along y, slots), TILE_THREADS threads.
+// Inner step `part` of the outer step that each quenching slot is at. now, before: demag at the outer step's beginning and
+// one outer step earlier. Grid: (tiles along x, along y, slots), TILE_THREADS threads.
 extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)
 advance(const float* __restrict__ m_all, float* m_next_all, const float* __restrict__ now_all,
         const float* __restrict__ before_all, const float* __restrict__ ku1_all, const Film* films, const Slot* slots,
@@ -164,7 +164,7 @@ advance(const float* __restrict__ m_all, float* m_next_all, const float* __restr
     }
 }
 
-// Ends a long step of every quenching slot. buffer: which m it led to. One thread a slot.
+// Ends a outer step of every quenching slot. buffer: which m it led to. One thread a slot.
 extern "C" __global__ void end_long_step(const Film* films, Slot* slots, Report* reports, int nslots, int buffer) {
     int slot = blockIdx.x * blockDim.x + threadIdx.x;
     if (slot >= nslots || reports[slot].mode != QUENCHING) return;
