@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from benchmarks.films import MINIMIZED, co_like, low_ms
 from benchmarks.gpu import show
 from magray import Film, Minimize, Protocol, Quench, relax
-from magray.micromagnetics.dormand_prince import integrate
 from magray.micromagnetics.gpu.batch import Batch, film_record
 from magray.micromagnetics.initial_state import initial_state
+from tests.support.dormand_prince import integrate
 from tests.support.specimens import walls_per_um
 
 N = 512

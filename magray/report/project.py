@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from magray.config import Config, Uniform
+from magray.config import Config, UniformRange
 from magray.evaluation.study import PREDICTIONS, STUDY
 from magray.evaluation.wall_ablation import CAUSES
 from magray.files.atomic import read_table
@@ -128,7 +128,7 @@ def _panel(score: Row, points: pa.Table) -> Panel:
 def _constant(name: str, config: Config) -> dict[str, str]:
     """A constant of the campaign as people write it: one value, or the range that films draw from."""
     shown, value = quantity(name), getattr(config.campaign, name)
-    ends = (value.low, value.high) if isinstance(value, Uniform) else (value,)
+    ends = (value.low, value.high) if isinstance(value, UniformRange) else (value,)
     return {"name": name, "value": f"{' to '.join(f'{end * shown.factor:g}' for end in ends)} {shown.unit}".rstrip()}
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from magray.config.project import Parameter
+from magray.config.fit import Parameter
 from magray.files.records import Finite, NotNegative, Positive, Text, read_record
 
 

@@ -40,8 +40,8 @@ def test_films_of_any_cells_and_thickness_wait_in_one_lane() -> None:
     cells = [(4e-9, 4e-9, 4e-9), (4e-9, 4e-9, 0.3e-9), (2e-9, 5e-9, 9e-9)]
     together = [*(co_like((16, 16), cell_size=cell) for cell in cells), co_like((16, 16), demag=False)]
     queue.add([co_like((16, 8)), *together, co_like((16, 16), open_edges="x")])
-    assert list(map(list, queue.lanes.values()))[1] == together
-    assert len(queue.lanes) == 3
+    assert list(map(list, queue.buckets.values()))[1] == together
+    assert len(queue.buckets) == 3
 
 
 def test_films_of_several_threads_are_in_the_slots_together() -> None:

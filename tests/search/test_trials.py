@@ -175,7 +175,7 @@ def test_protocols_are_compared_at_trained_scales(train_set: str) -> None:
     ("override", "complaint"),
     [
         ("scales=[]", "scales: list should have at least 1 item"),
-        ("scales=[0.5, 0.5]", "scales: one is there twice"),
+        ("scales=[0.5, 0.5]", "scales: one is given twice"),
         ("tolerance=1.5", "tolerance: input should be less than 1"),
         ("learning_rates=[1.0e-2, 1.0e-3]", "low must be below high"),
         ("views=[900, 300]", "views: give them ascending"),

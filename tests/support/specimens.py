@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from magray.films import Film, Minimize, Protocol, Quench
 from magray.micromagnetics import gpu_problem
 from magray.micromagnetics.cpu import CpuBackend
-from magray.micromagnetics.dormand_prince import integrate
 from magray.micromagnetics.minimizer import minimize
+from tests.support.dormand_prince import integrate
 
 # What an experiment runs on: `@pytest.mark.parametrize("backend", BACKENDS)`.
 _NEEDS_GPU = [pytest.mark.gpu, pytest.mark.skipif(bool(gpu_problem()), reason=f"no GPU: {gpu_problem()}")]
