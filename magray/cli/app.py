@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from magray.cli.plain import write_plainly
-from magray.errors import UserError, gist, in_words
+from magray.errors import UserError, in_words, one_line
 from magray.files.paths import at_home
 from magray.masking import mask
 
@@ -66,7 +66,7 @@ def main() -> None:
     except OSError as error:
         _stop(in_words(error))
     except MemoryError as error:
-        _stop(f"not enough memory: {gist(error)}; close other programs, or take a larger machine")
+        _stop(f"not enough memory: {one_line(error)}; close other programs, or take a larger machine")
 
 
 def _stop(reason: str, exit_code: int = 2) -> NoReturn:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from magray.errors import UserError
+from magray.errors import UserError, one_line
 from magray.files.parquet import metadata_of, open_plain, read_plain
 
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written; a dot begins it
@@ -95,5 +95,4 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     except FileNotFoundError as error:
         raise UserError(f"there is no {path}; make it first") from error
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).split("\n", 1)[0].rstrip(".")
-        raise UserError(f"{path} cannot be read: {reason}; move it away and make it again") from error
+        raise UserError(f"{path} cannot be read: {one_line(error)}; move it away and make it again") from error

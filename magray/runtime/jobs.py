@@ -24,7 +24,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from magray.config import Config, load_config
-from magray.errors import UserError, gist
+from magray.errors import UserError, one_line
 
 STAGES = {"simulate": ["simulate"], "fit": ["fit"], "study": ["study", "report"]}  # a stage and its commands
 ON_THE_IMAGE = {"working_dir": "."}  # nodes run the image of cluster/Dockerfile: only our files travel
@@ -58,7 +58,7 @@ def submit_stage(address: str, stage: str, config: Path, overrides: Sequence[str
     try:
         return submit(client, submission_id(stage, project), entrypoint, runtime_env)
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"the job server at {address} does not take the job: {gist(error)}") from error
+        raise UserError(f"the job server at {address} does not take the job: {one_line(error)}") from error
 
 
 def submission_id(stage: str, config: Config) -> str:
@@ -105,7 +105,7 @@ def follow(job: Job, show: Callable[[str], None]) -> int:
             if time.monotonic() - heard > PATIENCE:
                 raise UserError(
                     f"the job server has not answered for {PATIENCE:.0f} s, and {job.id} may go on; run the same "
-                    f"command again to follow it ({gist(error)})"
+                    f"command again to follow it ({one_line(error)})"
                 ) from error
         else:
             show(log[shown:])
@@ -167,7 +167,7 @@ def _client(address: str) -> JobSubmissionClient:
             "to the cluster's token (or put that into ~/.ray/auth_token)"
         ) from error
     except (OSError, HTTPException, RuntimeError, ValueError, LookupError) as error:
-        raise UserError(f"no Ray job server answers at {address}: {gist(error)}") from error
+        raise UserError(f"no Ray job server answers at {address}: {one_line(error)}") from error
 
 
 def _check_reachable(address: str) -> None:

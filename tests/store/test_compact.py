@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from magray.store.journal import JOURNAL_FILE, Journal
 from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.store import STORE_SCHEMA, Store, compact, create_store, delete_failed, open_store, settle, verify
-from magray.store.journal import JOURNAL_FILE, Journal
 from magray.store.location import Location
 from magray.store.parquet import file_name
 from magray.store.store import LEASE_FILE

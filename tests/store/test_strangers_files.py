@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from magray.store.journal import JOURNAL_FILE, settle
 
 from magray.config import load_config
 from magray.errors import UserError
@@ -12,7 +13,6 @@ from magray.films import plan_table
 from magray.micromagnetics import relax
 from magray.project.stages import Project, StageResult
 from magray.store import Store, create_store, export_pictures, open_store, rows_of
-from magray.store.journal import JOURNAL_FILE, settle
 from magray.store.store import CAMPAIGN_FILE, LEASE_FILE
 from tests.support.specimens import co_like
 
