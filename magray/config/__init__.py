@@ -6,7 +6,7 @@ differ.
 """
 
 from magray.config.campaign import CampaignConfig, Uniform
-from magray.config.project import FEWEST_FILMS, WIDTHS, Config, FitConfig, MicroscopeConfig
+from magray.config.project import FEWEST_FILMS, WIDTHS, Config, FitConfig, MicroscopeConfig, SimulateConfig
 from magray.config.reading import load_config, load_figure, load_protocols, load_search, read_config
 from magray.config.scales import RANGE, is_range, parse_scales
 from magray.config.studies import FigureConfig, ProtocolsConfig, SearchConfig
@@ -22,6 +22,7 @@ __all__ = [
     "MicroscopeConfig",
     "ProtocolsConfig",
     "SearchConfig",
+    "SimulateConfig",
     "Uniform",
     "is_range",
     "load_config",

@@ -30,8 +30,8 @@ STAGES = {"simulate": ["simulate"], "fit": ["fit"], "study": ["study", "report"]
 ON_THE_IMAGE = {"working_dir": "."}  # nodes run the image of cluster/Dockerfile: only our files travel
 BY_PIP = Path("jobs/runtime_env_pip.yaml")
 CONNECT_SECONDS = 10.0
-LOOK_SECONDS = 1.0  # between two looks at a job
-PATIENCE = 60.0  # seconds that a job server may be silent while its job is followed
+POLL_SECONDS = 1.0  # between two requests for a job's state
+SILENCE_SECONDS = 60.0  # seconds that a job server may be silent while its job is followed
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _last_run(jobs: list[JobDetails], name: str) -> tuple[JobDetails | None, int
 def follow(job: Job, show: Callable[[str], None]) -> int:
     """Shows what the job logs until it ends. Returns its exit code: 0, 2 for what the user can mend, 1 for all else.
 
-    Raises UserError if the server is silent for longer than PATIENCE; the job may go on all the same.
+    Raises UserError if the server is silent for longer than SILENCE_SECONDS; the job may go on all the same.
     """
     shown, heard = 0, time.monotonic()
     while True:
@@ -102,9 +102,9 @@ def follow(job: Job, show: Callable[[str], None]) -> int:
             now = job.client.get_job_info(job.id)  # before its log, which is then complete if the job has ended
             log = job.client.get_job_logs(job.id)
         except (OSError, RuntimeError) as error:
-            if time.monotonic() - heard > PATIENCE:
+            if time.monotonic() - heard > SILENCE_SECONDS:
                 raise UserError(
-                    f"the job server has not answered for {PATIENCE:.0f} s, and {job.id} may go on; run the same "
+                    f"the job server has not answered for {SILENCE_SECONDS:.0f} s, and {job.id} may go on; run the same "
                     f"command again to follow it ({one_line(error)})"
                 ) from error
         else:
@@ -112,7 +112,7 @@ def follow(job: Job, show: Callable[[str], None]) -> int:
             shown, heard = len(log), time.monotonic()
             if now.status.is_terminal():
                 return _exit_code(now, show)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _exit_code(ended: JobDetails, show: Callable[[str], None]) -> int:

@@ -12,7 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from magray.errors import UserError
 from magray.runtime.events import EventLog
 
-LOOK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 
 
 def check_nodes(store_uri: str) -> None:
@@ -70,7 +70,7 @@ def nodes_watched(events: EventLog) -> Iterator[None]:
 
 def _watch(events: EventLog, stop: threading.Event) -> None:
     known = {node["NodeID"]: name_of(node) for node in living()}
-    while not stop.wait(LOOK_SECONDS):
+    while not stop.wait(POLL_SECONDS):
         now = {node["NodeID"]: name_of(node) for node in living()}
         for gone in known.keys() - now.keys():
             events.notify(f"node {known[gone]} is gone, {len(now)} are left; its films are simulated again")

@@ -11,7 +11,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from magray.errors import UserError
 from magray.runtime.events import EventLog
 
-PATIENCE = 900.0  # seconds until a first GPU that has not come is done without: spot nodes may never come
+GPU_WAIT_SECONDS = 900.0  # for the GPUs of an autoscaler: spot nodes may never come
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,22 @@ def _resources() -> dict[str, float]:
 
 
 def wait_for_gpus(count: int, notify: Callable[[str], None]) -> None:
-    """Has the autoscaler start nodes until the cluster has `count` GPUs. Makes do with fewer when PATIENCE ends.
+    """Has the autoscaler start nodes until the cluster has `count` GPUs. Makes do with fewer when GPU_WAIT_SECONDS ends.
 
     The demand is a placement group, which goes with this driver, however it ends: nothing keeps an expensive node alive
     after that. Raises UserError if not a single GPU has come.
     """
     if gpus() >= count:
         return
-    notify(f"{gpus():g} of {count} GPUs are here: waiting up to {PATIENCE / 60:.0f} min for the autoscaler's")
+    notify(f"{gpus():g} of {count} GPUs are here: waiting up to {GPU_WAIT_SECONDS / 60:.0f} min for the autoscaler's")
     start, demand = time.monotonic(), placement_group([{"GPU": 1.0}] * count)
     try:
-        demand.wait(timeout_seconds=PATIENCE)
+        demand.wait(timeout_seconds=GPU_WAIT_SECONDS)
     finally:
         remove_placement_group(demand)
     if gpus() < 1:
         raise UserError(
-            f"no GPU has come within {PATIENCE / 60:.0f} min; `ray status` tells what the autoscaler waits for; "
+            f"no GPU has come within {GPU_WAIT_SECONDS / 60:.0f} min; `ray status` tells what the autoscaler waits for; "
             "on cores it goes with simulate.backend: cpu"
         )
     notify(f"{gpus():g} of {count} GPUs are here after {time.monotonic() - start:.0f} s")

@@ -68,11 +68,8 @@ def read_note(location: Location) -> Note | None:
 
 def _parsed(content: bytes) -> Note:
     """Return the content of a CAMPAIGN_FILE. Raises ValueError if it is damaged."""
-    found = json.loads(content)
-    values = (
-        [found.get(key) for key in ("campaign", "films", "generation", "format")] if isinstance(found, dict) else []
-    )
-    match values:
+    found, keys = json.loads(content), ("campaign", "films", "generation", "format")
+    match [found.get(key) for key in keys] if isinstance(found, dict) else []:
         case [str(campaign), int(films), int(generation), int(format_)] if films >= 0 and 0 <= generation < 10**9:
             return Note(campaign, films, int(generation), format_)
         case [str(campaign), int(films), None, int(format_)] if films >= 0 and format_ != FORMAT:

@@ -121,7 +121,7 @@ class Location:
         """Copy a file within the location. Raises UserError as `write`; half a copy may be left."""
         try:
             if self.local:
-                self.filesystem.create_dir(os.path.dirname(self.file(new)), recursive=True)
+                self.filesystem.create_dir(self.file(new).rpartition("/")[0], recursive=True)
             self.retry(lambda: self.filesystem.copy_file(self.file(name), self.file(new)), RETRY_SECONDS)
         except OSError as error:
             raise UserError(f"cannot write to {self.uri}: {in_words(error)}; nothing is lost") from error
@@ -173,7 +173,7 @@ class Location:
             raise
 
     def _upload(self, name: str, content: pa.Buffer | bytes) -> None:
-        """Upload in a thread, where no Ctrl-C comes between opening and closing; it waits for the upload's end instead."""
+        """Upload in a thread, where no Ctrl-C comes between opening and closing, but only after the end."""
         with ThreadPoolExecutor(1) as uploader:
             uploader.submit(self._put, name, content).result()
 

@@ -213,8 +213,14 @@ class Store:
         return [paths[FAILED if one else FINISHED] for one in failed.to_pylist()]
 
     def begin_writing(self, planned: int | None = None) -> "Store":
-        """Remove what killed writers left, and note the films that are planned now. The caller has the store's lease."""
+        """Remove what killed writers left, and note how many films are planned. The caller has the store's lease."""
         note, generation = read_note(self.location), self.generation
+        others = generations(self.location.names("", RETRY_SECONDS)) - {generation}
+        if others and not self.files_of(generation):
+            raise UserError(
+                f"store {self.uri}: {CAMPAIGN_FILE} names generation {generation}, which is not there, and generation "
+                f"{max(others)} is; remove that file and run `magray simulate` to have it made anew"
+            )
         remove_leftovers(self.location, generation)
         wanted = Note(self.campaign, self.planned if planned is None else planned, generation)
         if note != wanted:
@@ -246,7 +252,7 @@ class Store:
         return {name: self.id_cache[name] for name in files}
 
     def _places(self, files: list[str], wanted: pa.Array) -> dict[str, NDArray[np.int64]]:
-        """Return, for each file that holds wanted films, the place of each of its rows in `wanted`; −1 for other films."""
+        """Return, for each file that holds wanted films, its rows' places in `wanted`; −1 for other films."""
         ids = self._ids_of(files)
         everything = pa.chunked_array(ids.values(), pa.string())
         places = pc.fill_null(pc.index_in(everything, value_set=wanted), -1).to_numpy().astype(np.int64)
@@ -372,7 +378,7 @@ def reading(uri: str) -> Iterator[None]:
 
 
 def columns_of(file: pq.ParquetFile, names: Sequence[str], row_groups: list[int] | None = None) -> pa.Table:
-    """Return columns of an open file. Raises pa.ArrowInvalid if it is not one of a store, or anything is wrong with a row."""
+    """Return columns of an open file. Raises pa.ArrowInvalid if it is not one of a store, or a row is wrong."""
     rows = read_plain(file, schema_of(names), row_groups)
     check_rows(rows)
     return rows

@@ -129,14 +129,14 @@ def test_a_row_that_no_simulation_gives_is_refused_in_one_line_and_named(
 ) -> None:
     """Whatever reads the column refuses it, and nothing is written; `verify` names the film or its file."""
     path = with_values(store, column, value, kind)
-    before = {file: file.read_bytes() for file in Path(store.uri).iterdir()}
+    before = {file: file.read_bytes() for file in Path(store.uri).rglob("*") if file.is_file()}
     commands = [("export", store.uri, tmp_path / "out", "--format", name) for name in ("png", "ovf", "hf")]
     for command in [*commands, ("compact", store.uri)]:
         code, out, err = magray(*command)
         assert (code, out, len(err)) == (2, [], 1), command
         assert words in err[0]
         assert "`magray store verify` names the damaged files" in err[0]
-    assert {file: file.read_bytes() for file in Path(store.uri).iterdir() if file.is_file()} == before
+    assert {file: file.read_bytes() for file in Path(store.uri).rglob("*") if file.is_file()} == before
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["in_one_file", "store"]
     code, out, _ = magray("verify", store.uri)
     assert code == 1
@@ -152,9 +152,8 @@ def test_ls_show_and_what_a_fit_reads_refuse_what_is_wrong_with_the_columns_that
         code, _, err = magray(*command)
         assert (code, len(err)) == (2, 1), command
         assert "`magray store verify` names the damaged files" in err[0]
-    converged = pc.field("status") == "converged"
     with pytest.raises(UserError, match=f"{column} is "):
-        store.table(["film_id", column], converged)
+        store.films(columns=["film_id", column])
 
 
 @pytest.mark.parametrize(
@@ -196,6 +195,9 @@ def test_verify_holds_every_value_against_the_film_that_it_is_of(
         '{"format": 2, "campaign": "a", "films": -1}',
         '{"format": 2, "campaign": "a", "films": "many"}',
         '{"format": 2, "campaign": "a", "films": [1]}',
+        '{"format": 3, "campaign": "a", "films": 1}',
+        '{"format": 3, "campaign": "a", "films": 1, "generation": -1}',
+        '{"format": 3, "campaign": "a", "films": 1, "generation": "films-1"}',
         '{"format": 2, "campaign": "a", "films": ' + "9" * 5000 + "}",
         b"\xff\xfe",
     ],
