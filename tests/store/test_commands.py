@@ -65,6 +65,7 @@ def test_ls_stops_at_its_limit(magray: Magray, store: Store, monkeypatch: pytest
 def test_show_counts_by_status(magray: Magray, store: Store) -> None:
     _, out, _ = magray("show", store.uri)
     assert out[:2] == [f"campaign stripes: {FILMS} of {FILMS} films at {store.uri}", f"  converged: {FILMS}"]
+    assert out[2] == f"files: {store.uri}/films-1/*.parquet"
 
 
 def test_compact_merges_once_and_then_has_nothing_to_do(magray: Magray, store: Store) -> None:
@@ -218,3 +219,19 @@ def test_a_filter_may_name_columns_that_are_not_asked_for(store: Store) -> None:
     assert store.table(["D"], pc.field("split") == "neither").num_rows == 0
     some = store.ids().to_pylist()[:2]
     assert store.table(["film_id"], pc.field("film_id").isin(some)).num_rows == 2
+
+
+def test_films_are_those_that_converged_by_id_of_one_split_or_both(store: Store) -> None:
+    rows = pa.concat_tables(store.batches(STORE_SCHEMA.names)).to_pylist()
+    for name in store.files():
+        store.location.remove(name)
+    rows[0] |= {"status": "failed", "image": None}
+    rows[1] |= {"status": "not_converged"}
+    for place, row in enumerate(rows):
+        row["split"] = "test" if place % 2 else "train"
+    store.commit(pa.Table.from_pylist(rows, schema=STORE_SCHEMA))
+    for split in ("train", "test", None):
+        ids = sorted(row["film_id"] for row in rows[2:] if split in (row["split"], None))
+        assert store.films(split, ["D", "film_id"])["film_id"].to_pylist() == ids
+    assert store.films("test", ["D"]).column_names == ["D"]
+    assert "image" not in store.films().column_names
