@@ -1,4 +1,4 @@
-"""The error class for problems that users can solve, and plain messages for errors of the system."""
+"""The error class for whatever a user can put right, which the CLI catches once; and messages for system errors."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from magray.masking import mask
 _ELSEWHERE = "choose another place"
 _ROOM = "free some space and run again"
 _FOLDER = "a file is where a folder should be", f"move it, or {_ELSEWHERE}"
-_SYSTEM = {  # the problem with a file, and what to do
+_SYSTEM = {  # the reason, and what to do
     errno.ENOSPC: ("no room left on the disk", _ROOM),
     errno.EDQUOT: ("the quota of the disk is used up", _ROOM),
     errno.EFBIG: ("the file is larger than this disk or ulimit -f allows", f"raise the limit, or {_ELSEWHERE}"),
@@ -49,8 +49,8 @@ class FilmsLost(UserError):
 
 
 def in_words(error: OSError) -> str:
-    """Return a line about an error of the system: the file, the problem, and what to do."""
-    said = gist(error)
+    """Return a message for a system error: the file, the reason, and what to do."""
+    said = one_line(error)
     quoted = re.search(r"(?<!\w)'([^']+)'(?!\w)", said)  # PyArrow puts the file's name there
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else quoted[1] if quoted else ""
     if error.errno in _SYSTEM:
@@ -60,7 +60,7 @@ def in_words(error: OSError) -> str:
     return f"{name}: {what}" if name and name not in what else what
 
 
-def gist(error: BaseException) -> str:
-    """Return the most informative line of an error's text: its first, or the last of a traceback."""
+def one_line(error: BaseException) -> str:
+    """Return the most telling line of an error's text: its first, or a traceback's last. Without a full stop."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1] if "Traceback" in lines[0] else lines[0]
+    return (lines[-1] if "Traceback" in lines[0] else lines[0]).rstrip(".")

@@ -12,7 +12,7 @@ import typer
 from magray.cli import project, research, store
 from magray.cli.console import INTERRUPTED
 from magray.cli.plain import write_plainly
-from magray.errors import UserError, gist, in_words
+from magray.errors import UserError, in_words, one_line
 from magray.masking import mask
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ def main() -> None:
     except OSError as error:
         _stop(in_words(error))
     except MemoryError as error:
-        _stop(f"not enough memory: {gist(error)}; close other programs, or take a larger machine")
+        _stop(f"not enough memory: {one_line(error)}; close other programs, or take a larger machine")
 
 
 def _stop(reason: str, exit_code: int = 2) -> NoReturn:
@@ -49,7 +49,7 @@ def _stop(reason: str, exit_code: int = 2) -> NoReturn:
 
 
 def _on_signals() -> None:
-    """Interrupt the command at the first SIGINT or SIGTERM and end it at the second, which Ray would not survive well."""
+    """Interrupt the command at the first SIGINT or SIGTERM, and end it at the second: Ray would crash."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
             signal.signal(number, _interrupt)

@@ -56,7 +56,8 @@ def estimate(
     pictures: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PICTURE...", help="PNG, TIFF, JPEG, GIF or BMP of a film's domains; or several, of different places of the film."
+            metavar="PICTURE...",
+            help="PNG, TIFF, JPEG, GIF or BMP of a film's domains; or several of one film.",
         ),
     ],
     estimator: Annotated[

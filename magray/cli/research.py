@@ -13,9 +13,7 @@ from magray.files.paths import at_home
 
 def search(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of a search, as in configs/searches.")],
-    exhaustive: Annotated[
-        bool, typer.Option("--exhaustive", help="Also evaluate every set, as a baseline.")
-    ] = False,
+    exhaustive: Annotated[bool, typer.Option("--exhaustive", help="Also evaluate every set, as a baseline.")] = False,
     overrides: Overrides = None,
     address: Annotated[
         str | None,
@@ -67,7 +65,7 @@ def paper(
     results: Annotated[
         Path, typer.Option(metavar="FOLDER", parser=at_home, help="Where figures and tables go.")
     ] = Path("results/paper"),
-    small: Annotated[bool, typer.Option("--small", help="Use a few coarse films, to check that everything works.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="Use a few coarse films, as a check.")] = False,
     overrides: Overrides = None,
 ) -> None:
     """Reproduce every figure of the paper, with numbers."""

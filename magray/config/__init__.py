@@ -13,6 +13,7 @@ from magray.config.protocols import ProtocolsConfig
 from magray.config.reading import load_config, load_figure, load_protocols, load_search, read_config
 from magray.config.scales import RANGE, is_range, parse_scales
 from magray.config.search import SearchConfig
+from magray.config.simulate import SimulateConfig
 
 __all__ = [
     "FEWEST_FILMS",
@@ -25,6 +26,7 @@ __all__ = [
     "MicroscopeConfig",
     "ProtocolsConfig",
     "SearchConfig",
+    "SimulateConfig",
     "UniformRange",
     "is_range",
     "load_config",

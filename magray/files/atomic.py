@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever happens while they are written, and tables read while they are."""
+"""Write files so that they appear whole or not at all, and read tables while they may be written."""
 
 import glob
 import os
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from magray.errors import UserError, in_words
+from magray.errors import UserError, in_words, one_line
 from magray.files.parquet import metadata_of, open_plain, read_plain
 
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written; a dot begins it
@@ -19,7 +19,7 @@ UNFINISHED = ".unfinished"  # ends the name of a file that is being written; a d
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a path to write to, which becomes `path` at the end, replacing what was there; or goes, on an error.
+    """Yield a path to write to, which becomes `path` at the end, replacing what was there, or is removed on an error.
 
     Of processes that write the same file at the same time, the last one's stays. Who may read it is a matter of the
     umask, as for any other file; some libraries make files that their owner alone can read.
@@ -34,14 +34,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
         unfinished.chmod(permissions)
         unfinished.replace(path)
     except OSError as error:
-        error.filename = str(path)  # of which PyArrow says nothing
+        error.filename = str(path)  # which PyArrow does not give
         raise
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def _remove_unfinished(path: Path) -> None:
-    """Remove what processes of this machine left of `path` when they were killed; those that live still write."""
+    """Remove what killed processes of this machine left of `path`; live ones may still be writing."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(platform.node())}.*{UNFINISHED}"):
         pid = left.name.removesuffix(UNFINISHED).rpartition(".")[2]
         if pid.isdecimal() and not left.is_symlink() and not _lives(int(pid)):
@@ -53,13 +53,13 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is somebody else's
+    except OSError:  # another user's
         return True
     return True
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """A table as a Parquet file, whole or not at all."""
+    """Write a table as a Parquet file, whole or not at all."""
     with atomic_write(path) as unfinished:
         pq.write_table(table, unfinished, compression="zstd")
 
@@ -98,5 +98,4 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         if isinstance(error, OSError) and error.errno:  # the system refuses; a damaged file has no number
             error.filename = str(path)
             raise UserError(in_words(error)) from error
-        reason = str(error).split("\n", 1)[0].rstrip(".")
-        raise UserError(f"{path} cannot be read: {reason}; move it away and make it again") from error
+        raise UserError(f"{path} cannot be read: {one_line(error)}; move it away and make it again") from error

@@ -132,12 +132,8 @@ class Project:
             done = run_campaign(
                 plan,
                 config.store_uri,
+                config.simulate,
                 campaign=config.name,
-                backend=config.simulate.backend,
-                actors=config.simulate.actors,
-                gpu_share=config.simulate.gpu_share,
-                block_films=config.simulate.block_films,
-                retry_failed=config.simulate.retry_failed,
                 log=self.folder / "simulate.jsonl",
             )
         except (KeyboardInterrupt, FilmsLost):
@@ -369,8 +365,8 @@ class Project:
 
     def _learnable(self) -> list[str]:
         """Ids of the committed films that converged, sorted: those that are learned from and tested on."""
-        rows = open_store(self.config.store_uri).table(["film_id"], pc.field("status") == "converged")
-        return sorted(rows["film_id"].to_pylist())
+        ids: list[str] = open_store(self.config.store_uri).films(columns=["film_id"])["film_id"].to_pylist()
+        return ids
 
     def _fits(self) -> list[str | None]:
         made_from = self.summary.made_from
@@ -390,9 +386,8 @@ class Project:
         """The test film with the smallest id: any film would do, as long as nobody chose it for its answer."""
         from magray.training.fit import check_finite
 
-        wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
         store, targets = open_store(self.config.store_uri), self.config.fit.targets
-        first = store.table(["film_id", *targets], wanted).sort_by("film_id").slice(0, 1)
+        first = store.films("test", ["film_id", *targets]).slice(0, 1)
         if not first.num_rows:
             raise UserError("none of the films is one to test on; plan more films (campaign.films)")
         check_finite(store, first, targets)

@@ -182,16 +182,16 @@ def _clock(game: Round) -> None:
 def _damage(game: Round) -> None:
     """A file is cut short and two are put in: verify names them; a campaign refuses, and mends what is deleted."""
     shutil.copytree(game.home.misfortune.disk / UNDISTURBED, game.store)
-    store = Path(game.store)
-    torn = game.random.choice(sorted(store.glob("films-*.parquet")))
-    intact = game.random.choice(sorted(set(store.glob("films-*.parquet")) - {torn}))
-    strangers = [store / "films-0123456789abcdef01234567.parquet", store / "notes.txt"]
+    folder = Path(open_store(game.store).glob).parent
+    torn = game.random.choice(sorted(folder.glob("films-*.parquet")))
+    intact = game.random.choice(sorted(set(folder.glob("films-*.parquet")) - {torn}))
+    strangers = [folder / "films-0123456789abcdef01234567.parquet", folder / "notes.txt"]
     os.truncate(torn, game.random.randrange(torn.stat().st_size))
     strangers[0].write_bytes(intact.read_bytes())
     strangers[1].write_text("not of a store")
     report = verify(open_store(game.store), game.home.plan)
     named = {line.split(" ", 1)[0] for line in (*report.truncated, *report.foreign)}
-    if report.ok or named != {file.name for file in (torn, *strangers)}:
+    if report.ok or named != {f"{folder.name}/{file.name}" for file in (torn, *strangers)}:
         game.fail(f"verify found {report.lines}")
     game.finish(game.start(), 2)
     for file in (torn, *strangers):

@@ -15,6 +15,7 @@ from typing import Any
 from pyarrow import fs
 
 from magray.store import open_store, verify
+from magray.store.layout import folder_of, is_film_file, path_of
 from magray.store.location import locate
 from tests.chaos.cluster import CAMPAIGN, FILMS, House
 
@@ -26,10 +27,11 @@ import sys
 from pathlib import Path
 import pyarrow.parquet as pq
 from magray.campaign.run import run_campaign
+from magray.config import SimulateConfig
 from magray.errors import UserError
 try:
     plan, log = pq.read_table(sys.argv[1]), Path(sys.argv[3])
-    run_campaign(plan, sys.argv[2], campaign="{CAMPAIGN}", block_films={BLOCK_FILMS}, log=log)
+    run_campaign(plan, sys.argv[2], SimulateConfig(block_films={BLOCK_FILMS}), campaign="{CAMPAIGN}", log=log)
 except UserError as error:
     print(f"UserError: {{error}}", file=sys.stderr)
     sys.exit(2)
@@ -152,9 +154,11 @@ class Round:
     def files(self) -> dict[str, tuple[int, int | None]]:
         """Size and time of each file of films."""
         place = locate(self.store)
-        selector = fs.FileSelector(place.path, allow_not_found=True)
+        selector = fs.FileSelector(place.file(folder_of(1)), allow_not_found=True)
         found = place.filesystem.get_file_info(selector)
-        return {info.base_name: (info.size, info.mtime_ns) for info in found if info.base_name.startswith("films-")}
+        return {
+            path_of(1, info.base_name): (info.size, info.mtime_ns) for info in found if is_film_file(info.base_name)
+        }
 
     def pictures(self) -> dict[str, bytes]:
         """The pictures in the store by film id."""

@@ -35,12 +35,13 @@ DRIVER = """
 import sys, pyarrow.parquet as pq, ray
 from magray.runtime.connect import connect
 from magray.campaign.run import run_campaign
+from magray.config import SimulateConfig
 from magray.errors import UserError
 connect(num_cpus=2)
 print(ray._private.worker._global_node.get_session_dir_path(), flush=True)
 try:
     for store in sys.argv[2:]:
-        run_campaign(pq.read_table(sys.argv[1]), store, campaign="small", block_films=2, progress=False)
+        run_campaign(pq.read_table(sys.argv[1]), store, SimulateConfig(block_films=2), campaign="small", progress=False)
 except UserError as error:
     sys.exit(f"UserError: {error}")
 """

@@ -53,8 +53,8 @@ def test_a_file_that_fails_to_be_written_leaves_the_former_and_nothing_else(tmp_
 
 def test_what_a_killed_writer_left_goes_with_the_next_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "study.parquet"
-    killed = "import os, sys; from magray.files.atomic import whole_file; from pathlib import Path\n"
-    killed += "with whole_file(Path(sys.argv[1])) as unfinished: unfinished.touch(); os.kill(os.getpid(), 9)"
+    killed = "import os, sys; from magray.files.atomic import atomic_write; from pathlib import Path\n"
+    killed += "with atomic_write(Path(sys.argv[1])) as unfinished: unfinished.touch(); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", killed, path], check=False)
     (left,) = tmp_path.iterdir()
     others = [tmp_path / left.name.replace("study", "causes"), tmp_path / ".study.parquet.elsewhere.1.unfinished"]

@@ -130,7 +130,7 @@ def test_the_cpu_backend_takes_the_oracles_short_step(film: Film, alpha: float, 
     A cell turns by up to 2.5 rad of exchange a stage, known to 2e-6 of the largest field, and by no more of the rest.
     """
     steps = Steps.of(film, Quench(alpha, 1e-9, kelvin))
-    short = InnerStep(alpha, steps.turn, steps.thermal_std, (number, 1))
+    short = InnerStep(alpha, steps.rotation, steps.thermal_std, (number, 1))
     m = moments(film).astype(np.float32)
     fast, exact = CpuBackend(film), Reference(film)
     after = fast.advance(m, fast.demag(m), short)

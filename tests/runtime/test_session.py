@@ -33,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(session, "PLACES", (str(place),))
         monkeypatch.setattr(session, "atexit", SimpleNamespace(register=stack.callback))
-        monkeypatch.setattr(cluster, "AuthenticationTokenLoader", Mock())  # which a Ray of other tests may need
+        monkeypatch.setattr(cluster, "forget_token", Mock())  # which a Ray of other tests may need
         monkeypatch.setattr(ray, "shutdown", lambda: None)
         yield place
 

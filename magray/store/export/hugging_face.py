@@ -1,4 +1,4 @@
-"""Parquet files as Hugging Face's `datasets` writes them, so that it, and the viewer of its Hub, show the pictures.
+"""Write Parquet files as Hugging Face's `datasets` does, so that it, and the viewer of its Hub, show the pictures.
 
     data/train-00000.parquet …, data/test-00000.parquet …   the file's name says the split
 
@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
 
 
 def write_dataset(batches: Iterable[tuple[pa.Table, list[bytes | None]]], folder: Path) -> int:
-    """Writes scalars and PNGs of the same films to `folder`. Returns the pictures. A failed film has image null."""
+    """Write scalars and PNGs of the same films to `folder`. Return the number of pictures; failed films have none."""
     pictures = 0
     with ExitStack() as files:
         splits: dict[str, _Split] = {}
@@ -73,7 +73,7 @@ class _Split:
         self.writer.close()
 
     def write(self, rows: pa.Table) -> None:
-        """Adds rows as one row group."""
+        """Add rows as one row group."""
         if self.path.stat().st_size > FILE_BYTES:
             self.writer.close()
             self.number += 1

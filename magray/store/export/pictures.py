@@ -1,6 +1,6 @@
-"""A store's pictures for programs that do not read it: a file a picture, or a data set for Hugging Face's `datasets`.
+"""Export a store's pictures for other programs: a file a picture, or a data set for Hugging Face's `datasets`.
 
-Everything streams: memory holds a row group. The folder appears when it is complete.
+Memory holds a row group. The folder appears when it is complete.
 """
 
 import io
@@ -62,7 +62,7 @@ Encode = Callable[[Picture, dict[str, float]], bytes]
 
 
 def export_pictures(store: Store, folder: str | Path, format: ExportFormat = "png") -> int:  # noqa: A002
-    """Writes the pictures of a store to a new folder. Returns how many; films that failed have none.
+    """Write the pictures of a store to a new folder. Return their number; films that failed have none.
 
     png: `<film_id>.png`, 8-bit grey; row 0 of the film is the picture's top row.
     ovf: `<film_id>.ovf`, OVF 2.0, binary 4, one value a cell: mz as the picture has it, rounded to 1/127.5. The store
@@ -80,7 +80,7 @@ def export_pictures(store: Store, folder: str | Path, format: ExportFormat = "pn
 
 
 def png(picture: Picture, film: dict[str, float]) -> bytes:  # noqa: ARG001
-    """The picture as an 8-bit grey PNG."""
+    """Return a picture as an 8-bit grey PNG."""
     from PIL import Image
 
     content = io.BytesIO()
@@ -89,7 +89,7 @@ def png(picture: Picture, film: dict[str, float]) -> bytes:  # noqa: ARG001
 
 
 def ovf(picture: Picture, film: dict[str, float]) -> bytes:
-    """mz as an OVF 2.0 file, which OOMMF, mumax3 and discretisedfield read."""
+    """Return mz as an OVF 2.0 file, which OOMMF, mumax3 and discretisedfield read."""
     (ny, nx), (dx, dy, dz) = picture.shape, (film["dx"], film["dy"], film["dz"])
     header = OVF_HEADER.format(nx=nx, ny=ny, dx=dx, dy=dy, dz=dz, x=nx * dx, y=ny * dy, half=(dx / 2, dy / 2, dz / 2))
     # the first number lets a reader check the order of the bytes
@@ -98,7 +98,7 @@ def ovf(picture: Picture, film: dict[str, float]) -> bytes:
 
 
 def _write_files(store: Store, folder: Path, suffix: str, encode: Encode) -> int:
-    """A file a picture, and films.csv."""
+    """Write a file a picture, and films.csv. Return the number of pictures."""
     digits, written = _digits(store.count()), 0
     schema = pa.schema([STORE_SCHEMA.field(name) for name in SCALARS])
     with csv.CSVWriter(folder / "films.csv", schema) as table:
@@ -114,7 +114,7 @@ def _write_files(store: Store, folder: Path, suffix: str, encode: Encode) -> int
 
 
 def _digits(films: int) -> int:
-    """How many digits of the ids name the folders, so that none has more than FOLDER_FILES; 0: one folder for all."""
+    """Return how many digits of the ids name the folders, so that none has more than FOLDER_FILES; 0: one folder."""
     digits = 0
     while films > FOLDER_FILES * 16**digits * (0.5 if digits else 1):  # ids spread evenly, but not exactly so
         digits += 1
@@ -122,7 +122,7 @@ def _digits(films: int) -> int:
 
 
 def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[bytes | None]]]:
-    """Row group by row group: the scalars, and the encoded pictures of the same films, None where there is none."""
+    """Yield, by row group, the scalars and the encoded pictures of the same films; None where there is none."""
 
     def one(rows: pa.Table, row: int) -> bytes | None:
         image = rows["image"][row].as_buffer()
@@ -137,9 +137,9 @@ def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[byte
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `folder` at the end; or goes, on an error.
+    """Yield a folder to write to, which becomes `folder` at the end, or is removed on an error.
 
-    One that is there before is nobody's to remove: another process may be writing to it.
+    One that is there before is not removed: another process may be writing to it.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty; export to a new folder")
