@@ -1,23 +1,19 @@
-"""A project's folder: the stages that turn a config into results. Each can be run alone, and each is done once.
+"""The stages that turn a config into results in a project's folder. Each can be run alone, and is run once.
 
     plan.parquet  store/  simulate.jsonl  estimator/  study.parquet  predictions.parquet  report/  summary.json
 
-summary.json keeps, for every stage that has ended, a fingerprint of what it is made from. A stage whose fingerprint is
-still the same and whose files are there is not run again.
+The `StageCache` decides by summary.json what is done already.
 """
 
 import contextlib
-import hashlib
-import json
 import math
 import re
 import shutil
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from magray.config import Config, FitConfig, parse_scales
-from magray.environment import cores, processor, versions
+from magray.environment import versions
 from magray.errors import FilmsLost, UserError
-from magray.files.atomic import atomic_write, read_notes, read_table, write_table
+from magray.files.atomic import read_notes, read_table, write_table
 from magray.films import plan_table, sample
 from magray.films.plan import PLAN_SCHEMA
 from magray.imaging import MAX_MEGAPIXELS, cells_of, check_room, crop, read_picture, write_picture
-from magray.report.summary import Summary, read_summary
+from magray.project.cache import Facts, StageCache, duration, fingerprint
+from magray.report.summary import Summary
 from magray.store import open_store
 
 if TYPE_CHECKING:
@@ -41,17 +38,14 @@ if TYPE_CHECKING:
 
 CONFIG_KEY = b"magray.config"  # in the metadata of plan.parquet: the resolved config
 PICTURE = "held_out_film.png"
-BY_STAGE = ("seconds", "made_from", "done")  # in summary.json
-_WRITING = threading.Lock()  # of summary.json
-Facts = dict[str, Any]  # entries of summary.json
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage has to say. `fresh`: something was done, in `seconds`; otherwise it had been done before."""
+    """The outcome of a stage in a sentence. cached: it had been done before, in `seconds`, and was not run again."""
 
     text: str
-    fresh: bool
+    cached: bool
     seconds: float
     warnings: tuple[str, ...] = ()
 
@@ -64,13 +58,13 @@ class Project:
 
     @property
     def folder(self) -> Path:
-        """Where everything goes, but for a store that the config puts elsewhere."""
+        """The folder that holds everything but a store that the config puts elsewhere."""
         return self.config.output
 
     def estimator_folder(self, train_set: str, seed: int | None = None) -> Path:
-        """The first training set has estimator/ itself, every further one a folder of its name in there.
+        """Return the folder of an estimator: estimator/ for the first training set, estimator/<set>/ for any other.
 
-        The first seed's estimator (or None's) lies there, those of the others in folders below.
+        The first seed (or None) has this folder, every other one a folder `seed-<number>` below estimator/<set>/.
         """
         top = self.folder / "estimator"
         first = seed in (None, self.config.fit.seed)
@@ -88,23 +82,27 @@ class Project:
 
     @property
     def microscope(self) -> "Microscope | None":
-        """What its films are seen through; None if they are seen as they are."""
+        """The microscope model that its pictures are taken through, if any."""
         from magray.training.config import TrainConfig
 
         return TrainConfig.of(self.config.fit.model_dump()).microscope
 
     @property
     def summary(self) -> Summary:
-        """The content of summary.json; its skeleton if there is none yet. Raises UserError if it is damaged."""
-        return read_summary(self.folder / "summary.json", self.config.name)
+        """The content of summary.json; an empty one if there is none yet. Raises UserError if it is damaged."""
+        return self._cache.summary
+
+    @cached_property
+    def _cache(self) -> StageCache:
+        return StageCache(self.config)
 
     def plan(self) -> StageResult:
-        """Writes plan.parquet. Raises UserError if the folder holds the plan of other films."""
+        """Write plan.parquet. Raises UserError if the folder holds the plan of other films."""
         self._check_scales()
         path, summary, inputs = self.folder / "plan.parquet", self.summary, self.config.to_yaml()
         # a million films take a minute to sample
-        if summary.plan and self._is_done("plan", inputs, [path]) and _config_in(path) == inputs:
-            return StageResult(summary.plan.text, False, summary.seconds.get("plan", 0.0), tuple(summary.plan.warnings))
+        if summary.plan and self._cache.is_done("plan", inputs, [path]) and _config_in(path) == inputs:
+            return StageResult(summary.plan.text, True, summary.seconds.get("plan", 0.0), tuple(summary.plan.warnings))
         films = sample(self.config.campaign.sampling())
         table = plan_table(films, self.config.name).replace_schema_metadata({CONFIG_KEY: inputs})
         if path.exists() and not _ids(read_table(path, PLAN_SCHEMA)) <= _ids(table):
@@ -116,13 +114,13 @@ class Project:
         warnings = [f"{n} films have a D beyond the critical value: {warning}" for warning, n in beyond.items()]
         tests = sum(film.split == "test" for film in films)
         text = f"{len(films)} films planned, {len(films) - tests} to learn from and {tests} to test on"
-        mark = {"plan": _fingerprint(inputs)}
+        mark = {"plan": fingerprint(inputs)}
         facts: dict[str, Any] = {"plan": {"text": text, "warnings": warnings}, "seconds": {"plan": seconds}}
-        self._write(facts | {"made_from": mark, "done": mark})
-        return StageResult(text, True, seconds, tuple(warnings))
+        self._cache.write(facts | {"made_from": mark, "done": mark})
+        return StageResult(text, False, seconds, tuple(warnings))
 
     def simulate(self) -> StageResult:
-        """Simulates the films of the plan that the store does not hold yet, and tells simulate.jsonl about it."""
+        """Simulate the films of the plan that the store does not hold yet; simulate.jsonl is its log."""
         from magray.campaign.run import run_campaign
 
         self.plan()
@@ -137,34 +135,34 @@ class Project:
                 log=self.folder / "simulate.jsonl",
             )
         except (KeyboardInterrupt, FilmsLost):
-            self._write(_seconds("simulate", spent + time.monotonic() - start))
+            self._cache.write(duration("simulate", spent + time.monotonic() - start))
             raise
         spent += done.seconds if done.simulated else 0.0
         counts = {"films": done.films, "failed": done.failed, "not_converged": done.not_converged}
-        self._write(counts | {"evaluations": done.evaluations} | _seconds("simulate", spent))
+        self._cache.write(counts | {"evaluations": done.evaluations} | duration("simulate", spent))
         text = f"{done.films} films in {done.evaluations:,} field evaluations"
         text += f", {done.not_converged} not converged" if done.not_converged else ""
         text += f", {done.failed} failed" if done.failed else ""
-        return StageResult(text, done.simulated > 0, spent)
+        return StageResult(text, done.simulated == 0, spent)
 
     def fit(self) -> list[StageResult]:
-        """Fits an estimator for each of the config's training sets and seeds; side by side, if there are more GPUs."""
+        """Fit an estimator for each training set and seed; side by side on several GPUs."""
         from magray.runtime.connect import connect
         from magray.runtime.resources import gpus
 
         films, at_once = self._learnable(), 1
-        if not all(self._is_done(*self._fit_order(trial, films)) for trial in self.trials):
+        if not all(self._cache.is_done(*self._fit_order(trial, films)) for trial in self.trials):
             connect()
             at_once = max(1, int(gpus() / self.config.fit.workers))
         if at_once == 1:
-            outcomes = [self._fit(trial, films, progress=True) for trial in self.trials]
+            results = [self._fit(trial, films, progress=True) for trial in self.trials]
         else:
-            outcomes = self._fit_side_by_side(at_once, films)
+            results = self._fit_side_by_side(at_once, films)
         self._remove_checkpoints()
-        return outcomes
+        return results
 
     def _remove_checkpoints(self) -> None:
-        """Removes what fits go on from, and nothing else that may lie there."""
+        """Remove the checkpoints of fits, and nothing else that may lie there."""
         work = self.folder / ".work"
         for folder in work.glob("fit-*"):
             if re.fullmatch("fit-[0-9a-f]{16}", folder.name) and not folder.is_symlink():
@@ -179,15 +177,15 @@ class Project:
             try:
                 return list(pool.map(lambda trial: self._fit(trial, films, progress=False), self.trials))
             except KeyboardInterrupt:
-                pool.shutdown(wait=False, cancel_futures=True)  # none begins any more
-                ray.shutdown()  # ends what the threads wait for
+                pool.shutdown(wait=False, cancel_futures=True)  # no further fit starts
+                ray.shutdown()  # ends the fits that the threads wait for
                 raise
 
     def _fit(self, trial: "Trial", films: list[str], progress: bool) -> StageResult:
         def work() -> Facts:
             from magray.training.fit import fit
 
-            self._write({"scores": None, "answer": None})  # they are of the former estimators
+            self._cache.write({"scores": None, "answer": None})  # those of the former estimators
             fit(
                 self.config.store_uri,
                 self._fit_config(trial),
@@ -199,14 +197,14 @@ class Project:
             return {}
 
         folder = self.estimator_folder(*trial)
-        fresh, seconds = self._run(*self._fit_order(trial, films), work)
-        return StageResult(f"estimator of {trial.train_set} µm in {folder}", fresh, seconds)
+        cached, seconds = self._cache.run(*self._fit_order(trial, films), work)
+        return StageResult(f"estimator of {trial.train_set} µm in {folder}", cached, seconds)
 
     def _fit_config(self, trial: "Trial") -> FitConfig:
         return self.config.fit.model_copy(update={"seed": trial.seed})
 
     def _fit_order(self, trial: "Trial", films: list[str]) -> tuple[str, Any, list[Path]]:
-        """A fit's name as a stage, what it is made from, and the files that it makes."""
+        """Return a fit's name as a stage, its inputs, and the files that it makes."""
         from magray.estimator.estimator import DESCRIPTION, WEIGHTS
 
         train_config = self._fit_config(trial).model_dump_json(exclude={"train_scales", "seeds", "workers"})
@@ -214,7 +212,7 @@ class Project:
         return _stage_of(trial), [train_config, trial.train_set, films], [folder / WEIGHTS, folder / DESCRIPTION]
 
     def study(self) -> StageResult:
-        """Tests every estimator at every test scale: predictions.parquet and study.parquet."""
+        """Test every estimator at every test scale: predictions.parquet and study.parquet."""
 
         from magray.evaluation.study import STUDY, TWO_NUMBERS, run_study
 
@@ -228,16 +226,19 @@ class Project:
         estimators = {trial: self.estimator_folder(*trial) for trial in self.trials}
         files = [self.folder / "predictions.parquet", self.folder / "study.parquet"]
         inputs = [self._fits(), scales, self._learnable()]
-        fresh, seconds = self._run("study", inputs, files, work, "scores")
+        cached, seconds = self._cache.run("study", inputs, files, work, "scores")
         table = read_table(files[1], STUDY)
         trained = table.filter(pc.and_(table["trained"], pc.not_equal(table["train_set"], TWO_NUMBERS)))
         worst = pc.min(trained["r2"]).as_py() if trained.num_rows else float("nan")
         return StageResult(
-            f"{table.num_rows} rows of R², MAE and bias; R² ≥ {worst:.2f} at trained scales", fresh, seconds
+            f"{table.num_rows} rows of R², MAE and bias; R² ≥ {worst:.2f} at trained scales", cached, seconds
         )
 
     def causes(self) -> StageResult:
-        """Tells for the estimators of one scale why they fail at the others that any is trained at: causes.parquet."""
+        """Explain the errors of single-scale estimators at the other scales, by walls and domains: causes.parquet.
+
+        Raises UserError if no estimator is trained at one scale.
+        """
         from magray.evaluation.wall_ablation import CAUSES, ablate
 
         def work() -> Facts:
@@ -252,12 +253,12 @@ class Project:
             if trial.seed == seed and len(parse_scales(trial.train_set)) == 1
         }
         if not lonely:
-            raise UserError("only estimators of one scale can tell why others fail; add one to fit.train_scales")
-        fresh, seconds = self._run("causes", [self._fits(), scales, self._learnable()], [path], work)
-        return StageResult(f"{read_table(path, CAUSES).num_rows} rows of errors by their causes", fresh, seconds)
+            raise UserError("causes are those of estimators of one scale; add one to fit.train_scales")
+        cached, seconds = self._cache.run("causes", [self._fits(), scales, self._learnable()], [path], work)
+        return StageResult(f"{read_table(path, CAUSES).num_rows} rows of errors by their causes", cached, seconds)
 
     def estimate_held_out(self) -> StageResult:
-        """Saves the picture of one film that no estimator has seen, and estimates its constants from that file."""
+        """Save a picture of one film that no estimator has seen, and estimate its constants from that file."""
 
         def work() -> Facts:
             self._write_view(film["film_id"], scale_um, picture)
@@ -273,24 +274,24 @@ class Project:
         folder, scale_um = self.estimator_folder(train_set), max(parse_scales(train_set))
         inputs, files = self._estimate_order()
         (_, film), (picture,) = inputs, files
-        fresh, seconds = self._run("estimate", inputs, files, work, "answer")
+        cached, seconds = self._cache.run("estimate", inputs, files, work, "answer")
         told = self.summary.answer
         assert told is not None  # the stage is done
-        return StageResult(told.text, fresh, seconds, tuple(told.warnings))
+        return StageResult(told.text, cached, seconds, tuple(told.warnings))
 
     def _estimate_order(self) -> tuple[Any, list[Path]]:
-        """What the held-out film's answer is made from, and the files that come of it."""
+        """Return the inputs of the held-out film's answer, and the files that it makes."""
         return [self._fits(), self._held_out_film()], [self.folder / "report" / PICTURE]
 
     def report(self) -> StageResult:
-        """Draws report/index.html and the same figures as PNG."""
+        """Write report/index.html, and its figures as PNG."""
 
         def work() -> Facts:
             from magray.report import write_report
 
             summary = self.summary
-            if summary.answer and not self._is_done("estimate", *self._estimate_order()):
-                summary.answer = None  # it is of other estimators, or another film
+            if summary.answer and not self._cache.is_done("estimate", *self._estimate_order()):
+                summary.answer = None  # that of other estimators, or of another film
             write_report(self.folder, open_store(self.config.store_uri), self.config, summary)
             return {}
 
@@ -299,72 +300,18 @@ class Project:
         page, made_from = self.folder / "report" / "index.html", self.summary.made_from
         found = [made_from.get(stage) for stage in ("study", "causes", "estimate")]
         inputs = [found, self._fits(), self.config.to_yaml(), versions()]
-        fresh, seconds = self._run("report", inputs, [page], work)
-        return StageResult(str(page), fresh, seconds)
-
-    def _run(
-        self, stage: str, inputs: Any, files: Sequence[Path], work: Callable[[], Facts], *found: str
-    ) -> tuple[bool, float]:
-        """Does `work`, which makes `files` from `inputs`, unless it is done. Returns whether it did, and the seconds.
-
-        Its facts, those that are called `found` among them, go into summary.json with the record of its end. Files made
-        from other inputs go first, so that a stage cut short never leaves old beside new. Work that goes on where it
-        was cut short adds to its seconds.
-        """
-        summary, mark = self.summary, _fingerprint(inputs)
-        same = summary.made_from.get(stage) == mark
-        spent = summary.seconds.get(stage, 0.0) if same else 0.0
-        if self._is_done(stage, inputs, files) and all(getattr(summary, name) is not None for name in found):
-            return False, spent
-        if not same:
-            if stage not in summary.made_from:
-                self._check_no_strangers(files)
-            for file in files:
-                file.unlink(missing_ok=True)
-        self._write({"made_from": {stage: mark}, "done": {stage: None}} | dict.fromkeys(found))
-        start, end = time.monotonic(), {}
-        try:
-            end = work() | {"done": {stage: mark}}
-        finally:
-            spent += time.monotonic() - start
-            self._write(end | _seconds(stage, spent))
-        return True, spent
-
-    def _check_no_strangers(self, files: Sequence[Path]) -> None:
-        """Raises UserError if a file is there that no stage of this project has made: it would be lost."""
-        if strangers := [file for file in files if file.exists()]:
-            raise UserError(
-                f"{strangers[0]} is not of this project, as {self.folder / 'summary.json'} says: "
-                "move it away, or choose another output"
-            )
-
-    def _is_done(self, stage: str, inputs: Any, files: Sequence[Path]) -> bool:
-        """Whether a stage has ended with these inputs, and its files are still there."""
-        return self.summary.done.get(stage) == _fingerprint(inputs) and all(file.exists() for file in files)
-
-    def _write(self, news: Facts) -> None:
-        """Updates summary.json, of which `seconds`, `made_from` and `done` keep what they have of other stages.
-
-        The file is replaced as a whole. Fits side by side write in turn.
-        """
-        facts: Facts = {"config": self.config.model_dump(mode="json"), "versions": versions()}
-        facts |= {"machine": f"{cores()} cores, {processor()}"}
-        with _WRITING:
-            before = self.summary.model_dump(exclude_unset=True)
-            news = {name: before.get(name, {}) | new if name in BY_STAGE else new for name, new in news.items()}
-            text = json.dumps(before | facts | news, indent=2, ensure_ascii=False)
-            with atomic_write(self.folder / "summary.json") as unfinished:
-                unfinished.write_text(text + "\n", encoding="utf-8")
+        cached, seconds = self._cache.run("report", inputs, [page], work)
+        return StageResult(str(page), cached, seconds)
 
     def _check_scales(self) -> None:
-        """Raises UserError unless every scale is a whole number of cells that fits into a film."""
+        """Raise UserError unless every scale is a whole number of cells and fits into a film."""
         campaign = self.config.campaign
         scales = {scale for text in self.config.fit.train_scales for scale in parse_scales(text)}
         scales |= set(self.config.study.test_scales)
         check_room(sorted(scales), campaign.cell_size[0] * 1e9, min(campaign.cells))
 
     def _learnable(self) -> list[str]:
-        """Ids of the committed films that converged, sorted: those that are learned from and tested on."""
+        """Return the sorted ids of the converged films, which fits and studies use."""
         ids: list[str] = open_store(self.config.store_uri).films(columns=["film_id"])["film_id"].to_pylist()
         return ids
 
@@ -373,7 +320,7 @@ class Project:
         return [made_from.get(_stage_of(trial)) for trial in self.trials]
 
     def _write_view(self, film_id: str, scale_um: float, path: Path) -> None:
-        """Saves the corner of a film that is seen at `scale_um`: its cells, or what the microscope shows."""
+        """Save a corner of a film at `scale_um`, as simulated or through the microscope."""
         from magray.imaging.microscope import render_picture
 
         store, microscope = open_store(self.config.store_uri), self.microscope
@@ -383,13 +330,13 @@ class Project:
         write_picture(path, corner if microscope is None else render_picture(corner, scale_um, microscope))
 
     def _held_out_film(self) -> dict[str, Any]:
-        """The test film with the smallest id: any film would do, as long as nobody chose it for its answer."""
+        """Return the row of the test film with the smallest id: a choice that no answer can influence."""
         from magray.training.fit import check_finite
 
         store, targets = open_store(self.config.store_uri), self.config.fit.targets
         first = store.films("test", ["film_id", *targets]).slice(0, 1)
         if not first.num_rows:
-            raise UserError("none of the films is one to test on; plan more films (campaign.films)")
+            raise UserError("none of the films is a test film; plan more films (campaign.films)")
         check_finite(store, first, targets)
         film: dict[str, Any] = first.to_pylist()[0]
         return film
@@ -402,7 +349,7 @@ def estimate_pictures(
     pixel_nm: float | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> "Answer":
-    """The answer of an estimator for a film's pictures in files, at a scale or with a size of a pixel."""
+    """Return an estimator's answer for picture files of one film, given their scale or the size of a pixel."""
     from magray.estimator.estimator import Estimator
 
     shown = [read_picture(picture, max_megapixels) for picture in pictures]
@@ -410,16 +357,12 @@ def estimate_pictures(
 
 
 def _stage_of(trial: "Trial") -> str:
-    """The name of a fit in summary.json."""
+    """Return a fit's name in summary.json."""
     return f"fit {trial.train_set} seed {trial.seed}"
 
 
-def _seconds(stage: str, seconds: float) -> Facts:
-    return {"seconds": {stage: round(seconds, 2)}}
-
-
 def _scores(study: pa.Table, seed: int) -> dict[str, Any]:
-    """parameter -> train set -> test scale -> {r2, mae, bias, n, trained}, of the networks of one seed."""
+    """Return parameter -> train set -> test scale -> {r2, mae, bias, n, trained}, for the networks of one seed."""
     from magray.evaluation.study import TWO_NUMBERS
 
     scores: dict[str, Any] = {}
@@ -431,12 +374,8 @@ def _scores(study: pa.Table, seed: int) -> dict[str, Any]:
     return scores
 
 
-def _fingerprint(inputs: Any) -> str:
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _config_in(plan: Path) -> str:
-    """The config that a plan was made from; empty if there is none."""
+    """Return the config that a plan was made from; empty if there is no plan."""
     return read_notes(plan).get(CONFIG_KEY, b"").decode(errors="replace") if plan.exists() else ""
 
 

@@ -43,7 +43,7 @@ def run(config: Config, console: Console) -> None:
 
 def show_result(result: StageResult, console: Console) -> None:
     """Print what a stage did, when, and its warnings."""
-    when = f"in {result.seconds:.1f} s" if result.fresh else "done before"
+    when = "done before" if result.cached else f"in {result.seconds:.1f} s"
     console.print(f"{escape(result.text)} [dim]({when})[/dim]", highlight=False, soft_wrap=True)
     for warning in result.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)

@@ -109,10 +109,10 @@ def test_run_again_it_redoes_nothing(finished: tuple[Config, str]) -> None:
 def test_after_a_change_only_what_depends_on_it_is_done_again(finished: tuple[Config, str]) -> None:
     config = load_config(CONFIG, [f"output={finished[0].output}", *SETTINGS, "study.test_scales=[0.25, 0.5]"])
     project = Project(config)
-    assert not project.simulate().fresh
-    assert not any(outcome.fresh for outcome in project.fit())
-    assert project.study().fresh
-    assert project.report().fresh
+    assert project.simulate().cached
+    assert any(outcome.cached for outcome in project.fit())
+    assert not project.study().cached
+    assert not project.report().cached
     scores = project.summary.scores
     assert scores is not None
     assert set(scores["D"]["0.5"]) == {"0.25", "0.5"}
