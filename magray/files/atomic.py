@@ -1,8 +1,9 @@
-"""Write files so that they appear whole or not at all, and read tables while they may be written."""
+"""Write files and folders so that they appear whole or not at all, and read tables while they may be written."""
 
 import glob
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +25,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Of processes that write the same file at the same time, the last one's stays. Who may read it is a matter of the
     umask, as for any other file; some libraries make files that their owner alone can read.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_unfinished(path)
-    unfinished = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{UNFINISHED}")
+    unfinished = _unfinished(path)
     try:
         unfinished.touch()
         permissions = unfinished.stat().st_mode
@@ -40,12 +39,36 @@ def atomic_write(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def _remove_unfinished(path: Path) -> None:
-    """Remove what killed processes of this machine left of `path`; live ones may still be writing."""
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to write to, which becomes `path` at the end, or is removed on an error.
+
+    Raises OSError if `path` is not new or empty at the end.
+    """
+    unfinished = _unfinished(path)
+    try:
+        unfinished.mkdir()
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _unfinished(path: Path) -> Path:
+    """Return the path under which this process writes `path`. What killed processes left of it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(platform.node())}.*{UNFINISHED}"):
         pid = left.name.removesuffix(UNFINISHED).rpartition(".")[2]
         if pid.isdecimal() and not left.is_symlink() and not _lives(int(pid)):
-            left.unlink(missing_ok=True)
+            _remove(left)
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{UNFINISHED}")
+
+
+def _remove(left: Path) -> None:
+    if left.is_dir():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)
 
 
 def _lives(pid: int) -> bool:

@@ -3,8 +3,8 @@
 Memory holds a row group. The folder appears when it is complete.
 """
 
+import errno
 import io
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from magray.errors import UserError
+from magray.files.atomic import atomic_folder
 from magray.store.export.hugging_face import write_dataset
 from magray.store.parquet import bounded_map
 from magray.store.schema import STORE_SCHEMA
@@ -139,22 +140,14 @@ def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[byte
 def _new_folder(folder: Path) -> Iterator[Path]:
     """Yield a folder to write to, which becomes `folder` at the end, or is removed on an error.
 
-    One that is there before is not removed: another process may be writing to it.
+    What a killed export of this machine left is removed.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty; export to a new folder")
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
-        unfinished.mkdir(parents=True)
-    except FileExistsError as error:
-        raise UserError(
-            f"{unfinished} is there: another export writes it, or was killed; remove it then, and export again"
-        ) from error
-    except (NotADirectoryError, PermissionError) as error:
+        with atomic_folder(folder) as unfinished:
+            yield unfinished
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EACCES, errno.EPERM):
+            raise
         raise UserError(f"cannot write to {folder}: {error.strerror}; export to another folder") from error
-    try:
-        yield unfinished
-        unfinished.replace(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
