@@ -99,7 +99,7 @@ def quench(n: int, slots: int) -> dict[str, float]:
         batch.begin(records)
         launch = partial(batch.launch, QUENCHING, parts)
         times[parts] = milliseconds(launch, batch.stream) / ITERATIONS * 1e3 / slots
-    return {"long step of 1": times[1], "each further short step": (times[7] - times[1]) / 6}
+    return {"outer step of 1": times[1], "each further inner step": (times[7] - times[1]) / 6}
 
 
 def films(n: int, count: int, material: str, protocol: Protocol) -> dict[str, float]:
