@@ -9,7 +9,7 @@ from magray.files.paths import refuse_credentials
 
 
 class SimulateConfig(Section):
-    """How and where films are simulated. None of these keys changes a film."""
+    """The simulation: its store, backend and share of the machine. None of these keys changes a film."""
 
     store: str | None = None  # folder or URI such as s3://bucket/prefix; default: store/ in the project's folder
     backend: Literal["auto", "numpy", "cpu", "cupy"] = "auto"

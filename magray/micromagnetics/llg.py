@@ -110,7 +110,7 @@ class Steps:
         return cls(RAMP, single, count, parts, GAMMA0 * film.Ms * dt / (1 + stage.alpha**2), thermal_std)
 
     @property
-    def long(self) -> int:
+    def outer(self) -> int:
         """The number of outer steps, and of evaluations of the demagnetising field."""
         return self.ramp + self.single + self.count
 
@@ -141,13 +141,13 @@ def quench(backend: FieldBackend, m: Vectors, film: Film, stage: Quench, number:
     """Return m after the quench, stage `number` of the film's protocol, and the number of outer steps."""
     steps = Steps.of(film, stage)
     before = backend.demag(m)
-    for long in range(steps.long):
-        step = steps.at(long)
-        now = backend.demag(m) if long else before
+    for outer in range(steps.outer):
+        step = steps.at(outer)
+        now = backend.demag(m) if outer else before
         rotation, thermal_std = steps.rotation * step.share, steps.thermal_std / math.sqrt(step.share)
         for part in range(step.parts):
-            short = InnerStep(stage.alpha, rotation, thermal_std, (long * MAX_INNER_STEPS + part, number))
+            short = InnerStep(stage.alpha, rotation, thermal_std, (outer * MAX_INNER_STEPS + part, number))
             ahead = np.float32(step.growth * (part + 0.5) / step.parts)
             m = backend.advance(m, now + ahead * (now - before), short)
         before = now
-    return m, steps.long
+    return m, steps.outer

@@ -135,7 +135,7 @@ def test_the_transforms_are_numpys(gpu: Any, cells: tuple[int, int], edges: Any)
 
 
 def any_cells(count: int, seed: int) -> list[tuple[float, float, float]]:
-    """Cells of nobody's choice: dy/dx from 0.5 to 2, thickness/dx from 0.02 to 10."""
+    """Return random cells: dy/dx from 0.5 to 2, thickness/dx from 0.02 to 10."""
     random = np.random.default_rng(seed)
     return [
         (4e-9, 4e-9 * float(y), 4e-9 * float(z))
@@ -297,8 +297,8 @@ def test_a_batch_quenches_a_film(
         batch.launch(gpu.QUENCHING, parts)
     m, _, torques2 = batch.take(SLOT, int(report["buffer"]))
     backend = CpuBackend(film)
-    expected, long_steps = llg.quench(backend, initial_state(film), film, stage, number=1)
+    expected, outer_steps = llg.quench(backend, initial_state(film), film, stage, number=1)
     assert parts > 1
-    assert report["evaluations"] == long_steps
+    assert report["evaluations"] == outer_steps
     assert np.abs(m - expected).max() < 1e-3
     assert np.sqrt(torques2.max()) == pytest.approx(backend.evaluate(expected).torque, rel=1e-3)

@@ -42,7 +42,7 @@ FILM = np.dtype(
         ("seed_high", np.uint32),
         *((name, np.int32) for name in ("initial", "grains_x", "grains_y", "mode")),
         *((name, np.float32) for name in ("alpha", "rotation", "thermal_std")),
-        *((name, np.int32) for name in ("stage", "ramp", "single", "parts", "long_steps", "demag", "tensor")),
+        *((name, np.int32) for name in ("stage", "ramp", "single", "parts", "outer_steps", "demag", "tensor")),
     ],
     align=True,
 )
@@ -107,7 +107,7 @@ def _record_start(record: NDArray[np.void], film: Film) -> None:
 
 def _record_quench(record: NDArray[np.void], film: Film, stage: Quench) -> None:
     steps = Steps.of(film, stage)
-    record["mode"], record["alpha"], record["long_steps"] = QUENCHING, stage.alpha, steps.long
+    record["mode"], record["alpha"], record["outer_steps"] = QUENCHING, stage.alpha, steps.outer
     for name in ("rotation", "thermal_std", "ramp", "single", "parts"):
         record[name] = getattr(steps, name)
 
@@ -215,7 +215,7 @@ class Batch:
                 grid, (TILE_THREADS,), (*arrays, np.int32(part), np.int32(self.ny), np.int32(self.nx))
             )
         arguments = (self.films, self.states, self.reports, np.int32(self.slots), np.int32(there))
-        self._kernel("end_long_step")((math.ceil(self.slots / 32),), (32,), arguments)
+        self._kernel("end_outer_step")((math.ceil(self.slots / 32),), (32,), arguments)
 
     def _capture(self, iterate: Callable[[int], None]) -> Any:
         """Return a graph of ITERATIONS iterations. The first reads m[1], where films begin."""

@@ -40,7 +40,7 @@ struct Film {
     int grains_x, grains_y;              // tiles of grains; 0: each cell is a grain
     int mode;                            // RUNNING or QUENCHING: what the stage begins as
     float alpha, rotation, thermal_std;  // of a quench, as in llg.py
-    int stage, ramp, single, parts, long_steps;
+    int stage, ramp, single, parts, outer_steps;
     int demag, tensor;                   // 0 without a demagnetising field; the place of its tensor
 };
 
@@ -69,7 +69,7 @@ struct Slot {
     double step_change[HISTORY][HISTORY], change_change[HISTORY][HISTORY];  // s_i·y_j for j ≥ i, y_i·P y_j
     double force_force;                    // f·P f
     float step_weight[HISTORY], change_weight[HISTORY];      // of the next step
-    int step;                              // of a quench: the long step that comes next
+    int step;                              // of a quench: the outer step that comes next
     int taken_back;                        // steps
     float scale;                           // of the preconditioner
 };

@@ -145,7 +145,7 @@ class ShortTransforms:
         self._force_rows.max_dynamic_shared_size_bytes = self.sizes["force_bytes"]
 
     def _sizes(self) -> dict[str, int]:
-        """Of the kernels' tiles, blocks and shared memory."""
+        """Return the sizes of the kernels' tiles, blocks and shared memory."""
         names = ("tiles", "tile_threads", "tile_bytes", "rows", "row_threads", "force_threads", "force_bytes")
         sizes = cp.zeros(len(names), np.int32)
         self._kernel("short_sizes")((1,), (1,), (sizes,))

@@ -165,10 +165,10 @@ advance(const float* __restrict__ m_all, float* m_next_all, const float* __restr
 }
 
 // Ends a outer step of every quenching slot. buffer: which m it led to. One thread a slot.
-extern "C" __global__ void end_long_step(const Film* films, Slot* slots, Report* reports, int nslots, int buffer) {
+extern "C" __global__ void end_outer_step(const Film* films, Slot* slots, Report* reports, int nslots, int buffer) {
     int slot = blockIdx.x * blockDim.x + threadIdx.x;
     if (slot >= nslots || reports[slot].mode != QUENCHING) return;
     reports[slot].buffer = buffer;
     reports[slot].evaluations = ++slots[slot].step;
-    if (slots[slot].step == films[slot].long_steps) reports[slot].mode = QUENCHED;
+    if (slots[slot].step == films[slot].outer_steps) reports[slot].mode = QUENCHED;
 }
