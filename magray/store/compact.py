@@ -69,7 +69,7 @@ def delete_failed(store: Store) -> int:
 
     Raises UserError if a file cannot be read or written; run it again for the rest.
     """
-    films = store.table(["status"], pc.field("status") == "failed").num_rows
+    films = int(store.table(["status"], pc.field("status") == "failed").num_rows)
     if films and store.generation == 0:
         compact(store)  # in format 2, failed films lie among the others
     for name in store.files():
