@@ -172,7 +172,7 @@ class Soak:
             self._wait(process, *moment)
             if process.poll() is None:
                 kills += 1
-                wrong += self._strike(process, chance.choice(SIGNALS))
+                wrong += self._signal(process, chance.choice(SIGNALS))
         process = self._start(name, address)
         self._wait(process, DEADLINE)
         if process.poll() is None:
@@ -228,7 +228,7 @@ class Soak:
             count, before = count + len(now - before), now
         return count
 
-    def _strike(self, process: subprocess.Popen[bytes], what: signal.Signals) -> list[str]:
+    def _signal(self, process: subprocess.Popen[bytes], what: signal.Signals) -> list[str]:
         """Send the signal; return what is wrong with how the process ends."""
         process.send_signal(what)
         try:
