@@ -36,7 +36,7 @@ def choose_devices(backend: str, actors: int | None, gpu_share: float, events: E
     Raises UserError if the backend has no device, or a local cluster too few.
     """
     if backend == "cupy" and actors and _external_cluster() and gpus() < 1:
-        _wait_for_gpus(1, events.notify)
+        wait_for_gpus(1, events.notify)
     backend = _on_workers(backend)
     room = int(gpus() / gpu_share) if backend == "cupy" else int(_resources().get("CPU", 0))
     if actors is None:
@@ -64,7 +64,7 @@ def _resources() -> dict[str, float]:
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
-def _wait_for_gpus(count: int, notify: Callable[[str], None]) -> None:
+def wait_for_gpus(count: int, notify: Callable[[str], None]) -> None:
     """Have the autoscaler start nodes until the cluster has `count` GPUs, or fewer after GPU_WAIT_SECONDS.
 
     The demand is a placement group, which goes with this driver, however it ends: nothing keeps an expensive node alive
