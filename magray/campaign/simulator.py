@@ -72,7 +72,7 @@ class Committer:
         self.store = open_store(store_uri)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Commit rows. Return their _RESULT_COLUMNS, and the `file` of each."""
+        """Commit rows. Return what progress shows of them, and the `file` of each."""
         files = self.store.commit(rows)
         count(rows, self.store.campaign)
         results = rows.select(_RESULT_COLUMNS).append_column("file", pa.array(files, pa.string()))

@@ -1,4 +1,4 @@
-"""A stage of a campaign as a Ray job: submitted from any machine that reaches the cluster's job server, and followed.
+"""Submit a stage of a campaign as a Ray job, from any machine that reaches the job server, and follow it.
 
 A stage of a campaign is one job: while it is under way, submitting it again is following it. One that has ended, well
 or not, makes room for the next, which goes on where it was: simulate-quickstart, simulate-quickstart:2 and so on. (Ray

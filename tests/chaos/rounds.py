@@ -1,4 +1,4 @@
-"""A campaign that is disturbed, and the count of what it cost."""
+"""A campaign with a fault, and the count of its cost."""
 
 import json
 import os
@@ -57,7 +57,7 @@ class RoundResult:
 
     @property
     def wrong(self) -> list[str]:
-        """What must not be, in words."""
+        """The violations of what a campaign promises, for people."""
         counts = {
             "films are lost": self.lost,
             "films are there twice": self.twice,
@@ -71,7 +71,7 @@ class RoundResult:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was committed when a fault came, and how many films had been simulated."""
+    """The files committed before a fault, and the number of films simulated by then."""
 
     notes: int
     files: dict[str, tuple[int, int | None]]  # size and time, ns
@@ -91,7 +91,7 @@ class Round:
         self.seen: list[_Seen] = []
 
     def start(self) -> subprocess.Popen[bytes]:
-        """A driver. What it says goes to files."""
+        """Start a driver, whose output goes to files."""
         self.drivers += 1
         with self._file(self.drivers, "out").open("wb") as out, self._file(self.drivers, "err").open("wb") as err:
             return subprocess.Popen(
@@ -103,7 +103,7 @@ class Round:
             )
 
     def finish(self, driver: subprocess.Popen[bytes], *codes: int) -> None:
-        """Waits until a driver ends with one of the exit codes, 0 if none is given."""
+        """Wait until a driver ends with one of the exit codes, 0 if none is given."""
         try:
             code = driver.wait(DEADLINE)
         except subprocess.TimeoutExpired:
@@ -114,13 +114,13 @@ class Round:
             self.fail(f"the driver ended with {code}")
 
     def fail(self, why: str) -> None:
-        """Raises AssertionError with all that was said."""
+        """Raise AssertionError with all that was said."""
         raise AssertionError(
             f"{self.fault}, seed {self.seed}: {why}\n{self.words('out')}\n{self.words()}\n{self.chaos.logs()}"
         )
 
     def moment(self, driver: subprocess.Popen[bytes], first: int = 1, last: int = FILMS // BLOCK_FILMS - 6) -> None:
-        """Waits until some files, `first` to `last` of them, are committed, and a little longer."""
+        """Wait until some files, `first` to `last` of them, are committed, and a little longer."""
         files, end = self.random.randint(first, last), time.monotonic() + DEADLINE
         while len(self.files()) < files and driver.poll() is None:
             if time.monotonic() > end:
@@ -131,7 +131,7 @@ class Round:
             self.fail("it ended before the fault")
 
     def middle_of_work(self, driver: subprocess.Popen[bytes]) -> None:
-        """Waits until some films, at most half of them, are simulated: commits begin late, with processes of theirs."""
+        """Wait until some films, at most half of them, are simulated: commits begin late, with processes of theirs."""
         films, end = self.random.randint(1, FILMS // 2), time.monotonic() + DEADLINE
         while len(self._notes()) - self.notes_before < films:
             if driver.poll() is not None or time.monotonic() > end:
@@ -139,7 +139,7 @@ class Round:
             time.sleep(0.02)
 
     def remember(self) -> None:
-        """Takes note of what a driver knows to be committed; to be called before each fault.
+        """Note what a driver knows to be committed; to be called before each fault.
 
         A file that is in the store, but of which no driver knows, may be written again: with the same bytes.
         """
@@ -148,11 +148,11 @@ class Round:
         self.seen.append(_Seen(len(self._notes()), files, {film_id for films in known.values() for film_id in films}))
 
     def events(self) -> list[dict[str, Any]]:
-        """The log of all drivers."""
+        """Return the log of all drivers."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def files(self) -> dict[str, tuple[int, int | None]]:
-        """Size and time of each file of films."""
+        """Return the size and time of each file of films."""
         place = locate(self.store)
         selector = fs.FileSelector(place.file(folder_of(1)), allow_not_found=True)
         found = place.filesystem.get_file_info(selector)
@@ -161,17 +161,17 @@ class Round:
         }
 
     def pictures(self) -> dict[str, bytes]:
-        """The pictures in the store by film id."""
+        """Return the pictures in the store by film id."""
         store = open_store(self.store)
         ids = store.table(["film_id"])["film_id"].to_pylist()
         return dict(zip(ids, map(bytes, store.images(ids)), strict=True))
 
     def words(self, stream: str = "err") -> str:
-        """All that the drivers said on standard error, or on standard output, "out"."""
+        """Return what the drivers wrote to standard error, or on standard output, "out"."""
         return "".join(self._file(number, stream).read_text() for number in range(1, self.drivers + 1))
 
     def outcome(self) -> RoundResult:
-        """Counts what is in the store now, and what it took."""
+        """Return what is in the store now, and what it took."""
         store = open_store(self.store)
         report = verify(store, self.chaos.plan)
         pictures = self.pictures()
