@@ -268,7 +268,7 @@ def alike(calm: Path, work: Path) -> bool:
 
 
 def films_alike(calm: pa.Table, work: pa.Table) -> bool:
-    """Return whether two tables hold the same films: the solver's sums are rounded as their memory lies, so no bit for bit."""
+    """Return whether two tables hold the same films: sums are rounded as their memory lies, so not bit for bit."""
     if calm.schema != work.schema or calm.num_rows != work.num_rows:
         return False
     for name, column in zip(calm.column_names, calm.columns, strict=True):

@@ -52,7 +52,7 @@ class Head:
                 time.sleep(0.2)
 
     def stop(self) -> None:
-        """Kill the head's own processes, whatever their parents are by now. `ray stop` would kill those of other heads."""
+        """Kill the head's own processes, whatever their parents are by now. `ray stop` would kill other heads'."""
         while found := [int(place.name) for place in Path("/proc").glob("[0-9]*") if self._is_ours(place)]:
             for process in found:
                 with suppress(ProcessLookupError):

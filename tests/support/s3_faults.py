@@ -22,7 +22,7 @@ OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding"}
 
 
 class FaultyProxy(ThreadingHTTPServer):
-    """A proxy that passes S3 requests on to `backend` (http://host:port), but for those that come while it has a fault."""
+    """A proxy that passes S3 requests on to `backend` (http://host:port), unless it has a fault."""
 
     daemon_threads = True
 
