@@ -16,9 +16,9 @@ from magray.runtime.errors import as_user_error
 from magray.runtime.resources import Devices
 
 # Together less than one core, so that two actors on two cores leave room for a commit.
-SIMULATE_CPUS = 0.9
-COMMIT_CPUS = 0.1
-COMMITS_AT_ONCE = 4  # by each of half as many committers as there are simulators
+_SIMULATE_CPUS = 0.9
+_COMMIT_CPUS = 0.1
+_COMMITS_AT_ONCE = 4  # by each of half as many committers as there are simulators
 
 
 def blocks_of(plan: pa.Table, missing: pa.Table, films: int) -> Iterator[pa.Table]:
@@ -65,7 +65,7 @@ def pipeline(blocks: list[pa.Table], store_uri: str, devices: Devices, pool: dic
         FilmSimulator,
         fn_constructor_kwargs={"backend": devices.backend},
         batch_format="pyarrow",
-        num_cpus=SIMULATE_CPUS,
+        num_cpus=_SIMULATE_CPUS,
         **pool,
     )
     return simulated.map_batches(
@@ -73,11 +73,11 @@ def pipeline(blocks: list[pa.Table], store_uri: str, devices: Devices, pool: dic
         fn_constructor_kwargs={"store_uri": store_uri},
         batch_size=None,
         batch_format="pyarrow",
-        num_cpus=COMMIT_CPUS,
+        num_cpus=_COMMIT_CPUS,
         compute=ActorPoolStrategy(
             size=math.ceil(min(devices.actors, len(blocks)) / 2),  # Ray warns of more than will have work
-            max_tasks_in_flight_per_actor=2 * COMMITS_AT_ONCE,
-            max_concurrent_calls_per_actor=COMMITS_AT_ONCE,
+            max_tasks_in_flight_per_actor=2 * _COMMITS_AT_ONCE,
+            max_concurrent_calls_per_actor=_COMMITS_AT_ONCE,
             enable_true_multi_threading=True,
         ),
     )

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from magray.runtime.events import EventLog
 from magray.runtime.progress import Bar, duration
 
-RATE_SECONDS = 60.0  # over which the rate "now" is taken
+_RATE_SECONDS = 60.0  # over which the rate "now" is taken
 
 
 class FilmProgress:
@@ -51,7 +51,7 @@ class FilmProgress:
         self.failed += pc.sum(pc.equal(results["status"], "failed")).as_py() or 0
         self.not_converged += pc.sum(pc.equal(results["status"], "not_converged")).as_py() or 0
         self.recent.append((monotonic(), self.done))
-        while self.recent[-1][0] - self.recent[0][0] > RATE_SECONDS and len(self.recent) > 2:
+        while self.recent[-1][0] - self.recent[0][0] > _RATE_SECONDS and len(self.recent) > 2:
             self.recent.popleft()
         self.bar.show(self.done, self.text)
 

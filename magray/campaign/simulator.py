@@ -17,7 +17,7 @@ from magray.store import open_store, rows_of
 if TYPE_CHECKING:
     from magray.micromagnetics.result import RelaxedFilm
 
-RESULT_COLUMNS = ["film_id", "status", "reason", "evaluations", "seconds", "simulator", "replaced"]
+_RESULT_COLUMNS = ["film_id", "status", "reason", "evaluations", "seconds", "simulator", "replaced"]
 
 
 class FilmSimulator:
@@ -72,10 +72,10 @@ class Committer:
         self.store = open_store(store_uri)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Commit rows. Return their RESULT_COLUMNS, and the `file` of each."""
+        """Commit rows. Return what progress shows of them, and the `file` of each."""
         files = self.store.commit(rows)
         count(rows, self.store.campaign)
-        results = rows.select(RESULT_COLUMNS).append_column("file", pa.array(files, pa.string()))
+        results = rows.select(_RESULT_COLUMNS).append_column("file", pa.array(files, pa.string()))
         if _replaces_another():
             results = results.set_column(
                 results.schema.get_field_index("replaced"), "replaced", pa.repeat(_name(), rows.num_rows)

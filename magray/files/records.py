@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from magray.errors import UserError
 
-MAX_BYTES = 16 * 2**20  # of such a file: a thousand times what they have
+_MAX_BYTES = 16 * 2**20  # of such a file: a thousand times what they have
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -22,11 +22,11 @@ def read_record(path: Path, model: TypeAdapter[Record], problem: str) -> Record:
     """
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
+            text = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    if len(text) > MAX_BYTES:
-        raise UserError(f"{path} {problem} (it has more than {MAX_BYTES // 2**20} MB)")
+    if len(text) > _MAX_BYTES:
+        raise UserError(f"{path} {problem} (it has more than {_MAX_BYTES // 2**20} MB)")
     try:
         return model.validate_json(text, strict=True)
     except UserError as error:

@@ -20,9 +20,9 @@ from magray.runtime.ray_internals import forget_token, listen_on_loopback
 from magray.runtime.session import new_session
 
 CONNECT_SECONDS = 5.0
-OPEN_FILES = 1024  # that a process must be allowed to open
-TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-IDLE_SECONDS = 60  # that processes wait for work: Ray ends them after 1, and a stage or an epoch would start new ones
+_OPEN_FILES = 1024  # that a process must be allowed to open
+_TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+_IDLE_SECONDS = 60  # that processes wait for work: Ray ends them after 1, and a stage or an epoch would start new ones
 
 
 def connect(address: str | None = None, num_cpus: int | None = None) -> None:
@@ -110,7 +110,7 @@ def _start(num_cpus: int | None) -> None:
                 num_cpus=num_cpus,
                 include_dashboard=False,
                 _temp_dir=str(session.ray_folder),
-                _system_config={"idle_worker_killing_time_threshold_ms": 1000 * IDLE_SECONDS},
+                _system_config={"idle_worker_killing_time_threshold_ms": 1000 * _IDLE_SECONDS},
             )
     except Exception as error:  # Ray raises what it likes
         raise UserError(f"Ray does not start on this machine: {one_line(error)}") from error
@@ -119,16 +119,17 @@ def _start(num_cpus: int | None) -> None:
 def _check_open_files() -> None:
     """Raise UserError if a process may open too few files for Ray, which ends without a message then."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # Ray raises the soft limit to the hard one
-    if limit != resource.RLIM_INFINITY and limit < OPEN_FILES:
+    if limit != resource.RLIM_INFINITY and limit < _OPEN_FILES:
         raise UserError(
-            f"Ray needs {OPEN_FILES} open files a process, and {limit} are allowed: run `ulimit -n {OPEN_FILES}` first"
+            f"Ray needs {_OPEN_FILES} open files a process, and {limit} are allowed: "
+            f"run `ulimit -n {_OPEN_FILES}` first"
         )
 
 
 @contextlib.contextmanager
 def _token_in(file: Path) -> Iterator[None]:
     """Have Ray, and the processes that it starts, read its token from `file` while the context lasts."""
-    before = {name: os.environ.pop(name) for name in TOKEN_VARIABLES if name in os.environ}
+    before = {name: os.environ.pop(name) for name in _TOKEN_VARIABLES if name in os.environ}
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
     forget_token()
     try:

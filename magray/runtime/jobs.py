@@ -1,4 +1,4 @@
-"""A stage of a campaign as a Ray job: submitted from any machine that reaches the cluster's job server, and followed.
+"""Submit a stage of a campaign as a Ray job, from any machine that reaches the job server, and follow it.
 
 A stage of a campaign is one job: while it is under way, submitting it again is following it. One that has ended, well
 or not, makes room for the next, which goes on where it was: simulate-quickstart, simulate-quickstart:2 and so on. (Ray
@@ -27,8 +27,8 @@ from magray.config import Config, load_config
 from magray.errors import UserError, one_line
 
 STAGES = {"simulate": ["simulate"], "fit": ["fit"], "study": ["study", "report"]}  # a stage and its commands
-ON_THE_IMAGE = {"working_dir": "."}  # nodes run the image of cluster/Dockerfile: only our files travel
-BY_PIP = Path("jobs/runtime_env_pip.yaml")
+_ON_THE_IMAGE = {"working_dir": "."}  # nodes run the image of cluster/Dockerfile: only our files travel
+_BY_PIP = Path("jobs/runtime_env_pip.yaml")
 CONNECT_SECONDS = 10.0
 POLL_SECONDS = 1.0  # between two requests for a job's state
 SILENCE_SECONDS = 60.0  # seconds that a job server may be silent while its job is followed
@@ -53,7 +53,7 @@ def submit_stage(address: str, stage: str, config: Path, overrides: Sequence[str
     project = load_config(config, overrides)
     _check_that_results_stay(project)
     entrypoint = _entrypoint(stage, _travelling(config), overrides)
-    runtime_env = _by_pip() if by_pip else ON_THE_IMAGE
+    runtime_env = _by_pip() if by_pip else _ON_THE_IMAGE
     client = _client(address)
     try:
         return submit(client, submission_id(stage, project), entrypoint, runtime_env)
@@ -148,9 +148,9 @@ def _entrypoint(stage: str, config: Path, overrides: Sequence[str]) -> str:
 
 def _by_pip() -> dict[str, Any]:
     try:
-        return dict(yaml.safe_load(BY_PIP.read_text(encoding="utf-8")))
+        return dict(yaml.safe_load(_BY_PIP.read_text(encoding="utf-8")))
     except OSError as error:
-        raise UserError(f"--pip installs magray from its repository, and this folder is none: no {BY_PIP}") from error
+        raise UserError(f"--pip installs magray from its repository, and this folder is none: no {_BY_PIP}") from error
 
 
 def _client(address: str) -> JobSubmissionClient:

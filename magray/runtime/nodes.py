@@ -22,7 +22,7 @@ def check_nodes(store_uri: str) -> None:
         if node["Resources"].get("CPU", 0) > 0:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task = ray.remote(_look).options(num_cpus=0, scheduling_strategy=there, max_retries=2)
-            looks[name_of(node)] = task.remote(store_uri)
+            looks[_name_of(node)] = task.remote(store_uri)
     for name, look in looks.items():
         try:
             problem = ray.get(look)
@@ -50,7 +50,7 @@ def living() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def name_of(node: dict[str, Any]) -> str:
+def _name_of(node: dict[str, Any]) -> str:
     """Return a node's name for people: its address, and the beginning of its id, for several may share one."""
     return f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})"
 
@@ -69,9 +69,9 @@ def nodes_watched(events: EventLog) -> Iterator[None]:
 
 
 def _watch(events: EventLog, stop: threading.Event) -> None:
-    known = {node["NodeID"]: name_of(node) for node in living()}
+    known = {node["NodeID"]: _name_of(node) for node in living()}
     while not stop.wait(POLL_SECONDS):
-        now = {node["NodeID"]: name_of(node) for node in living()}
+        now = {node["NodeID"]: _name_of(node) for node in living()}
         for gone in known.keys() - now.keys():
             events.notify(f"node {known[gone]} is gone, {len(now)} are left; its films are simulated again")
         for come in now.keys() - known.keys():

@@ -5,7 +5,7 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-LINE_SECONDS = 15.0  # between the lines of a log
+_LINE_SECONDS = 15.0  # between the lines of a log
 
 
 class Bar:
@@ -34,9 +34,9 @@ class Bar:
         self.columns.stop()
 
     def show(self, done: int, text: str, line: bool = False) -> None:
-        """Show a new count. In a log: a line if the last one is LINE_SECONDS old, or if `line` asks for one."""
+        """Show a new count. In a log: a line if the last one is _LINE_SECONDS old, or if `line` asks for one."""
         self.columns.update(self.task, completed=done, text=text)
-        if not self.console.is_terminal and (line or monotonic() - self.last_line > LINE_SECONDS):
+        if not self.console.is_terminal and (line or monotonic() - self.last_line > _LINE_SECONDS):
             text = f"{self.things} {done} of {self.total}, {text}"
             self.console.print(text, highlight=False, soft_wrap=True, markup=False)
             self.last_line = monotonic()

@@ -20,7 +20,7 @@ def listen_on_loopback() -> None:
 
 
 def forget_token() -> None:
-    """Have this process read Ray's token again, which may be another cluster's than that of a Ray it had before.
+    """Have this process read its token again, as before it joins another cluster.
 
     Ray reads it once in a process and offers no way to read it anew.
     """

@@ -35,7 +35,7 @@ def choose_devices(backend: str, actors: int | None, gpu_share: float, events: E
     by its address may have fewer: the others begin when its autoscaler brings their nodes; a first GPU is waited for.
     Raises UserError if the backend has no device, or a local cluster too few.
     """
-    if backend == "cupy" and actors and external_cluster() and gpus() < 1:
+    if backend == "cupy" and actors and _external_cluster() and gpus() < 1:
         wait_for_gpus(1, events.notify)
     backend = _on_workers(backend)
     room = int(gpus() / gpu_share) if backend == "cupy" else int(_resources().get("CPU", 0))
@@ -43,13 +43,13 @@ def choose_devices(backend: str, actors: int | None, gpu_share: float, events: E
         return Devices(backend, max(room, 1), gpu_share)
     if actors > room:
         things = "GPUs" if backend == "cupy" else "cores"
-        if not external_cluster():
+        if not _external_cluster():
             raise UserError(f"actors must lie between 1 and the {room} {things} of the cluster, not {actors}")
         events.notify(f"{actors} actors are asked for and {room} have {things} now; the others begin when theirs come")
     return Devices(backend, actors, gpu_share)
 
 
-def external_cluster() -> bool:
+def _external_cluster() -> bool:
     """Return whether the cluster was there before this process, and may grow; a job's driver has its address, too."""
     return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
 
@@ -90,7 +90,7 @@ def _on_workers(backend: str) -> str:
     """Return the backend that `backend` means on the cluster's workers, whose devices may differ from the driver's."""
     if gpus() > 0:
         return str(ray.get(ray.remote(_resolve).options(num_gpus=0.01, num_cpus=0).remote(backend)))
-    if backend == "cupy" and external_cluster():
+    if backend == "cupy" and _external_cluster():
         raise UserError(
             "the cluster has no GPU: set simulate.actors to wait for those that its autoscaler brings, "
             "or simulate.backend to cpu"

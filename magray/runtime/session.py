@@ -23,10 +23,10 @@ from pathlib import Path
 
 from magray.errors import UserError
 
-PREFIX = "magray-"
+_PREFIX = "magray-"
 LOCK, TOKEN, RAY = "driver.lock", "auth_token", "ray"
-SOCKET_BYTES = 103 if sys.platform == "darwin" else 107  # of the path of a Unix socket
-LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107  # of the path of a Unix socket
+_LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 PLACES = ("/tmp", "/var/tmp", "/dev/shm")  # tried if the environment names none that is usable
 
 
@@ -86,11 +86,11 @@ def _places() -> Iterator[Path]:
 
 
 def _longest_place() -> int:
-    return SOCKET_BYTES - len(f"/{PREFIX}12345678{LONGEST_SOCKET}")
+    return _SOCKET_BYTES - len(f"/{_PREFIX}12345678{_LONGEST_SOCKET}")
 
 
 def _made_in(place: Path) -> Session:
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     try:
         lock = _private_file(folder / f"{LOCK}.new")
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -118,7 +118,7 @@ def _remove(folder: Path) -> None:
 
 def _remove_dead(place: Path) -> None:
     """Remove the sessions of this user whose drivers were killed."""
-    for folder in place.glob(f"{PREFIX}????????"):
+    for folder in place.glob(f"{_PREFIX}????????"):
         try:
             about = folder.lstat()
             ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid()

@@ -22,7 +22,7 @@ from magray.store.store import ROW_BYTES, Store, columns_of, reading
 
 # of pictures and scalars before compression; relaxed pictures shrink to a third, so that files have some 80 MB
 FILE_BYTES = 256 * 2**20
-WRITERS = 2  # files compressed at once, each with its rows in memory
+_WRITERS = 2  # files compressed at once, each with its rows in memory
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def delete_failed(store: Store) -> int:
 
     Raises UserError if a file cannot be read or written; run it again for the rest.
     """
-    films: int = store.table(["status"], pc.field("status") == "failed").num_rows
+    films = int(store.table(["status"], pc.field("status") == "failed").num_rows)
     if films and store.generation == 0:
         compact(store)  # in format 2, failed films lie among the others
     for name in store.files():
@@ -135,7 +135,7 @@ def _check_room(location: Location, files: list[str]) -> None:
 
 def _write_generation(store: Store, generation: int, groups: list[list[str]], failed: list[str]) -> list[str]:
     """Write a new generation: a file for each group, and one for all films that failed. Return their paths."""
-    found = list(bounded_map(partial(_rewrite, store.location, generation), groups, WRITERS))
+    found = list(bounded_map(partial(_rewrite, store.location, generation), groups, _WRITERS))
     rows = pa.concat_tables(
         [
             STORE_SCHEMA.empty_table(),

@@ -10,7 +10,7 @@ from magray.store.schema import SPLITS, STATUSES
 
 DIGITS, ID_DIGITS = r"^[0-9a-f]+\z", 24  # an id also names the film's files in an export
 NAMES = {"split": SPLITS, "status": STATUSES}
-SIZES = ("height", "width", "pixel_nm")
+_SIZES = ("height", "width", "pixel_nm")
 
 
 def faults(rows: pa.Table) -> Iterator[tuple[str, pa.Array]]:
@@ -26,7 +26,7 @@ def faults(rows: pa.Table) -> Iterator[tuple[str, pa.Array]]:
             yield f"{column.name} is none of {', '.join(names.to_pylist())}", pc.invert(pc.is_in(values, names))
         if column.type == pa.float64():
             yield f"{column.name} is not a finite number", pc.fill_null(pc.invert(pc.is_finite(values)), False)
-        if column.name in SIZES:
+        if column.name in _SIZES:
             yield f"{column.name} is not above 0", pc.less_equal(values, 0)
     if {"image", "status", "height", "width"} <= set(rows.column_names):
         yield "it has no whole picture", pc.invert(has_picture(rows, pc.binary_length(rows["image"])))

@@ -40,7 +40,7 @@ from magray.files.paths import at_home, refuse_credentials
 from magray.store.retry import RETRY_SECONDS, no_bucket, retry
 
 UNFINISHED = ".tmp"  # suffix of a local file that is still being written; its name also begins with a dot
-S3_OPTIONS = ("region", "scheme", "endpoint_override")  # what a URI may say
+_S3_OPTIONS = ("region", "scheme", "endpoint_override")  # what a URI may say
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0  # a request without one byte either way for so long is given up and sent once more
 
@@ -218,8 +218,8 @@ def locate(uri: str) -> Location:
 def _bucket_filesystem(uri: str, parts: SplitResult) -> fs.S3FileSystem:
     """Return the filesystem that pyarrow's from_uri opens, with our timeouts."""
     options = dict(parse_qsl(parts.query))
-    if unknown := options.keys() - S3_OPTIONS:
-        raise ValueError(f"its options are {', '.join(S3_OPTIONS)}, not {min(unknown)}")
+    if unknown := options.keys() - _S3_OPTIONS:
+        raise ValueError(f"its options are {', '.join(_S3_OPTIONS)}, not {min(unknown)}")
     if not parts.netloc:
         raise ValueError("it names no bucket")
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

@@ -39,12 +39,12 @@ def parquet(tables: Iterable[pa.Table]) -> pa.Buffer:
         write_statistics=scalars,
         write_page_checksum=True,
     ) as writer:
-        for table in full_groups(tables):
+        for table in _full_groups(tables):
             writer.write_table(table, row_group_size=ROW_GROUP_FILMS)
     return sink.getvalue()
 
 
-def full_groups(tables: Iterable[pa.Table], films: int = ROW_GROUP_FILMS) -> Iterator[pa.Table]:
+def _full_groups(tables: Iterable[pa.Table], films: int = ROW_GROUP_FILMS) -> Iterator[pa.Table]:
     """Yield the same rows in the same order, in tables of `films` rows; the last one may have fewer."""
     waiting: list[pa.Table] = []
     for table in tables:

@@ -11,7 +11,7 @@ from magray.errors import UserError
 from magray.masking import mask
 
 RETRY_SECONDS = 120.0  # a server that is started again, or a network that comes back, within this costs nothing
-MAX_PAUSE_SECONDS = 10.0
+_MAX_PAUSE_SECONDS = 10.0
 
 _AWS_ERROR = re.compile(r"AWS Error (?P<code>\w+)(?P<status> \(HTTP status \d+\))? during \w+ operation: (?P<text>.*)")
 _SILENCE = {"NETWORK_CONNECTION", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE", "SLOW_DOWN", "THROTTLING"}
@@ -47,7 +47,7 @@ def retry(uri: str, ask: Callable[[], _Answer], seconds: float) -> _Answer:
                 ) from error
             _log.warning("%s does not answer: %s; asking again for %.0f s", uri, said, seconds - waited)
             time.sleep(pause)
-            pause, asked = min(2 * pause, MAX_PAUSE_SECONDS), asked + 1
+            pause, asked = min(2 * pause, _MAX_PAUSE_SECONDS), asked + 1
         else:
             if asked > 1:
                 _log.warning("%s answers again after %.0f s", uri, time.monotonic() - start)

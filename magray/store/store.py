@@ -44,7 +44,7 @@ ROW_BYTES = 2048  # of a film's scalars, generously, before compression
 PICTURE = ("film_id", "status", "height", "width", "image")  # a picture, and what it is checked with
 BATCH_FILMS = 50_000  # whose scalars are worked on at a time
 SCALARS = [name for name in STORE_SCHEMA.names if name != "image"]
-ROW_INDEX_SCHEMA = pa.schema(
+_ROW_INDEX_SCHEMA = pa.schema(
     {"file": pa.string(), "group": pa.int32(), "rows": pa.list_(pa.int32()), "films": pa.list_(pa.int64())}
 )
 Split = Literal["train", "test"]
@@ -187,7 +187,7 @@ class Store:
                     rows = np.flatnonzero(there >= 0)
                     if len(rows):
                         found.append({"file": name, "group": group, "rows": rows, "films": there[rows]})
-            return pa.Table.from_pylist(found, ROW_INDEX_SCHEMA)
+            return pa.Table.from_pylist(found, _ROW_INDEX_SCHEMA)
 
         return self._read(find)
 

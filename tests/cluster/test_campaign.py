@@ -206,7 +206,7 @@ def free_cores() -> float:
     return float(ray.available_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
 
 
-def test_a_failure_that_nobody_can_mend_is_raised_and_leaves_the_cores_free(
+def test_a_failure_that_the_user_cannot_put_right_is_raised_and_leaves_the_cores_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A next campaign would otherwise wait for the actors of this one."""

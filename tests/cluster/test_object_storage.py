@@ -196,7 +196,7 @@ def test_a_bucket_that_does_not_exist_is_one_line(bucket: str) -> None:
 
 
 def test_an_option_that_pyarrow_does_not_know_is_one_line() -> None:
-    with pytest.raises(UserError, match="it knows region, scheme, endpoint_override, not regoin"):
+    with pytest.raises(UserError, match="its options are region, scheme, endpoint_override, not regoin"):
         locate("s3://bucket/films?regoin=eu-central-1&scheme=https")
 
 

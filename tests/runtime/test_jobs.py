@@ -215,7 +215,7 @@ def test_a_job_of_ray_job_submit_does_its_stage(monkeypatch: pytest.MonkeyPatch,
     assert (tmp_path / "seven" / "plan.parquet").exists()
 
 
-def test_a_users_mistake_in_such_a_job_is_one_line_and_exit_code_2(
+def test_a_users_error_in_such_a_job_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["jobs/fit.py", str(QUICKSTART), "--set", "campaign.flims=7"])

@@ -29,7 +29,7 @@ def _feature(column: pa.Field) -> dict[str, str]:
 
 _FIELDS = [STORE_SCHEMA.field(name) for name in SCALARS]
 _FEATURES = {"image": {"_type": "Image"}, **{column.name: _feature(column) for column in _FIELDS}}
-SCHEMA = pa.schema(
+_SCHEMA = pa.schema(
     [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), *_FIELDS],
     metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
 )
@@ -46,7 +46,7 @@ def write_dataset(batches: Iterable[tuple[pa.Table, list[bytes | None]]], folder
                 None if image is None else {"bytes": image, "path": f"{film_id}.png"}
                 for image, film_id in zip(images, scalars["film_id"].to_pylist(), strict=True)
             ]
-            rows = scalars.add_column(0, SCHEMA.field("image"), pa.array(structs, SCHEMA.field("image").type))
+            rows = scalars.add_column(0, _SCHEMA.field("image"), pa.array(structs, _SCHEMA.field("image").type))
             for split in rows["split"].unique().to_pylist():
                 if split not in splits:
                     splits[split] = files.enter_context(_Split(folder / "data", split))
@@ -64,7 +64,7 @@ class _Split:
 
     def _open(self) -> None:
         self.path = self.folder / f"{self.name}-{self.number:05d}.parquet"
-        self.writer = pq.ParquetWriter(self.path, SCHEMA, compression="zstd")
+        self.writer = pq.ParquetWriter(self.path, _SCHEMA, compression="zstd")
 
     def __enter__(self) -> "_Split":
         return self
@@ -78,4 +78,4 @@ class _Split:
             self.writer.close()
             self.number += 1
             self._open()
-        self.writer.write_table(rows.cast(SCHEMA))
+        self.writer.write_table(rows.cast(_SCHEMA))

@@ -25,9 +25,9 @@ from magray.store.store import SCALARS, Store
 
 ExportFormat = Literal["png", "ovf", "hf"]
 FOLDER_FILES = 10_000  # more in one folder make file managers and `ls` suffer
-ENCODERS = 4  # pictures encoded at once
+_ENCODERS = 4  # pictures encoded at once
 
-OVF_HEADER = """\
+_OVF_HEADER = """\
 # OOMMF OVF 2.0
 # Segment count: 1
 # Begin: Segment
@@ -92,7 +92,7 @@ def png(picture: Picture, film: dict[str, float]) -> bytes:  # noqa: ARG001
 def ovf(picture: Picture, film: dict[str, float]) -> bytes:
     """Return mz as an OVF 2.0 file, which OOMMF, mumax3 and discretisedfield read."""
     (ny, nx), (dx, dy, dz) = picture.shape, (film["dx"], film["dy"], film["dz"])
-    header = OVF_HEADER.format(nx=nx, ny=ny, dx=dx, dy=dy, dz=dz, x=nx * dx, y=ny * dy, half=(dx / 2, dy / 2, dz / 2))
+    header = _OVF_HEADER.format(nx=nx, ny=ny, dx=dx, dy=dy, dz=dz, x=nx * dx, y=ny * dy, half=(dx / 2, dy / 2, dz / 2))
     # the first number lets a reader check the order of the bytes
     values = np.concatenate([[1234567.0], picture.ravel() / 127.5 - 1]).astype("<f4")
     return header.encode() + values.tobytes() + b"\n# End: Data Binary 4\n# End: Segment\n"
@@ -133,7 +133,7 @@ def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[byte
         return encode(np.frombuffer(image, np.uint8).reshape(film["height"], film["width"]), film)
 
     for rows in store.batches(STORE_SCHEMA.names):
-        yield rows.select(SCALARS), list(bounded_map(partial(one, rows), range(rows.num_rows), ENCODERS))
+        yield rows.select(SCALARS), list(bounded_map(partial(one, rows), range(rows.num_rows), _ENCODERS))
 
 
 @contextmanager
