@@ -121,6 +121,7 @@ def test_a_ray_that_does_not_start_is_one_line(place: Path, monkeypatch: pytest.
 def signals() -> Iterator[None]:
     """Handlers as they were, after the test."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -241,7 +241,7 @@ def test_a_trial_that_diverges_ends_at_once_and_is_written_down_as_failed(
     assert [one["worst"] for one in told] == [0.4, HOPELESS]
     said: list[str] = []
     trials = Trials(tmp_path / "search.parquet", "these films")
-    bench: Any = SimpleNamespace(how="search", dataset=dataset, trials=trials, saved=tmp_path, tell=said.append)
+    bench: Any = SimpleNamespace(strategy="search", dataset=dataset, trials=trials, saved=tmp_path, tell=said.append)
     TrialLogger(bench, "explore", lambda _: candidate).on_trial_complete(
         1, [], SimpleNamespace(config={}, last_result=told[-1], error_file=None)
     )
