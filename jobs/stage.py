@@ -1,4 +1,4 @@
-"""What the jobs share: `magray`'s commands, after the autoscaler has brought GPUs."""
+"""The part that jobs share: run `magray` commands once the autoscaler has brought GPUs."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from magray.runtime.resources import wait_for_gpus
 
 
 def run(*commands: str) -> None:
-    """Runs these commands of `magray` one after the other, with the arguments of this process, and exits as they do.
+    """Run these commands of `magray` one after the other, with the arguments of this process, and exits as they do.
 
     --gpus N, which `magray` does not know, first brings the cluster to N GPUs.
     """

@@ -1,4 +1,4 @@
-"""What commands print: results, interruptions, and text for terminals that do not know all of Unicode."""
+"""Printing of commands: the results of stages, and what an interruption means."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What this machine has for magray, and what is missing for what. Secrets are never shown."""
+"""Checks of this machine's setup: hardware, versions, Ray, object storage. Secrets are never shown."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ class Finding:
 
 
 def examine(folder: Path) -> list[Finding]:
-    """Everything the doctor looks at. `folder` is where results would go."""
+    """Return the findings about this machine. `folder` is where results would go."""
     return [*_machine(folder), *_versions(), *_gpu(), *_ray(), *_s3()]
 
 

@@ -69,7 +69,7 @@ def verify(
 
 
 class PictureFormat(StrEnum):
-    """What `magray store export` writes."""
+    """The formats of `magray store export`."""
 
     png = "png"
     ovf = "ovf"

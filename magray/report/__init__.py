@@ -1,4 +1,4 @@
-"""What was found, for people: figures as PNG, tables, and HTML pages that hold them all and need no other file."""
+"""Reports: figures as PNG, tables, and HTML pages that need no other file and no network."""
 
 from magray.report.project import write_report
 

@@ -28,7 +28,7 @@ FEW_SCALES = 7  # that leave room for numbers in the cells of a heat map
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How a training set is drawn: no two have the same, and the first eight differ in markers alone."""
+    """Colour, line and marker of a training set: no two are the same, and the first eight differ in markers alone."""
 
     colour: str
     line: Any
@@ -36,7 +36,7 @@ class LineStyle:
 
 
 def line_style(train_set: str, place: int) -> LineStyle:
-    """Of the training set at a place of its study. The baseline looks the same in every study."""
+    """Return the style of the training set at a place of its study. The baseline looks the same in every study."""
     if train_set == TWO_NUMBERS:
         return LineStyle("#6b7680", (0, (1, 2)), "|")
     rounds = place // len(COLOURS)

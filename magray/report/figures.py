@@ -150,7 +150,7 @@ def style_axes(axes: Axes) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG of few colours."""
+    """Write a PNG of few colours."""
     drawn = BytesIO()
     figure.savefig(drawn, dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 1})
     with Image.open(drawn) as picture:

@@ -11,7 +11,7 @@ from magray.files.atomic import atomic_write
 
 
 def write_page(template: str, path: Path, **content: Any) -> None:
-    """Fills a template of this package. Figures that it names lie beside the page that is written."""
+    """Fill a template of this package. Figures that it names lie beside the page that is written."""
     loader = PackageLoader("magray.report", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["picture"] = lambda name: _inline(path.parent / name)

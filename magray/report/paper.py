@@ -30,7 +30,7 @@ class Shown:
 
 
 def write_paper(figures: Sequence[Shown], studies: Mapping[str, pa.Table], causes: pa.Table, folder: Path) -> Path:
-    """Writes index.html, README.md and their figures into a folder; returns the page's path.
+    """Write index.html, README.md and their figures into a folder; returns the page's path.
 
     studies: parameter -> its rows of STUDY. causes: CAUSES of all parameters.
     """
@@ -45,7 +45,7 @@ def write_paper(figures: Sequence[Shown], studies: Mapping[str, pa.Table], cause
 
 
 def _figure(figure: Shown, folder: Path) -> dict[str, Any]:
-    """Draws a figure; what the template and the Markdown show of it."""
+    """Draw a figure; what the template and the Markdown show of it."""
     name, shown = figure.config.figure, quantity(parameter_of(figure.study))
     draw_scatter(_panels(figure), shown, folder / f"fig{name}.png")
     table = figure_table(figure.config, figure.study)

@@ -35,7 +35,7 @@ FIGURES = ("scatter_*.png", "curves_*.png", "heat_map_*.png", "samples.png")
 
 
 def write_report(folder: Path, store: Store, config: Config, summary: Summary) -> Path:
-    """Writes report/index.html and its figures into a project's folder, and returns the page's path.
+    """Write report/index.html and its figures into a project's folder, and returns the page's path.
 
     The project has study.parquet and predictions.parquet; causes.parquet is shown if it is there.
     """
@@ -69,7 +69,7 @@ def write_report(folder: Path, store: Store, config: Config, summary: Summary) -
 
 
 def parameter_on_page(study: pa.Table, causes: pa.Table | None, folder: Path) -> dict[str, Any]:
-    """Draws the curves and the heat map of one parameter into a folder. What macros.html shows of it."""
+    """Draw the curves and the heat map of one parameter into a folder. What macros.html shows of it."""
     name = parameter_of(study)
     draw_curves(study, folder / f"curves_{name}.png")
     draw_heat_map(study, folder / f"heat_map_{name}.png")
@@ -86,7 +86,7 @@ def parameter_on_page(study: pa.Table, causes: pa.Table | None, folder: Path) ->
 
 
 def _samples(store: Store, films: pa.Table, parameter: str, report: Path) -> str:
-    """Draws the sample pictures over a parameter; returns the figure's name."""
+    """Draw the sample pictures over a parameter; returns the figure's name."""
     shown = quantity(parameter)
     rows = sample_rows(films, parameter)
     captions = [f"{parameter} {row[parameter] * shown.factor:.2f} {shown.unit}".rstrip() for row in rows]
@@ -95,7 +95,7 @@ def _samples(store: Store, films: pa.Table, parameter: str, report: Path) -> str
 
 
 def _scatter(predictions: Path, study: pa.Table, report: Path) -> list[dict[str, str]]:
-    """Draws the estimates of each training set's first seed at some scales: its words, figure and panels."""
+    """Draw the estimates of each training set's first seed at some scales: its words, figure and panels."""
     name, scores = parameter_of(study), seeds_of(study)
     tested = read_table(predictions, PREDICTIONS, ["test_scale"])["test_scale"].unique()
     scales = scales_to_show(study, tested.to_pylist())
@@ -133,7 +133,7 @@ def _constant(name: str, config: Config) -> dict[str, str]:
 
 
 def _microscope(config: Config) -> str:
-    """What pictures are seen through, in a sentence; none if they are seen as they are."""
+    """Return a sentence on the microscope that pictures are seen through; empty without one."""
     microscope = config.fit.microscope
     if microscope is None:
         return ""
@@ -159,7 +159,7 @@ def _answer(answer: HeldOutAnswer | None) -> dict[str, Any] | None:
 
 
 def _counts(films: pa.Table) -> dict[str, int]:
-    """What the page's head counts, from the store's rows."""
+    """Return the counts in the page's head, from the store's rows."""
     states = films["status"].to_pylist()
     counts = {"films": len(states), "not converged": states.count("not_converged"), "failed": states.count("failed")}
     return counts | {"field evaluations": pc.sum(films["evaluations"]).as_py()}

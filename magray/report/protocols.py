@@ -18,7 +18,7 @@ from magray.report.tables import mean_errors_table, protocols_table
 
 
 def write_protocols(folder: Path, study: pa.Table) -> Path:
-    """Writes protocols.html and its figures into a folder, and returns the page's path. study: PROTOCOLS."""
+    """Write protocols.html and its figures into a folder, and returns the page's path. study: PROTOCOLS."""
     parameters = []
     for name in pc.unique(study["parameter"]).to_pylist():
         rows, picture = of_parameter(study, name), f"protocols_{in_file_name(name)}.png"

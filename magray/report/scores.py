@@ -1,4 +1,4 @@
-"""What figures and tables read from a study: training sets in words, error curves, and the scales that are shown.
+"""Parts of a study for figures and tables: labels of training sets, error curves, and the scales shown.
 
 A study here is the rows of STUDY that are about one parameter.
 """
@@ -69,7 +69,7 @@ def error_curves(study: pa.Table, train_set: str) -> tuple[NDArray[np.float64], 
 
 
 def trained_spans(study: pa.Table, train_set: str) -> list[tuple[float, float]]:
-    """What a training set has seen, as spans of test scales, µm: one of a range, one of no width for a listed scale."""
+    """Return the trained scales as spans of test scales, µm: one for a range, one of no width for each listed scale."""
     rows = study.filter((pc.field("train_set") == train_set) & pc.field("trained"))
     trained = sorted(set(rows["test_scale"].to_pylist()))
     if trained and is_range(train_set):
@@ -96,7 +96,7 @@ def scales_to_show(study: pa.Table, predicted: Sequence[float]) -> list[float]:
 
 
 def _middle_of_widest_gap(chosen: Sequence[float], scales: Sequence[float]) -> float | None:
-    """Of the scales that are not chosen; None if there is none between those that are."""
+    """Return the middle of the widest gap between chosen scales; None if there is none."""
     gaps = sorted(itertools.pairwise(chosen), key=lambda gap: round(gap[0] - gap[1], 9))
     for low, high in gaps:
         inside = [scale for scale in scales if low < scale < high]

@@ -37,7 +37,7 @@ HEADS = (
 
 
 def write_search(folder: Path, config: SearchConfig, project: str) -> Path:
-    """Writes search.html and its figure beside a folder's search.parquet, and returns the page's path.
+    """Write search.html and its figure beside a folder's search.parquet, and returns the page's path.
 
     Shows both ways to search, if both have been gone. project: the name of the one that has the films. Raises UserError
     if there is no finished trial.
@@ -89,7 +89,7 @@ def draw_search(ends: dict[Strategy, SearchResult], tolerance: float, path: Path
 
 
 def kind_of(option: CandidateGroup) -> str:
-    """How many scales it is trained at, or ANY if at a range of them."""
+    """Return the number of training scales, or ANY for a range."""
     train_set = option.candidate.train_set
     return ANY if is_range(train_set) else str(len(option.candidate.scales))
 
@@ -130,7 +130,7 @@ def _draw_curve(axes: Axes, option: CandidateGroup, drawn: LineStyle) -> None:
 
 
 def _legend_above(axes: Axes, title: str) -> None:
-    """Where it hides nothing."""
+    """Put the legend above the axes, where it hides nothing."""
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "alignment": "left"}
     axes.legend(**place, frameon=False, fontsize=8, labelcolor=INK, title=title, title_fontsize=9)
 
@@ -160,7 +160,7 @@ def _line(how: Strategy, option: CandidateGroup) -> tuple[Cell, ...]:
 
 
 def _costs(ends: dict[Strategy, SearchResult]) -> Table:
-    """What each way took to look for the best, number of views by number of views."""
+    """Return the cost of each strategy, by number of views."""
     found: dict[tuple[Strategy, int], list[Row]] = {}
     for how, end in ends.items():
         for row in end.trials:

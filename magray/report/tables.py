@@ -138,7 +138,7 @@ def _line(words: Iterable[str]) -> str:
 
 
 def _heads(shown: Quantity) -> tuple[str, ...]:
-    """Of the columns that `_scores` fills."""
+    """Return the headings of the columns that `_scores` fills."""
     return ("R²", *(_with_unit(name, shown) for name in ERRORS.values()), "pictures")
 
 

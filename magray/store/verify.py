@@ -51,7 +51,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every film is there once, whole, and nothing else is."""
+        """True if every film is there once and whole, and nothing else is."""
         return self.committed == self.expected and not (
             self.duplicate or self.truncated or self.damaged or self.foreign
         )

@@ -42,12 +42,12 @@ class Figure:
 
     @property
     def parameter(self) -> str:
-        """What its estimates are of."""
+        """The estimated parameter."""
         return self.project.config.fit.targets[0]
 
 
 def run(configs: Path, results: Path, console: Console, small: bool = False, overrides: Sequence[str] = ()) -> None:
-    """Does whatever is not done yet of the figures in `configs`/studies, and writes `results`.
+    """Make the figures of `configs`/studies as far as they are not done yet, and write `results`.
 
     small: minutes instead of hours, to see that all of it works. overrides: as of `load_config`, for every project.
     Raises UserError if `configs` holds no figures, or one asks for what its project does not have.

@@ -51,7 +51,7 @@ def compare_protocols(config: ProtocolsConfig, folder: Path) -> pa.Table:
 
 
 def check_alike(projects: Sequence[Config]) -> None:
-    """Raises UserError unless the projects have names of their own, and the same films but for OWN."""
+    """Raise UserError unless the projects have names of their own, and the same films but for OWN."""
     first = projects[0]
     if len({one.name for one in projects}) < len(projects):
         raise UserError(f"projects: two have the same name; each needs one of its own, such as {first.name}-quenched")
