@@ -128,9 +128,9 @@ class Quench:
 
 @dataclass(frozen=True)
 class Demagnetise:
-    """A stage that minimises in a field along `direction` that changes its sign each time and falls, then in the film's own field.
+    """A stage that minimises in fields of alternating sign and falling amplitude, last in the film's own field.
 
-    Its amplitude falls from `start` to `end` (A/m), each time by `ratio`; or in `steps` fields, at a fixed ratio.
+    The amplitude along `direction` falls from `start` to `end` (A/m), each time by `ratio`; or in `steps` fields, at a fixed ratio.
     Before each field every cell is tilted by a normally distributed angle of `noise` rad or so, in place of the thermal
     motion that lets a film leave an energy maximum. torque, max_evaluations: of each field, as `Minimize` has them.
     """
@@ -188,8 +188,8 @@ class Demagnetise:
 class Sweep:
     """A stage that minimises in one field after another and records the mean m at each: a hysteresis loop.
 
-    The field along `direction` goes from each of `fields` (A/m) to the next one in equal steps of `step` at most; without `step`, there
-    are no others. noise, torque, max_evaluations: at each field, as `Demagnetise` has them.
+    The field along `direction` goes from each of `fields` (A/m) to the next one in equal steps of `step` at most;
+    without `step`, there are no others. noise, torque, max_evaluations: at each field, as `Demagnetise` has them.
     """
 
     fields: tuple[float, ...]

@@ -321,14 +321,14 @@ MANY_FIELDS = (Demagnetise(4e5, 1e5, (1, 0, 2), steps=3), Sweep((3e5, -1e5), (0,
 def test_a_field_begins_with_the_tilt_that_the_seed_says(gpu: Any) -> None:
     """In either of the two m, inside of the film only; a field without noise changes nothing."""
     film = co_like((30, 14), open_edges="ellipse", protocol=Protocol(stages=(Minimize(), MANY_FIELDS[0])))
-    bench, m = Bench(gpu, film), initial_state(film)
-    for initial, held in ((gpu.AS_IT_IS, bench.m), (gpu.AS_THE_OTHER_IS, bench.other)):
-        bench.films[SLOT] = gpu.film_record(film, 2)
-        bench.films["initial"] = initial
+    slots, m = Slots(gpu, film), initial_state(film)
+    for initial, held in ((gpu.AS_IT_IS, slots.m), (gpu.AS_THE_OTHER_IS, slots.other)):
+        slots.films[SLOT] = gpu.film_record(film, 2)
+        slots.films["initial"] = initial
         held[SLOT] = m
-        bench.begin()
-        np.testing.assert_allclose(bench.m[SLOT], tilted_again(film, m, 0.01, (1, 1)), atol=2e-7)
-        assert np.abs(bench.m[SLOT] - m).max() > 0.01
+        slots.begin()
+        np.testing.assert_allclose(slots.m[SLOT], tilted_again(film, m, 0.01, (1, 1)), atol=2e-7)
+        assert np.abs(slots.m[SLOT] - m).max() > 0.01
 
 
 def test_a_film_that_misses_the_torque_in_some_fields_goes_through_all_of_them_and_says_so(gpu: Any) -> None:
