@@ -130,9 +130,10 @@ class Quench:
 class Demagnetise:
     """A stage that minimises in fields of alternating sign and falling amplitude, last in the film's own field.
 
-    The amplitude along `direction` falls from `start` to `end` (A/m), each time by `ratio`; or in `steps` fields, at a fixed ratio.
-    Before each field every cell is tilted by a normally distributed angle of `noise` rad or so, in place of the thermal
-    motion that lets a film leave an energy maximum. torque, max_evaluations: of each field, as `Minimize` has them.
+    The amplitude along `direction` falls from `start` to `end` (A/m), each time by `ratio`; or in `steps` fields, at a
+    fixed ratio. Before each field every cell is tilted by a normally distributed angle of about `noise` rad, in place
+    of the thermal motion that lets a film leave an energy maximum. torque, max_evaluations: of each field, as in
+    `Minimize`.
     """
 
     start: float
