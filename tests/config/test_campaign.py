@@ -196,7 +196,7 @@ def test_a_film_of_every_new_kind_has_the_same_id_whether_yaml_or_python_made_it
             "demagnetise: give either ratio, such as 0.9, or steps",
         ),
         (
-            "campaign.protocol.stages=[{demagnetise: {start: 1 T, end: 1 mT, ratio: 0.9, steps: 7, direction: [1,0,0]}}]",
+            "campaign.protocol.stages=[{demagnetise: {start: 2 T,end: 1 T,ratio: 0.9,steps: 7,direction: [1,0,0]}}]",
             "demagnetise: give either ratio",
         ),
         (

@@ -41,7 +41,7 @@ def test_a_particle_follows_stoner_and_wohlfarth_and_switches_where_they_say(bac
 def test_the_loop_of_standard_problem_2_in_the_limit_of_small_particles(backend: str) -> None:
     """5 : 1 : 0.1, d = lex, the field along (1, 1, 1): a remanence of (1, 0, 0) Ms, a coercive field of 0.05707 Ms.
 
-    The limit is that of Donahue, Porter, McMichael and Eicke, J. Appl. Phys. 87, 5520 (2000); at d = lex m is
+    The limit is that of Donahue, Porter, McMichael and Eicke, J. Appl. Phys. 87, 5520 (2000), at d = lex m is
     uniform to 5e-5, and a coarse grid of 40 × 8 cells still has the exact demagnetising factors. Within 2e-4 Ms.
     """
     Ms, Aex = 8e5, 13e-12
