@@ -124,13 +124,14 @@ def test_nobody_else_reads_the_folder_of_a_local_ray() -> None:
 SCRIPT = """
 import typer, pyarrow.parquet as pq
 from magray.cli import app as cli
+from magray.cli.console import resumable
 from magray.runtime.connect import connect
 from magray.campaign.run import run_campaign
 from magray.config import SimulateConfig
 cli.app = typer.Typer()
 @cli.app.command()
 def simulate(plan: str, store: str):
-    with cli._resumable():
+    with resumable():
         connect(num_cpus=2)
         run_campaign(pq.read_table(plan), store, SimulateConfig(block_films=2), campaign="small")
 cli.main()

@@ -110,7 +110,7 @@ def test_after_a_change_only_what_depends_on_it_is_done_again(finished: tuple[Co
     config = load_config(CONFIG, [f"output={finished[0].output}", *SETTINGS, "study.test_scales=[0.25, 0.5]"])
     project = Project(config)
     assert project.simulate().cached
-    assert any(outcome.cached for outcome in project.fit())
+    assert all(result.cached for result in project.fit())
     assert not project.study().cached
     assert not project.report().cached
     scores = project.summary.scores
