@@ -23,8 +23,9 @@ from ray.train import WorkerGroupError
 from ray.util.queue import Queue
 
 from magray.config import FEWEST_FILMS
-from magray.errors import UserError, in_words
+from magray.errors import UserError
 from magray.network.branches import own_device
+from magray.runtime.errors import as_user_error
 from magray.training.checkpoint import save_state
 from magray.training.config import TrainConfig
 from magray.training.progress import FitProgress
@@ -70,7 +71,7 @@ def _train_alone(spec: TrainingSpec, checkpoint: Path, news: Queue) -> State:
         ray.cancel(running, force=True)
         raise
     except RayTaskError as error:
-        raise _as_user_error(error) from None
+        raise as_user_error(error) from None
     return state
 
 
@@ -153,7 +154,7 @@ def _train_on_workers(spec: TrainingSpec, workers: int, work_folder: Path, news:
         with _ordinary_interrupt():
             result = trainer.fit()
     except WorkerGroupError as error:
-        told = (found for found in map(_as_user_error, error.worker_failures.values()) if isinstance(found, UserError))
+        told = (found for found in map(as_user_error, error.worker_failures.values()) if isinstance(found, UserError))
         raise next(told, error) from None
     assert result.checkpoint is not None  # the last epoch made one
     return _read(result.checkpoint, torch.device("cpu"))
@@ -212,14 +213,6 @@ def _share(workers: int) -> tuple[int, int]:
     if gpus >= workers:  # as many fits side by side as there are GPUs
         return max(1, min(int(node.get("CPU", 1) / node["GPU"]) for node in with_gpu)), 1
     return max(1, max(int(resources.get("CPU", 1)) for resources in nodes) // workers), 0
-
-
-def _as_user_error(error: Exception) -> Exception:
-    """Return the UserError inside a worker's error, without the frames that Ray puts around it; or else `error`."""
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    if isinstance(cause, OSError) and cause.errno:
-        return UserError(in_words(cause))
-    return UserError(str(cause)) if isinstance(cause, UserError) else error
 
 
 @contextmanager

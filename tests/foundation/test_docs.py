@@ -1,4 +1,4 @@
-"""What the documentation names is in the repository."""
+"""Paths and links in the documentation exist."""
 
 import re
 from pathlib import Path

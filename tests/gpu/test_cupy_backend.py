@@ -237,7 +237,7 @@ def test_films_go_through_the_fields_of_their_stages_as_in_the_reference(backend
 
 
 def test_films_of_many_domains_are_demagnetised_to_the_energy_that_the_cpu_finds() -> None:
-    """Where domains form, rounding chooses among many minima: over the seeds, the mean energy agrees to 5 %."""
+    """Rounding chooses among many minima where domains form: over the seeds, the mean energy agrees to 5 %."""
     films = [
         co_like((64, 64), seed=seed, protocol=Protocol(Uniform((0, 0, 1)), (IN_PLANE, Minimize()))) for seed in range(8)
     ]

@@ -30,7 +30,7 @@ for token in ("1" * 64, "2" * 64):
 
 
 def said(script: str, **environment: str) -> list[str]:
-    """What a process of its own prints, since Ray keeps both for the life of a process."""
+    """Return the output of a process of its own, since Ray keeps both for the life of a process."""
     names = ("RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
     inherited = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run([sys.executable, "-c", script], env=inherited | environment, capture_output=True, check=True)
