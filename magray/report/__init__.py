@@ -1,5 +1,1 @@
-"""What was found, for people: figures as PNG, tables, and HTML pages that hold them all and need no other file."""
-
-from magray.report.project import write_report
-
-__all__ = ["write_report"]
+"""Show results to people: figures as PNG, tables, and self-contained HTML pages."""

@@ -252,7 +252,7 @@ def test_stages_before_which_others_must_run_say_so(magray: Magray, small: list[
 def test_estimate_answers_for_a_picture(magray: Magray, estimator: Path, picture: Path) -> None:
     said = magray("estimate", picture, "--estimator", estimator, "--scale-um", "1.0")
     assert said.code == 0
-    assert re.match(r"D = -?[\d.e-]+ ± [\d.]+ mJ/m²\nlearned from 50 films, .*\n$", said.out)
+    assert re.match(r"D = -?[\d.e-]+ ± [\d.]+ mJ/m²\ntrained on 50 films, .*\n$", said.out)
     assert magray("estimate", picture, "--estimator", estimator, "--pixel-nm", "4").out == said.out
 
 
@@ -268,7 +268,7 @@ def test_estimate_takes_several_pictures_of_a_film(magray: Magray, picture: Path
 def test_estimate_knows_estimators_that_come_with_magray(magray: Magray, picture: Path) -> None:
     said = magray("estimate", picture, "--estimator", "co-like", "--scale-um", "1.0")
     assert said.code == 0
-    assert "learned from 7,604 films, seen as they are: Ms 1500 kA/m" in said.out
+    assert "trained on 7,604 films, seen as they are: Ms 1500 kA/m" in said.out
 
 
 def test_estimate_warns_beyond_the_scales_it_was_tested_at(magray: Magray, estimator: Path, picture: Path) -> None:

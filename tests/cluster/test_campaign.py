@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import UserCodeException
 
 from magray.campaign.run import run_campaign
-from magray.cli.app import INTERRUPTED
+from magray.cli.console import INTERRUPTED
 from magray.errors import FilmsLost, UserError
 from magray.films import Minimize, Protocol, Quench, plan_table
 from magray.micromagnetics.solver import relax
@@ -122,12 +122,13 @@ def test_nobody_else_reads_the_folder_of_a_local_ray() -> None:
 SCRIPT = """
 import typer, pyarrow.parquet as pq
 from magray.cli import app as cli
+from magray.cli.console import resumable
 from magray.runtime.connect import connect
 from magray.campaign.run import run_campaign
 cli.app = typer.Typer()
 @cli.app.command()
 def simulate(plan: str, store: str):
-    with cli._resumable():
+    with resumable():
         connect(num_cpus=2)
         run_campaign(pq.read_table(plan), store, campaign="small", block_films=2)
 cli.main()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from magray.config import load_config, load_figure
 from magray.errors import UserError
-from magray.report.scores import label
+from magray.report.labels import label
 from magray.workflows.paper import run
 
 CONFIGS = Path(__file__).parents[2] / "configs"

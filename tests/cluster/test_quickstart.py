@@ -12,7 +12,8 @@ from PIL import Image
 from rich.console import Console
 
 from magray.config import Config, load_config
-from magray.project.stages import CONFIG_KEY, Project, estimate_pictures
+from magray.project.estimate import estimate_pictures
+from magray.project.stages import CONFIG_KEY, Project
 from magray.store import open_store, verify
 from magray.workflows.quickstart import run
 
@@ -109,10 +110,10 @@ def test_run_again_it_redoes_nothing(finished: tuple[Config, str]) -> None:
 def test_after_a_change_only_what_depends_on_it_is_done_again(finished: tuple[Config, str]) -> None:
     config = load_config(CONFIG, [f"output={finished[0].output}", *SETTINGS, "study.test_scales=[0.25, 0.5]"])
     project = Project(config)
-    assert not project.simulate().fresh
-    assert not any(outcome.fresh for outcome in project.fit())
-    assert project.study().fresh
-    assert project.report().fresh
+    assert project.simulate().cached
+    assert all(result.cached for result in project.fit())
+    assert not project.study().cached
+    assert not project.report().cached
     scores = project.summary.scores
     assert scores is not None
     assert set(scores["D"]["0.5"]) == {"0.25", "0.5"}

@@ -15,6 +15,7 @@ import torch
 
 import magray
 from magray.cli import app as cli
+from magray.cli.console import print_results
 from magray.config import load_config
 from magray.errors import UserError, in_words
 from magray.files.atomic import atomic_write
@@ -25,7 +26,7 @@ from magray.training.checkpoint import save_state
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 LIGHT = "from magray.cli import app; app.main()"
-SAYS = "import sys; from magray import cli; cli.app = lambda: cli.typer.echo({text!r}); cli.main()"
+SAYS = "import sys; from magray.cli import app as cli; cli.app = lambda: cli.typer.echo({text!r}); cli.main()"
 OBEDIENT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []  # root is not
 
 
@@ -93,7 +94,7 @@ def test_errors_without_a_number_are_one_line_as_well(stops: Callable[[BaseExcep
 
 def test_a_bug_keeps_its_traceback() -> None:
     """One line would hide where it is."""
-    said = python("from magray import cli; cli.app = lambda: {}['bug']; cli.main()")
+    said = python("from magray.cli import app as cli; cli.app = lambda: {}['bug']; cli.main()")
     assert said.returncode == 1
     assert b"Traceback" in said.stderr
 
@@ -126,7 +127,7 @@ def test_files_that_cannot_be_written_are_named_with_what_to_do(tmp_path: Path) 
 
 def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    program = "import os, sys; from magray import cli; cli.app = lambda: os.mkdir(sys.argv[1]); cli.main()"
+    program = "import os, sys; from magray.cli import app as cli; cli.app = lambda: os.mkdir(sys.argv[1]); cli.main()"
     said = python(program, f"{tmp_path}/run")
     tmp_path.chmod(0o700)
     assert said.returncode == 2
@@ -181,7 +182,7 @@ def test_output_that_a_full_disk_does_not_take_is_an_error() -> None:
 
 
 def test_names_are_shown_as_they_are_and_not_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    cli._tell(StageResult("plan of o[/x] [red]", True, 1.0, ("beware of [/y]",)))
+    print_results([StageResult("plan of o[/x] [red]", False, 1.0, ("beware of [/y]",))])
     assert capsys.readouterr().out == "plan of o[/x] [red] (in 1.0 s)\nwarning: beware of [/y]\n"
 
 

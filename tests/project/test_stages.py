@@ -105,9 +105,9 @@ def test_an_estimate_that_was_killed_when_its_picture_was_there_is_made_again(
     done = {name: mark for name, mark in project.summary.done.items() if name != "estimate"}
     edit(project, answer=..., done=done if version == "now" else ...)
     again = project.estimate_held_out()
-    assert (again.text, again.fresh, answer_of(project)) == (whole, True, whole)
+    assert (again.text, again.cached, answer_of(project)) == (whole, False, whole)
     assert read_picture(project.folder / "report" / "held_out_film.png").shape == (SIDE, SIDE)
-    assert not project.estimate_held_out().fresh
+    assert project.estimate_held_out().cached
     assert fits.count == 1
 
 
@@ -130,7 +130,7 @@ def test_the_answer_of_a_former_fit_is_gone_when_the_next_one_begins(fits: Fits,
         changed.fit()
     assert changed.summary.answer is None
     fits.seed = 2
-    assert changed.fit()[0].fresh
+    assert not changed.fit()[0].cached
     assert changed.estimate_held_out().text != former
 
 
@@ -144,7 +144,7 @@ def test_the_report_never_shows_the_answer_of_a_former_fit(
         shown.append(summary)
         (folder / "report" / "index.html").touch()
 
-    monkeypatch.setattr("magray.report.write_report", write_report)
+    monkeypatch.setattr("magray.report.project.write_report", write_report)
     folder = tmp_path / "run"
     project = project_of(folder)
     project.fit()
@@ -156,7 +156,7 @@ def test_the_report_never_shows_the_answer_of_a_former_fit(
     fits.seed = 2
     changed.fit()
     edit(changed, answer=former)
-    assert changed.report().fresh
+    assert not changed.report().cached
     changed.estimate_held_out()
     changed.report()
     texts = [summary.answer and summary.answer.text for summary in shown]
@@ -168,10 +168,10 @@ def test_a_summary_of_a_former_version_keeps_what_was_done(fits: Fits, tmp_path:
     project.fit()
     project.estimate_held_out()
     edit(project, done=..., made_by_hand={"note": "kept"})
-    assert not project.fit()[0].fresh
-    assert project.estimate_held_out().fresh
+    assert project.fit()[0].cached
+    assert not project.estimate_held_out().cached
     assert json.loads((project.folder / "summary.json").read_text())["made_by_hand"] == {"note": "kept"}
-    assert not project.fit()[0].fresh
+    assert project.fit()[0].cached
     assert fits.count == 1
 
 
@@ -184,7 +184,7 @@ def test_a_fit_that_was_interrupted_adds_up_its_seconds(fits: Fits, tmp_path: Pa
         assert project.summary.seconds["fit 0.5 seed 1"] >= 0.02 * times
     fits.seed = 1
     assert project.fit()[0].seconds >= 0.04
-    assert not project.fit()[0].fresh
+    assert project.fit()[0].cached
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from magray.config import load_config, load_figure
 from magray.evaluation.wall_ablation import CAUSES
-from magray.report.paper import Shown, write_paper
+from magray.report.paper import PaperFigure, write_paper
 from tests.support.browser import in_browser
 from tests.support.studies import predictions_of, study_of
 
@@ -49,7 +49,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
             first = wanted.filter(pc.equal(wanted["seed"], 1))
             points = predictions_of(first, FILMS, panel.test)
             estimates.append(points.append_column("panel", pa.repeat(panel.name, points.num_rows)))
-        figures.append(Shown(config, pa.concat_tables(estimates), study))
+        figures.append(PaperFigure(config, pa.concat_tables(estimates), study))
     causes = pa.concat_tables([causes_of("D", "J/m2", 0.05e-3), causes_of("Ms", "A/m", 2e4)])
     start = time.monotonic()
     page = write_paper(figures, studies, causes, folder)

@@ -19,15 +19,15 @@ from magray.evaluation.wall_ablation import CAUSES
 from magray.films import Film, plan_table, sample
 from magray.imaging import write_picture
 from magray.micromagnetics import RelaxedFilm
-from magray.report import write_report
 from magray.report.curves import draw_curves, draw_heat_map, line_style
 from magray.report.html import write_page
-from magray.report.labels import quantity
-from magray.report.scores import MOST_SCALES, in_file_name, label, scales_to_show, trained_spans
+from magray.report.labels import in_file_name, label, quantity
+from magray.report.project import write_report
+from magray.report.scores import MAX_SCALES, scales_to_show, trained_spans
 from magray.report.summary import Summary
 from magray.report.tables import NOTHING, Table, markdown, number, score_table, tolerance_table
+from magray.report.terminal import tolerance_tables
 from magray.store import Store, create_store, rows_of
-from magray.workflows.quickstart import tolerance_tables
 from tests.support.browser import in_browser
 from tests.support.studies import SCALES, predictions_of, study_of
 
@@ -170,7 +170,7 @@ def test_a_figure_that_is_a_link_to_a_file_elsewhere_is_not_shown(tmp_path: Path
     (tmp_path / "report" / "search.png").symlink_to(tmp_path / "secret.png")
     content = {"project": "p", "ends": (0.5, 2.0), "tolerance": 0.1, "answers": {}, "picture": "search.png"}
     tables = dict.fromkeys(("costs", "front", "options"), Table(("a",), ()))
-    with pytest.raises(UserError, match=r"search\.png is no file of that folder"):
+    with pytest.raises(UserError, match=r"search\.png is a link to another folder"):
         write_page("search.html", tmp_path / "report" / "search.html", **content, **tables)
     assert not (tmp_path / "report" / "search.html").exists()
 
@@ -237,10 +237,10 @@ def test_estimates_are_drawn_at_trained_scales_and_in_the_widest_gaps_between_th
     chosen = scales_to_show(study_of("D", ["0.5+1.0+2.0"]), SCALES)
     assert chosen == [0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
     alone = scales_to_show(study_of("D", ["1.0"]), SCALES)
-    assert len(alone) == MOST_SCALES
+    assert len(alone) == MAX_SCALES
     assert {0.4, 1.0, 2.0} < set(alone)
     crowded = scales_to_show(study_of("D", ["+".join(f"{scale:g}" for scale in SCALES)]), SCALES)
-    assert len(crowded) == MOST_SCALES
+    assert len(crowded) == MAX_SCALES
     assert {0.4, 2.0} < set(crowded)
 
 
@@ -321,7 +321,7 @@ def test_a_project_of_the_papers_size_has_one_figure_a_set_and_a_light_page(
     assert seconds < 60
     text = page.read_text(encoding="utf-8")
     assert text.count('data-filter="0"') == 1
-    assert "Why one scale fails at another: D" in text
+    assert "Causes of errors at other scales: D" in text
     assert ">0.432</td>" in text
 
 

@@ -1,0 +1,78 @@
+"""Commands that compare many estimators: the search for training scales, other protocols, and the paper."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from magray.cli.console import print_tables, resumable
+from magray.cli.options import Overrides
+from magray.files.paths import at_home
+
+
+def search(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of a search, as in configs/searches.")],
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Also evaluate every set of scales, as a baseline.")
+    ] = False,
+    overrides: Overrides = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", envvar="RAY_ADDRESS", metavar="ADDRESS", help="Ray cluster to join, such as auto."),
+    ] = None,
+) -> None:
+    """Search for the cheapest training scales that are enough."""
+    from magray.config import load_config, load_search
+    from magray.report.search import write_search
+    from magray.search.run import search
+    from magray.search.summary import front_table, summary_lines
+
+    if address:
+        os.environ["RAY_ADDRESS"] = address
+    settings = load_search(config, overrides or ())
+    project = load_config(config.parent / settings.project)
+    with resumable():
+        found = search(project, settings, exhaustive, typer.echo)
+        page = write_search(settings.folder(project), settings, project.name)
+    print_tables([front_table(found.options)])
+    for line in summary_lines(found, settings):
+        typer.echo(line)
+    typer.echo(f"all options: {page}")
+
+
+def protocols(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file that names the projects to compare.")],
+    overrides: Overrides = None,
+) -> None:
+    """Test estimators on films of other protocols."""
+    from magray.config import load_protocols
+    from magray.report.protocols import write_protocols
+    from magray.report.terminal import protocol_tables
+    from magray.workflows.protocol_transfer import compare_protocols
+
+    settings = load_protocols(config, overrides or ())
+    with resumable():
+        table = compare_protocols(settings, config.parent)
+        page = write_protocols(settings.output, table)
+    print_tables(protocol_tables(table))
+    typer.echo(f"all scores: {page}")
+
+
+def paper(
+    configs: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with studies/fig*.yaml.")] = Path("configs"),
+    results: Annotated[
+        Path, typer.Option(metavar="FOLDER", parser=at_home, help="Folder for figures and tables.")
+    ] = Path("results/paper"),
+    small: Annotated[
+        bool, typer.Option("--small", help="Use a few coarse films, to see in minutes that everything works.")
+    ] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Reproduce the figures of the paper, with their numbers."""
+    from rich.console import Console
+
+    from magray.workflows.paper import run
+
+    with resumable():
+        run(configs, results, Console(), small, overrides or ())
