@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from magray.config import load_config
+from magray.config import Config, load_config
 from magray.errors import UserError
 from magray.estimator.estimator import Estimator
 from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
@@ -21,6 +21,7 @@ from magray.imaging import read_picture
 from magray.micromagnetics import RelaxedFilm
 from magray.network.branches import paper_cnn
 from magray.project.stages import Project
+from magray.report.project import figure_names
 from magray.report.summary import Summary
 from magray.store import create_store, rows_of
 from tests.support.stripes import stripes
@@ -56,7 +57,7 @@ class Fits:
 def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
     stand_in = Fits()
     monkeypatch.setattr("magray.training.fit.fit", stand_in)
-    monkeypatch.setattr("magray.campaign.connect", lambda: None)
+    monkeypatch.setattr("magray.runtime.connect.connect", lambda: None)
     monkeypatch.setattr("magray.runtime.resources.gpus", lambda: 0)
     return stand_in
 
@@ -161,6 +162,29 @@ def test_the_report_never_shows_the_answer_of_a_former_fit(
     changed.report()
     texts = [summary.answer and summary.answer.text for summary in shown]
     assert texts == [former["text"], None, answer_of(changed)]
+
+
+def test_a_report_removes_its_own_former_figures_and_no_other_file(
+    fits: Fits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_report(folder: Path, store: object, config: Config, summary: object) -> None:
+        for name in ("index.html", *figure_names(config)):
+            (folder / "report" / name).touch()
+
+    monkeypatch.setattr("magray.report.project.write_report", write_report)
+    folder = tmp_path / "run"
+    report = folder / "report"
+    project_of(folder)
+    report.mkdir()
+    write_table(pa.table({}), folder / "study.parquet")
+    (report / "curves_mine.png").write_text("precious")
+    project_of(folder).report()
+    assert (report / "scatter_D_0.5.png").exists()
+    changed = project_of(folder, "fit.train_scales=['0.25+0.5']")
+    changed.report()
+    figures = {*figure_names(changed.config)}
+    assert {path.name for path in report.glob("*.png")} == figures | {"curves_mine.png"}
+    assert "scatter_D_0.5.png" not in figures
 
 
 def test_a_summary_of_a_former_version_keeps_what_was_done(fits: Fits, tmp_path: Path) -> None:
