@@ -24,6 +24,7 @@ from rich.table import Table
 from benchmarks.films import co_like
 from magray.campaign import pipeline
 from magray.campaign.run import run_campaign
+from magray.config import SimulateConfig
 from magray.films import films_of, plan_table
 from magray.micromagnetics.result import RelaxedFilm
 from magray.runtime.connect import connect
@@ -84,7 +85,7 @@ def memory(films: int, block_films: int, console: Console) -> None:
         watch = threading.Thread(target=look)
         watch.start()
         try:
-            done = run_campaign(plan, f"{folder}/store", campaign=CAMPAIGN, block_films=block_films)
+            done = run_campaign(plan, f"{folder}/store", SimulateConfig(block_films=block_films), campaign=CAMPAIGN)
         finally:
             stop.set()
             watch.join()
@@ -108,7 +109,8 @@ def stores(uri: str, films: int, rate: float, rounds: int, console: Console) -> 
         for round_ in range(rounds):
             for name, place in (("local", f"{folder}/{round_}"), (uri, f"{uri}/{round_}")):
                 load = os.getloadavg()[0]
-                done = run_campaign(plan, place, campaign=CAMPAIGN, actors=1, block_films=32, progress=False)
+                config = SimulateConfig(actors=1, block_films=32)
+                done = run_campaign(plan, place, config, campaign=CAMPAIGN, progress=False)
                 loads = (f"{load:.1f}", f"{os.getloadavg()[0]:.1f}")
                 assert verify(create_store(place, CAMPAIGN, plan), plan).ok
                 table.add_row(name, f"{films / done.seconds:.1f}", f"{done.seconds:.1f}", *loads)

@@ -15,7 +15,7 @@ QUENCHED = Protocol(stages=(Quench(alpha=0.5, duration=2e-9),))
 
 
 def co_like(n: int, seed: int, protocol: Protocol = MINIMIZED) -> Film:
-    """A Co-like film of n × n cells, D and σ drawn from the paper's ranges."""
+    """Return a Co-like film of n × n cells, D and σ drawn from the paper's ranges."""
     random = np.random.default_rng(seed)
     constants: dict[str, Any] = {"Ms": 1.5e6, "Ku1": 1.6e6, "Aex": 31e-12, "dmi": "bulk"}
     drawn: dict[str, Any] = {"D": random.uniform(0.1e-3, 1e-3), "sigma": random.uniform(0.05, 0.2)}
@@ -23,14 +23,14 @@ def co_like(n: int, seed: int, protocol: Protocol = MINIMIZED) -> Film:
 
 
 def low_ms(n: int, seed: int, protocol: Protocol = MINIMIZED) -> Film:
-    """A low-Ms film of n × n cells, Ms and σ drawn from the paper's ranges."""
+    """Return a low-Ms film of n × n cells, Ms and σ drawn from the paper's ranges."""
     random = np.random.default_rng(seed)
     drawn: dict[str, Any] = {"Ms": random.uniform(2e5, 7e5), "sigma": random.uniform(0.05, 0.2)}
     return Film((n, n), CELL, **drawn, Ku1=0.4e6, Aex=10e-12, seed=seed, protocol=protocol)
 
 
 def any_film(n: int, seed: int, protocol: Protocol = MINIMIZED) -> Film:
-    """A perpendicular film of n × n cells of nobody's choice, its domains small enough to be seen in it.
+    """Return a random perpendicular film of n × n cells whose domains are much smaller than the film.
 
     Drawn are thickness over cell (0.15-9.7), wall width over cell (2.2-4), |D| over its critical value (to 0.97), the
     spread of Ku1, grains, and Keff from the stripe period that all of them give, a third of the window at most.
@@ -55,7 +55,7 @@ def any_film(n: int, seed: int, protocol: Protocol = MINIMIZED) -> Film:
 
 
 def one_thickness(n: int, seed: int, protocol: Protocol = MINIMIZED) -> Film:
-    """The same, but for the thickness, which is 4 nm in all."""
+    """Return the same film with a thickness of 4 nm."""
     return replace(any_film(n, seed, protocol), cell_size=CELL)
 
 

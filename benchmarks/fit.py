@@ -404,7 +404,7 @@ def print_kernels(run: Callable[[], object], most: int, repeat: int = 5) -> None
         print(f"  {mean:>7.1f}  {count:>4.0f} x  {kernel.key[:90]}", flush=True)
 
 
-EPOCHS = ("pictures", "block", "steps", "epochs", "answers", "profile", "network", "stream")
+PARTS = ("pictures", "block", "steps", "epochs", "answers", "profile", "network", "stream")
 
 
 def main() -> None:
@@ -412,7 +412,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", default=[512, 128, 1024] if GPU else [16])
     parser.add_argument("--films", type=int, default=2000 if GPU else 8)
-    parser.add_argument("--parts", nargs="+", choices=EPOCHS, default=EPOCHS[:-1] if GPU else ("steps", "epochs"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1] if GPU else ("steps", "epochs"))
     parser.add_argument("--compiled", action="store_true", help="steps without CuPy too: most of a minute longer")
     arguments = parser.parse_args()
     print(f"{torch.cuda.get_device_name() if GPU else 'CPU'}, torch {torch.__version__}")

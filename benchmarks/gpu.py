@@ -1,4 +1,4 @@
-"""What one GPU does: copy bandwidth, passes over full and partial batches, films per second by protocol with refill.
+"""Measure one GPU: copy bandwidth, passes over full and partial batches, films per second by protocol with refill.
 
     python -m benchmarks.gpu --sizes 128 256 512 1024 2048 --films 512
 
@@ -26,7 +26,7 @@ FIELD_BYTES = 88  # a cell: rows 24, columns 24, rows back with the force 40; ea
 
 
 def milliseconds(run: Callable[[], object], stream: cp.cuda.Stream, runs: int = 20) -> float:
-    """Median time of `run` on the stream, after three warm-ups."""
+    """Return the median time of `run` on the stream, after three warm-ups."""
     times = []
     for i in range(runs + 3):
         start, end = cp.cuda.Event(), cp.cuda.Event()
@@ -40,7 +40,7 @@ def milliseconds(run: Callable[[], object], stream: cp.cuda.Stream, runs: int = 
 
 
 def copy_bandwidth() -> float:
-    """TB/s, bytes read and bytes written, of a 2 GiB copy on the device."""
+    """Return TB/s, bytes read and bytes written, of a 2 GiB copy on the device."""
     source = cp.random.default_rng(0).random(2**29, dtype=np.float32)
     target = cp.empty_like(source)
     stream = cp.cuda.get_current_stream()
@@ -48,7 +48,7 @@ def copy_bandwidth() -> float:
 
 
 def filled(n: int, slots: int, stage: Stage, make: Callable[..., Film] = co_like) -> Batch:
-    """A batch of random starts, of Co-like films unless `make` makes others, each about to begin `stage`."""
+    """Return a batch of random starts, of Co-like films unless `make` makes others, each about to begin `stage`."""
     batch = Batch(make(n, 0), slots)
     protocol = Protocol(stages=(stage,))
     batch.begin({slot: film_record(make(n, slot, protocol)) for slot in range(slots)})
@@ -56,7 +56,7 @@ def filled(n: int, slots: int, stage: Stage, make: Callable[..., Film] = co_like
 
 
 def passes(n: int, slots: int, bandwidth: float, make: Callable[..., Film] = co_like) -> dict[str, float]:
-    """µs per film and pass over a batch of n × n cells, from random starts."""
+    """Return µs per film and pass over a batch of n × n cells, from random starts."""
     batch = filled(n, slots, Minimize(torque=1e-9, max_evaluations=10**9), make)
     microseconds = 1e3 / slots
     with batch.stream:
@@ -88,7 +88,7 @@ def passes(n: int, slots: int, bandwidth: float, make: Callable[..., Film] = co_
 
 
 def quench(n: int, slots: int) -> dict[str, float]:
-    """µs per film of a long step of one short one, and of each further short step, where all slots take as many."""
+    """Return µs per film of an outer step of one inner step, and of each further inner step."""
     stage = Quench(alpha=0.5, duration=1e-6)
     times = {}
     for parts in (1, 7):
@@ -99,11 +99,11 @@ def quench(n: int, slots: int) -> dict[str, float]:
         batch.begin(records)
         launch = partial(batch.launch, QUENCHING, parts)
         times[parts] = milliseconds(launch, batch.stream) / ITERATIONS * 1e3 / slots
-    return {"long step of 1": times[1], "each further short step": (times[7] - times[1]) / 6}
+    return {"outer step of 1": times[1], "each further inner step": (times[7] - times[1]) / 6}
 
 
 def films(n: int, count: int, material: str, protocol: Protocol) -> dict[str, float]:
-    """Films per second from random starts through the protocol, with refill."""
+    """Return films per second from random starts through the protocol, with refill."""
     make, solver = MATERIALS[material], FilmSolver("cupy")
     warm_up = Protocol(stages=(Minimize(torque=0.5),))
     list(solver.stream([make(n, 10**6 + seed, warm_up) for seed in range(max(8, CELLS // n**2))]))
@@ -123,7 +123,7 @@ def films(n: int, count: int, material: str, protocol: Protocol) -> dict[str, fl
 
 
 def thicknesses(n: int, slots: int, bandwidth: float) -> None:
-    """Shows the passes over slots that share one tensor, over slots with one each, and what it takes to make those."""
+    """Print the passes over slots that share one tensor, over slots with one each, and what it takes to make those."""
     for make, name in ((one_thickness, "one thickness"), (any_film, "any thickness")):
         show(cells=n, films=name, **passes(n, slots, bandwidth, make))
     batch, kinds = Batch(co_like(n, 0), slots), iter(range(10**6))
@@ -137,12 +137,12 @@ def thicknesses(n: int, slots: int, bandwidth: float) -> None:
 
 
 def show(**figures: object) -> None:
-    """One JSON line."""
+    """Print one JSON line."""
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}), flush=True)
 
 
 def main() -> None:
-    """Prints one JSON line a measurement."""
+    """Print one JSON line a measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512, 1024, 2048], help="cells a side")
     parser.add_argument("--slots", type=int, nargs="+", default=[], help="slots to try at 512², beside a full batch")

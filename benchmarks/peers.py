@@ -41,23 +41,23 @@ Run = Callable[[int], int]  # makes about that many evaluations, and says how ma
 
 
 class Missing(Exception):
-    """A code that cannot run here, and why."""
+    """A code that cannot run here, and the reason."""
 
 
 def co_like(n: int) -> Film:
-    """The paper's film in its middle."""
+    """Return a film in the middle of the paper's ranges."""
     constants: dict[str, Any] = {"Ms": 1.5e6, "Ku1": 1.6e6, "Aex": 31e-12, "dmi": "bulk", "D": 0.5e-3, "sigma": 0.1}
     return Film(cells=(n, n), cell_size=(4e-9, 4e-9, 4e-9), seed=1, **constants)
 
 
 def random_state(film: Film) -> NDArray[np.float32]:
-    """Unit vectors, (3, ny, nx)."""
+    """Return random unit vectors, (3, ny, nx)."""
     m = np.random.default_rng(0).normal(size=(3, film.cells[1], film.cells[0]))
     return np.asarray(m / np.linalg.norm(m, axis=0), np.float32)
 
 
 def imported(name: str) -> Any:
-    """The module, or Missing."""
+    """Return the module. Raises Missing."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -65,7 +65,7 @@ def imported(name: str) -> Any:
 
 
 def magray_cpu(film: Film) -> Run:
-    """`CpuLandscape.evaluate`, one thread."""
+    """Return runs of `CpuBackend.evaluate`, one thread."""
     landscape, m = CpuBackend(film), random_state(film)
 
     def run(count: int) -> int:
@@ -77,7 +77,7 @@ def magray_cpu(film: Film) -> Run:
 
 
 def magray_cupy(film: Film) -> Run:
-    """`Batch.field` of a full batch, without the minimiser's products."""
+    """Return runs of `Batch.field` of a full batch, without the minimiser's products."""
     if problem := gpu_problem():
         raise Missing(problem)
     from magray.micromagnetics.gpu.batch import Batch, film_record
@@ -99,7 +99,7 @@ def magray_cupy(film: Film) -> Run:
 
 
 def magnum_np(film: Film, device: str) -> Run:
-    """The sum of its four terms' fields, compiled by torch."""
+    """Return runs of the sum of its four terms' fields, compiled by torch."""
     os.environ["CUDA_DEVICE"] = "0" if device == "gpu" else "-1"
     magnum, torch = imported("magnumnp"), imported("torch")
     torch.set_default_dtype(torch.float32)
@@ -118,7 +118,7 @@ def magnum_np(film: Film, device: str) -> Run:
 
 
 def neuralmag(film: Film, device: str) -> Run:
-    """Its total field on a plane mesh, compiled by torch; nodal finite differences."""
+    """Return runs of its total field on a plane mesh, compiled by torch; nodal finite differences."""
     os.environ |= {"NM_BACKEND": "torch", "NM_DEVICE": "cuda" if device == "gpu" else "cpu", "NM_DTYPE": "float32"}
     nm, torch = imported("neuralmag"), imported("torch")
     state = nm.State(nm.Mesh(film.cells, film.cell_size, pbc=(1, 1)))
@@ -146,7 +146,7 @@ def neuralmag(film: Film, device: str) -> Run:
 
 
 def mumax_plus(film: Film, device: str) -> Run:
-    """Steps of Fehlberg's method at a fixed length, six evaluations each."""
+    """Return runs of steps of Fehlberg's method at a fixed length, six evaluations each."""
     if device == "cpu" or gpu_problem():
         raise Missing(f"needs a GPU{': ' + gpu_problem() if device == 'gpu' else ''}")
     mumax = imported("mumaxplus")
@@ -171,7 +171,7 @@ def mumax_plus(film: Film, device: str) -> Run:
 
 
 def finished(torch: Any, count: int) -> int:
-    """`count`, once a GPU has done what was asked of it."""
+    """Return `count`, once a GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return count
@@ -185,7 +185,7 @@ def film_a_core(film: Film, cores: int) -> Run:
 
 
 def contenders(film: Film, device: str, cores: int, console: Console) -> dict[str, Run]:
-    """What to run, by name. The first one is magray."""
+    """Return the runs by name of the code. The first one is magray."""
     builds = {
         "magray": partial(film_a_core, film, cores) if device == "cpu" else partial(magray_cupy, film),
         "magnum.np": partial(magnum_np, film, device),
@@ -202,14 +202,14 @@ def contenders(film: Film, device: str, cores: int, console: Console) -> dict[st
 
 
 def seconds(run: Run, count: int) -> float:
-    """Of one evaluation, over about `count` of them."""
+    """Return the seconds of one evaluation, over about `count` of them."""
     start = time.perf_counter()
     done = run(count)
     return (time.perf_counter() - start) / done
 
 
 def measure(found: dict[str, Run], rounds: int, slice_s: float) -> dict[str, list[float]]:
-    """Seconds of one evaluation by code and round, each over about `slice_s` seconds."""
+    """Return the seconds of one evaluation by code and round, each over about `slice_s` seconds."""
     counts = {}
     for name, run in found.items():
         run(8)  # compiles
@@ -222,7 +222,7 @@ def measure(found: dict[str, Run], rounds: int, slice_s: float) -> dict[str, lis
 
 
 def main() -> None:
-    """Prints one row a code."""
+    """Print one row a code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=512, help="along one side")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu" if gpu_problem() else "gpu")

@@ -1,4 +1,4 @@
-"""Are the fast ways right? Energies of minimised films against quenched ones, and quenches against the reference.
+"""Test the fast methods: energies of minimised films against quenched ones, and quenches against the reference.
 
     python -m benchmarks.quality --films 64
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from benchmarks.films import MINIMIZED, co_like, low_ms
 from benchmarks.gpu import show
 from magray import Film, Minimize, Protocol, Quench, relax
-from magray.micromagnetics.dormand_prince import integrate
 from magray.micromagnetics.gpu.batch import Batch, film_record
 from magray.micromagnetics.initial_state import initial_state
+from tests.support.dormand_prince import integrate
 from tests.support.specimens import walls_per_um
 
 N = 512
@@ -53,7 +53,7 @@ class ForceOnGpu:
 
 
 def reference(films: list[Film], stage: Quench) -> tuple[NDArray[np.float32], int]:
-    """The films after the quench, by the adaptive integrator: (films, 3, ny, nx)."""
+    """Return m of the films after the quench, by the adaptive integrator: (films, 3, ny, nx)."""
     force = ForceOnGpu(films)
     starts = np.stack([initial_state(film) for film in films])
     with force.batch.stream:
@@ -62,7 +62,7 @@ def reference(films: list[Film], stage: Quench) -> tuple[NDArray[np.float32], in
 
 
 def structure_factor(mz: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Power of mz by wave number, in shells of one wave a film: (n/2)."""
+    """Return the power of mz by wave number, in shells of one wave a film: (n/2)."""
     n = mz.shape[-1]
     k = np.hypot(np.fft.fftfreq(n, 1 / n)[:, None], np.fft.fftfreq(n, 1 / n)[None, :])
     power = np.abs(np.fft.fft2(mz - mz.mean())) ** 2
@@ -100,7 +100,7 @@ def quenches(count: int, stage: Quench) -> None:
 
 
 def main() -> None:
-    """Prints one JSON line a comparison."""
+    """Print one JSON line a comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=64)
     parser.add_argument("--nanoseconds", type=float, nargs="+", default=[0.1, 2.0], help="of the quenches compared")

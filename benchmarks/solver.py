@@ -22,7 +22,7 @@ from magray.micromagnetics.initial_state import initial_state
 
 
 def evaluations_per_second(n: int, threads: int, seconds: float = 2.0, runs: int = 5) -> float:
-    """Median over `runs` of the evaluations that `threads` films of n × n cells get in `seconds` / `runs` together."""
+    """Return the median over `runs` of the evaluations per second of `threads` films of n × n cells together."""
 
     def count(seed: int) -> int:
         film = co_like(n, seed)
@@ -42,7 +42,7 @@ def evaluations_per_second(n: int, threads: int, seconds: float = 2.0, runs: int
 
 
 def films_per_second(n: int, threads: int, films: int) -> tuple[float, float]:
-    """Films relaxed per second, and the median of their evaluations."""
+    """Return the films relaxed per second, and the median of their evaluations."""
     solver = FilmSolver("cpu", threads)
     start = time.perf_counter()
     done = list(solver.stream([co_like(n, seed) for seed in range(films)]))
@@ -50,7 +50,7 @@ def films_per_second(n: int, threads: int, films: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints one row a size."""
+    """Print one row a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512], help="cells along one side")
     parser.add_argument("--films", type=int, default=8, help="films to relax at each size")

@@ -11,13 +11,13 @@ PACKAGES = ("ray", "torch", "numpy", "scipy", "numba", "pyarrow")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide results; "" for one that is not installed."""
+    """Return the versions of Python and of the packages that affect results; "" for one that is not installed."""
     found = {"python": platform.python_version(), "magray": __version__}
     return found | {name: _version(name) for name in PACKAGES}
 
 
 def processor() -> str:
-    """The processor's name as the system gives it."""
+    """Return the name of the processor, as the system gives it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -25,7 +25,7 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""The one error class for what a user can mend, which the CLI catches once; and what the system refuses, in words."""
+"""The error class for whatever a user can put right, which the CLI catches once; and messages for system errors."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from magray.masking import mask
 _ELSEWHERE = "choose another place"
 _ROOM = "free some space and run again"
 _FOLDER = "a file is where a folder should be", f"move it, or {_ELSEWHERE}"
-_SYSTEM = {  # what the system says of a file, and what to do
+_SYSTEM = {  # the reason, and what to do
     errno.ENOSPC: ("no room left on the disk", _ROOM),
     errno.EDQUOT: ("the quota of the disk is used up", _ROOM),
     errno.EFBIG: ("the file is larger than this disk or ulimit -f allows", f"raise the limit, or {_ELSEWHERE}"),
@@ -43,14 +43,14 @@ class UserError(Exception):
 
 
 class FilmsLost(UserError):
-    """A campaign ended and films that it had committed are gone. The same command simulates them again."""
+    """Films that a campaign had committed are gone at its end. The same command simulates them again."""
 
     exit_code = 1
 
 
 def in_words(error: OSError) -> str:
-    """Return what the system refused: of which file, why, and what to do."""
-    said = gist(error)
+    """Return a message for a system error: the file, the reason, and what to do."""
+    said = one_line(error)
     quoted = re.search(r"(?<!\w)'([^']+)'(?!\w)", said)  # PyArrow puts the file's name there
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else quoted[1] if quoted else ""
     if error.errno in _SYSTEM:
@@ -60,7 +60,7 @@ def in_words(error: OSError) -> str:
     return f"{name}: {what}" if name and name not in what else what
 
 
-def gist(error: BaseException) -> str:
-    """Return the line of an error's text that says most: its first, or a traceback's last."""
+def one_line(error: BaseException) -> str:
+    """Return the most telling line of an error's text: its first, or a traceback's last. Without a full stop."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1] if "Traceback" in lines[0] else lines[0]
+    return (lines[-1] if "Traceback" in lines[0] else lines[0]).rstrip(".")

@@ -1,6 +1,6 @@
-"""Passwords, keys and signatures in URLs, replaced before anybody sees or keeps them.
+"""Mask passwords, keys and signatures in URLs before they are shown or stored.
 
-Written as people write them: with a scheme or without, percent-encoded once or more, in the middle of a sentence.
+URLs are found with or without a scheme, percent-encoded once or more, and in the middle of a sentence.
 """
 
 import re
@@ -33,7 +33,7 @@ _RULES = [
 
 
 def mask(text: str) -> str:
-    """Return the text with what gives access replaced by ***; a text without any comes back as it is."""
+    """Return the text with all credentials replaced by ***; a text without any is returned unchanged."""
     for pattern, masked in _RULES:
         text = pattern.sub(masked, text)
     return text

@@ -1,4 +1,4 @@
-"""Quantities as people write them ("1500 kA/m") and SI numbers as the code uses them. A unit is never guessed."""
+"""Read and write quantities such as "1500 kA/m" as SI numbers. A unit is never guessed."""
 
 import math
 import re
@@ -12,7 +12,7 @@ MU0 = 4e-7 * math.pi  # vacuum permeability, T m/A (the value that µMAG and mum
 
 @dataclass(frozen=True)
 class Dimension:
-    """The units accepted for one kind of quantity. `si` is the first of them; `example` is shown in errors."""
+    """A kind of quantity: the units that it accepts, of which `si` is the first, and an example for messages."""
 
     si: str
     factors: dict[str, Decimal]
@@ -42,7 +42,7 @@ _SPELLINGS = str.maketrans({"²": "2", "³": "3", "µ": "u", "μ": "u"})
 
 
 def parse_quantity(text: object, dimension: str, name: str) -> float:
-    """Return the SI value of `text`, a quantity of `dimension` (a key of DIMENSIONS). `name` says whose value it is.
+    """Return the SI value of `text`, a quantity of `dimension` (a key of DIMENSIONS). `name` begins messages.
 
     The product of number and prefix is rounded once: "31 pJ/m" is the float 31e-12 exactly, so that a film has the
     same id whether YAML or Python made it. Raises UserError unless there is a finite number with a unit that fits.
@@ -74,6 +74,6 @@ def _product(number: Decimal, factor: Decimal) -> float:
 
 
 def in_si(value: float, dimension: str) -> str | float:
-    """`value` with its SI unit, such that `parse_quantity` gives exactly `value` back."""
+    """Return `value` with its SI unit, from which `parse_quantity` gives exactly `value` back."""
     unit = DIMENSIONS[dimension].si
     return f"{value!r} {unit}" if unit else value

@@ -1,4 +1,4 @@
-"""What a campaign tells Prometheus by way of Ray, which puts `ray_` before each name."""
+"""The counters of a campaign for Prometheus, by way of Ray, which puts `ray_` before each name."""
 
 from functools import cache
 
@@ -16,7 +16,7 @@ METRICS = {
 
 
 def count(rows: pa.Table, campaign: str) -> None:
-    """Counts rows of the store that were just committed, on the node that committed them."""
+    """Count rows of the store that were just committed, on the node that committed them."""
     for status in pc.value_counts(rows["status"]).to_pylist():
         _counter("magray_films_total").inc(status["counts"], {"campaign": campaign, "status": status["values"]})
     totals = {

@@ -1,4 +1,4 @@
-"""The two stages of a campaign. Each knows its work, not who runs it."""
+"""The two stages of a campaign, simulating and committing. Each knows its work, not who runs it."""
 
 import os
 import platform
@@ -17,15 +17,15 @@ from magray.store import open_store, rows_of
 if TYPE_CHECKING:
     from magray.micromagnetics.result import RelaxedFilm
 
-RESULT_COLUMNS = ["film_id", "status", "reason", "evaluations", "seconds", "simulator", "replaced"]
+_RESULT_COLUMNS = ["film_id", "status", "reason", "evaluations", "seconds", "simulator", "replaced"]
 
 
 class FilmSimulator:
-    """A warm solver on one core or GPU. Called with blocks of the plan, it answers with rows of the store.
+    """A warm solver on one core or GPU. Called with blocks of the plan, it returns rows of the store.
 
-    A block is answered whole and in the plan's order: Ray may run a killed block again and keep the part of its output
-    that it has already seen, so both runs must give the same rows in the same places. On a GPU several threads call it,
-    and the films of their blocks share the solver's slots: a slow film of one block delays none of the others.
+    A block's rows come all at once and in the plan's order: Ray may run a killed block again and keep the part of its
+    output that it has already seen, so both runs must give the same rows in the same places. On a GPU several threads
+    call it, and the films of their blocks share the solver's slots: a slow film of one block delays none of the others.
     """
 
     def __init__(self, backend: str) -> None:
@@ -38,7 +38,7 @@ class FilmSimulator:
         )
 
     def __call__(self, plan: pa.Table) -> pa.Table:
-        """Rows of the films of a block that its column `wanted` names, and by which simulator they are."""
+        """Return the rows of the films in a block whose column `wanted` is true, with the simulator's name."""
         plan = plan.filter(plan["wanted"]).drop_columns("wanted")
         films = films_of(plan)
         for film, film_id in zip(films, plan["film_id"].to_pylist(), strict=True):
@@ -52,13 +52,13 @@ class FilmSimulator:
 
 
 def _name() -> str:
-    """This process's, for people."""
+    """Return the name of this process for people: node:pid."""
     return f"{platform.node()}:{os.getpid()}"
 
 
 @cache
 def _replaces_another() -> bool:
-    """Whether this process is an actor that Ray has started before, since it died, or its node did."""
+    """Return whether this process is an actor that Ray started in the place of one that died."""
     if not ray.is_initialized():
         return False
     context = ray.get_runtime_context()
@@ -66,16 +66,16 @@ def _replaces_another() -> bool:
 
 
 class Committer:
-    """An open store. Called with a simulator's rows, it commits them and tells progress what it wants to know."""
+    """An open store. Called with a simulator's rows, it commits them and returns what progress shows of them."""
 
     def __init__(self, store_uri: str) -> None:
         self.store = open_store(store_uri)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Rows of RESULT_COLUMNS, and the `file` that they are in now."""
-        name = self.store.commit(rows)
+        """Commit rows. Return what progress shows of them, and the `file` of each."""
+        files = self.store.commit(rows)
         count(rows, self.store.campaign)
-        results = rows.select(RESULT_COLUMNS).append_column("file", pa.repeat(name, rows.num_rows))
+        results = rows.select(_RESULT_COLUMNS).append_column("file", pa.array(files, pa.string()))
         if _replaces_another():
             results = results.set_column(
                 results.schema.get_field_index("replaced"), "replaced", pa.repeat(_name(), rows.num_rows)

@@ -13,7 +13,7 @@ import typer
 
 from magray.cli import doctor, project, research, store
 from magray.cli.console import INTERRUPTED, write_plainly
-from magray.errors import UserError, gist, in_words
+from magray.errors import UserError, in_words, one_line
 from magray.masking import mask
 
 app = typer.Typer(
@@ -41,7 +41,7 @@ def main() -> None:
     except OSError as error:
         _stop(in_words(error))
     except MemoryError as error:
-        _stop(f"not enough memory: {gist(error)}; close other programs, or use a larger machine")
+        _stop(f"not enough memory: {one_line(error)}; close other programs, or use a larger machine")
 
 
 def _stop(reason: str, exit_code: int = 2) -> NoReturn:

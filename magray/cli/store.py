@@ -115,6 +115,7 @@ def _show_store(store: "Store") -> None:
     typer.echo(f"campaign {store.campaign}: {status.num_rows} of {store.planned} films at {store.uri}")
     for count in status.group_by("status").aggregate([([], "count_all")]).sort_by("status").to_pylist():
         typer.echo(f"  {count['status']}: {count['count_all']}")
+    typer.echo(f"files: {store.glob}")
     typer.echo("columns")
     for column in store.schema:
         unit = (column.metadata or {}).get(b"unit", b"").decode()

@@ -1,15 +1,19 @@
-"""One YAML file describes a project: the campaign's films, how they are simulated, the fits and the study of them.
+"""Configs: a YAML file that describes a project, and those of figures, searches and protocol studies.
 
 The models in this folder are the reference of its keys. A key that none of them knows is an error, which names the
-nearest one. Quantities carry their units ("1500 kA/m"); inside they are SI floats, or a Uniform range where films
+nearest one. Quantities carry their units ("1500 kA/m"); inside they are SI floats, or a UniformRange where films
 differ.
 """
 
-from magray.config.campaign import CampaignConfig, Uniform
-from magray.config.project import FEWEST_FILMS, WIDTHS, Config, FitConfig, MicroscopeConfig
+from magray.config.campaign import CampaignConfig, UniformRange
+from magray.config.figure import FigureConfig
+from magray.config.fit import FEWEST_FILMS, WIDTHS, FitConfig, MicroscopeConfig
+from magray.config.project import Config
+from magray.config.protocols import ProtocolsConfig
 from magray.config.reading import load_config, load_figure, load_protocols, load_search, read_config
 from magray.config.scales import RANGE, is_range, parse_scales
-from magray.config.studies import FigureConfig, ProtocolsConfig, SearchConfig
+from magray.config.search import SearchConfig
+from magray.config.simulate import SimulateConfig
 
 __all__ = [
     "FEWEST_FILMS",
@@ -22,7 +26,8 @@ __all__ = [
     "MicroscopeConfig",
     "ProtocolsConfig",
     "SearchConfig",
-    "Uniform",
+    "SimulateConfig",
+    "UniformRange",
     "is_range",
     "load_config",
     "load_figure",

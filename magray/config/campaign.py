@@ -1,4 +1,4 @@
-"""The campaign's section of a config: its films, and how they get their domains."""
+"""The section `campaign` of a config: its films and the protocol that gives them their domains."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,8 +14,7 @@ from pydantic import (
 
 from magray.config.section import Films, Section, Seed
 from magray.errors import UserError, shortened
-from magray.films import Film, Minimize, Protocol, Quench, Sampling
-from magray.films import Uniform as UniformState
+from magray.films import Film, Minimize, Protocol, Quench, Sampling, Uniform
 from magray.films.film import Dmi, OpenEdges
 from magray.films.protocol import Stage
 from magray.units import in_si, parse_quantity
@@ -33,8 +32,8 @@ VECTORS = {"cell_size": "length", "field": "field"}
 
 
 @dataclass(frozen=True)
-class Uniform:
-    """Each film draws its own value, uniformly in [low, high). SI."""
+class UniformRange:
+    """A range in which each film draws its own value, uniformly in [low, high). SI units."""
 
     low: float
     high: float
@@ -47,7 +46,7 @@ def _read_vector(values: Any, name: str) -> tuple[float, ...]:
 
 
 class _StageSettings(Section):
-    """What every stage may have: an applied field of its own, in place of the film's."""
+    """The keys of every stage: an applied field in place of the film's own."""
 
     field: tuple[float, float, float] | None = None
 
@@ -68,7 +67,7 @@ class MinimizeConfig(_StageSettings):
     max_evaluations: int = Minimize.max_evaluations
 
     def stage(self) -> Stage:
-        """The stage of a protocol."""
+        """Return the stage of a film's protocol."""
         return Minimize(self.torque, self.max_evaluations, self.field)
 
 
@@ -93,7 +92,7 @@ class QuenchConfig(_StageSettings):
         return in_si(value, QUENCH_UNITS[info.field_name])
 
     def stage(self) -> Stage:
-        """The stage of a protocol."""
+        """Return the stage of a film's protocol."""
         return Quench(self.alpha, self.duration, self.temperature, self.field)
 
 
@@ -104,7 +103,7 @@ class StageConfig(Section):
     minimize: MinimizeConfig | None = None
 
     def stage(self) -> Stage:
-        """The one that is given. Raises UserError unless that is exactly one."""
+        """Return the stage that is given. Raises UserError unless it is exactly one."""
         given = [settings for settings in (self.quench, self.minimize) if settings is not None]
         if len(given) != 1:
             raise UserError("stages: each begins with quench or minimize, such as - minimize: {torque: 1e-4}")
@@ -112,40 +111,40 @@ class StageConfig(Section):
 
 
 class UniformConfig(Section):
-    """An initial state along one direction, each cell tilted by about `noise` rad."""
+    """An initial state along one direction, with each cell tilted by about `noise` rad."""
 
     uniform: Annotated[tuple[float, float, float], Strict(False)]
-    noise: float = UniformState.noise
+    noise: float = Uniform.noise
 
 
 class ProtocolConfig(Section):
-    """How a film gets its domains."""
+    """The protocol of a campaign: the initial state and the stages of every film."""
 
     initial: Literal["random"] | UniformConfig
     stages: list[StageConfig]
 
     def protocol(self) -> Protocol:
-        """The protocol that every film of the campaign follows."""
+        """Return the protocol that every film of the campaign follows."""
         stages = tuple(stage.stage() for stage in self.stages)
         if isinstance(self.initial, UniformConfig):
-            return Protocol(UniformState(self.initial.uniform, self.initial.noise), stages)
+            return Protocol(Uniform(self.initial.uniform, self.initial.noise), stages)
         return Protocol(self.initial, stages)
 
 
 class CampaignConfig(Section):
-    """The films: how many, their geometry, and constants that are one value each or {uniform: [low, high]}."""
+    """A campaign: how many films, their geometry, and constants, each one value or {uniform: [low, high]}."""
 
     films: Films
     seed: Seed
     cells: Annotated[tuple[int, int], Strict(False)]
     cell_size: tuple[float, float, float]
-    Ms: float | Uniform
-    Ku1: float | Uniform
-    Aex: float | Uniform
+    Ms: float | UniformRange
+    Ku1: float | UniformRange
+    Aex: float | UniformRange
     dmi: Dmi = "none"
-    D: float | Uniform = 0.0
-    sigma: float | Uniform = 0.0
-    grain_size: float | Uniform = 0.0
+    D: float | UniformRange = 0.0
+    sigma: float | UniformRange = 0.0
+    grain_size: float | UniformRange = 0.0
     open_edges: OpenEdges = "none"
     demag: bool = True
     field: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -153,7 +152,7 @@ class CampaignConfig(Section):
 
     @field_validator(*CONSTANTS, mode="before")
     @classmethod
-    def _read_constant(cls, value: Any, info: ValidationInfo) -> float | Uniform:
+    def _read_constant(cls, value: Any, info: ValidationInfo) -> float | UniformRange:
         name = str(info.field_name)
         if not isinstance(value, dict):
             return parse_quantity(value, CONSTANTS[name], name)
@@ -163,7 +162,7 @@ class CampaignConfig(Section):
         low, high = (parse_quantity(end, CONSTANTS[name], name) for end in ends)
         if not low < high:
             raise UserError(f"{name}: in uniform: [low, high], low must be below high, not {ends}")
-        return Uniform(low, high)
+        return UniformRange(low, high)
 
     @field_validator(*VECTORS, mode="before")
     @classmethod
@@ -171,9 +170,9 @@ class CampaignConfig(Section):
         return _read_vector(values, str(info.field_name))
 
     @field_serializer(*CONSTANTS)
-    def _write_constant(self, value: float | Uniform, info: FieldSerializationInfo) -> Any:
+    def _write_constant(self, value: float | UniformRange, info: FieldSerializationInfo) -> Any:
         dimension = CONSTANTS[info.field_name]
-        if isinstance(value, Uniform):
+        if isinstance(value, UniformRange):
             return {"uniform": [in_si(value.low, dimension), in_si(value.high, dimension)]}
         return in_si(value, dimension)
 
@@ -183,16 +182,16 @@ class CampaignConfig(Section):
 
     @model_validator(mode="after")
     def _every_film_can_be(self) -> "CampaignConfig":
-        """Builds the films at both ends of all ranges: what they accept, every film between them accepts."""
+        """Build the films at both ends of all ranges: if these are possible, so is every film between them."""
         sampling = self.sampling()
         for end in (0, 1):
             Film(**sampling.fixed, **dict[str, Any]({name: ends[end] for name, ends in sampling.ranges.items()}))
         return self
 
     def sampling(self) -> Sampling:
-        """What `films.sample` draws this campaign's films from."""
+        """Return what `films.sample` draws the campaign's films from."""
         fixed: dict[str, Any] = {name: getattr(self, name) for name in SHARED}
         constants = {name: getattr(self, name) for name in CONSTANTS}
-        ranges = {name: (value.low, value.high) for name, value in constants.items() if isinstance(value, Uniform)}
+        ranges = {name: (value.low, value.high) for name, value in constants.items() if isinstance(value, UniformRange)}
         fixed |= {name: value for name, value in constants.items() if name not in ranges}
         return Sampling(fixed | {"protocol": self.protocol.protocol()}, ranges, self.films, self.seed)

@@ -1,162 +1,24 @@
-"""A project's config: its campaign, and how its films are simulated, learned from and tested on."""
+"""A project's config: its campaign, and how its films are simulated, trained on and tested on."""
 
-from typing import Annotated, Any, Literal, Self
-
-from pydantic import (
-    AfterValidator,
-    Field,
-    Strict,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field
 
 from magray.config.campaign import CampaignConfig
-from magray.config.scales import is_range, parse_scales
-from magray.config.section import (
-    Count,
-    Epochs,
-    Films,
-    GpuShare,
-    LearningRate,
-    Place,
-    Processes,
-    Scale,
-    Section,
-    Seed,
-    Seeds,
-    Views,
-    at_most,
-)
+from magray.config.fit import FitConfig
+from magray.config.section import Place, Scale, Section
+from magray.config.simulate import SimulateConfig
 from magray.config.strict_yaml import dump
-from magray.errors import UserError
-from magray.files.paths import refuse_credentials
-from magray.units import in_si, parse_quantity
-
-Parameter = Literal["D", "Ms", "Ku1", "Aex", "sigma"]
-FEWEST_FILMS = 4  # on a device: two that are learned from, and two that come next
-WIDTHS = (0.5, 1.0, 2.0)  # of networks, that the GPU's kernels have been tested with
-
-
-def _check_width(width: float) -> float:
-    if width not in WIDTHS:
-        raise UserError(f"networks are {', '.join(map(str, WIDTHS))} times as wide as the paper's, not {width:g}")
-    return width
-
-
-Width = Annotated[float, AfterValidator(_check_width)]
-
-
-Ends = Annotated[tuple[float, float], Strict(False)]  # a list in YAML
-WIDEST_BLUR = 1e-4  # m, a hundred films
-LOUDEST_NOISE = 100.0  # where domains are 2 apart
-
-
-class SimulateConfig(Section):
-    """Where and how films are simulated. None of it changes a film."""
-
-    store: str | None = None  # folder or URI such as s3://bucket/prefix; default: store/ in the project's folder
-    backend: Literal["auto", "numpy", "cpu", "cupy"] = "auto"
-    actors: Processes | None = None  # at most; default: one for each core, or each GPU, that is there at the start
-    gpu_share: GpuShare = 1.0  # of a GPU that an actor takes
-    block_films: Films | None = None  # that an actor takes at a time; default: 4, on a GPU half of its slots
-    retry_failed: bool = False  # simulate films once more that failed before
-
-    @field_validator("store")
-    @classmethod
-    def _holds_no_credentials(cls, store: str | None) -> str | None:
-        refuse_credentials(store or "")  # the config is kept beside the results
-        return store
-
-
-class MicroscopeConfig(Section):
-    """What every picture of a film is seen through: each draws its blur and its noise, uniformly. See imaging."""
-
-    blur: Ends  # least and most standard deviation of the point spread
-    noise: Ends  # of white noise; domains are 2 apart
-
-    @field_validator("blur", mode="before")
-    @classmethod
-    def _read_blur(cls, ends: Any) -> Any:
-        return [parse_quantity(end, "length", "blur") for end in ends] if isinstance(ends, (list, tuple)) else ends
-
-    @field_serializer("blur", when_used="json")
-    def _write_blur(self, ends: tuple[float, float]) -> list[str | float]:
-        return [in_si(end, "length") for end in ends]
-
-    @model_validator(mode="after")
-    def _ascending(self) -> Self:
-        for name, (low, high), most in (("blur", self.blur, WIDEST_BLUR), ("noise", self.noise, LOUDEST_NOISE)):
-            if not 0 <= low <= high <= most:
-                raise UserError(
-                    f"microscope.{name}: give [least, most], both 0 or more and up to {most:g}, not {[low, high]}"
-                )
-        return self
-
-
-class FitConfig(Section):
-    """What the estimators learn, from which scales, and how. One estimator is fitted for each of `train_scales`."""
-
-    targets: list[Parameter] = Field(default=["D"], min_length=1)
-    # µm: sets such as "0.25+0.5+1.0", and ranges such as "0.25..1.0": any scale in it, by a network that is told which
-    train_scales: list[str] = Field(min_length=1)
-    epochs: Epochs
-    # random ones, at each scale of a set, and 4 times as many for a range; default: every view, as in the paper
-    views_per_epoch: Views | None = None
-    symmetries: Literal["rotations", "all"] = "rotations"  # all: mirrored and inverted too, exact at zero field
-    microscope: MicroscopeConfig | None = None  # of training, tests and error bars; default: pictures as simulated
-    width: Width = 1.0  # of the network: filters, of the paper's numbers
-    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"  # of the learning rate
-    batch: Annotated[Count, at_most(65_536, "since a GPU holds a batch at once")] = 128
-    learning_rate: LearningRate
-    weight_decay: Annotated[float, Field(ge=0), at_most(1, "since all weights would vanish")] = 0.0
-    seed: Seed = 0
-    seeds: Seeds = 1  # estimators of each set, from `seed`, `seed` + 1, …: they tell luck from knowledge
-    workers: Processes = 1  # processes that share every batch, by Ray Train: on a GPU each, if there are as many
-    checkpoint_epochs: Epochs = 5
-    # on the device, of which half are learned from while the others are read; default: all, as far as they take no more
-    # than half of its free memory
-    films_at_once: Annotated[Films, Field(ge=FEWEST_FILMS)] | None = None
-    calibration_fraction: float = Field(default=0.15, ge=0.05, le=0.5)  # of the training films, kept for error bars
-
-    @field_validator("targets")
-    @classmethod
-    def _each_once(cls, targets: list[Parameter]) -> list[Parameter]:
-        if len(set(targets)) < len(targets):
-            raise UserError(f"targets: one is there twice: {', '.join(targets[:10])}")
-        return targets
-
-    @model_validator(mode="after")
-    def _seeds_are_seeds(self) -> Self:
-        if self.seed + self.seeds > 2**63:
-            raise UserError(f"seed: {self.seed} and the {self.seeds} seeds from it on pass 2**63 - 1")
-        return self
-
-    @model_validator(mode="after")
-    def _ranges_are_drawn_from(self) -> Self:
-        ranges = [text for text in self.train_scales if is_range(text)]
-        if ranges and self.views_per_epoch is None:
-            raise UserError(f"a range such as {ranges[0]} needs views_per_epoch, since its cuts do not tile a film")
-        return self
-
-    @field_validator("train_scales")
-    @classmethod
-    def _sets_can_be_read(cls, sets: list[str]) -> list[str]:
-        if len({(is_range(text), parse_scales(text)) for text in sets}) < len(sets):
-            raise UserError(f"train_scales: a set is there twice: {', '.join(sets)}")
-        return sets
 
 
 class StudyConfig(Section):
-    """The scales at which every estimator is tested on films that it never saw, µm."""
+    """The scales, µm, at which every estimator is tested on films that it was not trained on."""
 
     test_scales: list[Scale] = Field(min_length=1)
 
 
 class Config(Section):
-    """A project: what its folder `output` will hold, and everything that decides it."""
+    """A project: its folder `output`, and all settings that decide what the folder will hold."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)  # it is in names of files
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)  # part of file names
     output: Place
     campaign: CampaignConfig
     simulate: SimulateConfig = SimulateConfig()
@@ -165,9 +27,9 @@ class Config(Section):
 
     @property
     def store_uri(self) -> str:
-        """The store's folder or URI."""
+        """The folder or URI of the store."""
         return self.simulate.store or str(self.output / "store")
 
     def to_yaml(self) -> str:
-        """The resolved config: every key, SI units. `load_config` reads the very same config back from it."""
+        """Return the resolved config with every key, in SI units. `load_config` reads an equal config from it."""
         return dump(self.model_dump(mode="json"))

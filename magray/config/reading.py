@@ -1,4 +1,4 @@
-"""Reading configs from YAML, and saying in one line what is wrong with one."""
+"""Read configs from YAML, and report what is wrong with one in one line."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -8,39 +8,41 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from magray.config.figure import FigureConfig
 from magray.config.project import Config
-from magray.config.strict_yaml import MOST_CHARACTERS, parse
-from magray.config.studies import FigureConfig, ProtocolsConfig, SearchConfig
+from magray.config.protocols import ProtocolsConfig
+from magray.config.search import SearchConfig
+from magray.config.strict_yaml import MAX_CHARACTERS, parse
 from magray.errors import UserError, shortened
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """The config in the YAML file `path`, after `overrides` such as "campaign.films=12".
+    """Read the config in the YAML file `path`, changed by `overrides` such as "campaign.films=12".
 
-    Raises UserError, one line that names the file and the key, unless that is a complete and possible project.
+    Raises UserError, one line that names the file and the key, unless it is a complete and possible project.
     """
     return _load(path, lambda text: read_config(text, overrides))
 
 
 def load_figure(path: str | Path) -> FigureConfig:
-    """The figure in the YAML file `path`. Raises UserError as `load_config`."""
+    """Read the config of a figure. Raises UserError as `load_config`."""
     return _load(path, lambda text: _validated(FigureConfig, _keys_and_values(text)))
 
 
 def load_search(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
-    """The search in the YAML file `path`, after `overrides` such as "trials=12". Raises UserError as `load_config`."""
+    """Read the config of a search, changed by `overrides` such as "trials=12". Raises UserError as `load_config`."""
     return _load(path, lambda text: _validated(SearchConfig, _overridden(text, overrides)))
 
 
 def load_protocols(path: str | Path, overrides: Sequence[str] = ()) -> ProtocolsConfig:
-    """The protocol study in the YAML file `path`, after `overrides`. Raises UserError as `load_config`."""
+    """Read the config of a protocol study, changed by `overrides`. Raises UserError as `load_config`."""
     return _load(path, lambda text: _validated(ProtocolsConfig, _overridden(text, overrides)))
 
 
 def read_config(text: str, overrides: Sequence[str] = ()) -> Config:
-    """The config that YAML `text` describes, after `overrides`. Raises UserError."""
+    """Return the config in YAML `text`, changed by `overrides`. Raises UserError as `load_config`."""
     return _validated(Config, _overridden(text, overrides))
 
 
@@ -52,10 +54,10 @@ def _overridden(text: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _load(path: str | Path, read: Callable[[str], _Model]) -> _Model:
-    """What `read` makes of a file's text. Raises UserError, one line that names the file."""
+    """Return what `read` makes of a file's text. Raises UserError, one line that names the file."""
     try:
         with Path(path).open(encoding="utf-8") as file:
-            text = file.read(MOST_CHARACTERS + 1)  # no more of a device or of a file that is no config
+            text = file.read(MAX_CHARACTERS + 1)  # no more of a device or of a file that is no config
     except OSError as error:
         raise UserError(f"{path}: cannot read this config: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -83,7 +85,7 @@ def _validated(model: type[_Model], content: dict[str, Any]) -> _Model:
 
 
 def _override(content: dict[str, Any], override: str) -> None:
-    """Set one value of `content`, which "key.key=value" names."""
+    """Set the value of `content` that an override "key.key=value" names."""
     try:
         _set(content, override)
     except UserError as error:
@@ -103,7 +105,7 @@ def _set(content: dict[str, Any], override: str) -> None:
 
 
 def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line about one problem: a misspelt key if there is one, since a missing key may be its other half."""
+    """Return a line about one problem: a misspelt key if there is one, since it may explain a missing key."""
     problems = error.errors(include_url=False)
     return _problem(next((p for p in problems if p["type"] == "extra_forbidden"), problems[0]), model)
 
@@ -122,10 +124,10 @@ def _problem(problem: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _keys_beside(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
-    """The keys that the section of `model` holding `location` knows."""
+    """Return the keys of the section of `model` that holds `location`."""
     section: Any = model
     for part in location[:-1]:
-        if part in section.model_fields:  # not so the index of a stage, or which kind of initial state it is
+        if part in section.model_fields:  # the index of a stage and the kind of an initial state are no keys
             annotation = section.model_fields[part].annotation
             kinds = get_args(annotation) or (annotation,)
             section = next(kind for kind in kinds if hasattr(kind, "model_fields"))

@@ -1,4 +1,4 @@
-"""What all sections of a config have in common."""
+"""The base class of all sections of a config, and the types that they share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,31 +11,31 @@ from magray.files.paths import at_home
 
 
 class Section(BaseModel):
-    """Some keys of a config. One that it does not know is an error, and nothing changes once it is read.
+    """A section of a config. An unknown key is an error, and an instance cannot be changed.
 
-    Types are strict: a number is no text and no truth value, and never infinite.
+    Types are strict: a text or a truth value is not taken for a number, and numbers are finite.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def at_most(most: float, reason: str, unit: str = "") -> AfterValidator:
-    """Refuse numbers above `most`, with the reason."""
+def at_most(limit: float, reason: str, unit: str = "") -> AfterValidator:
+    """Return a validator that refuses numbers above `limit` with the reason."""
 
     def check(number: float) -> float:
-        if number > most:
-            raise PydanticCustomError("at_most", f"Input should be at most {most:,}{unit}, {reason}")
+        if number > limit:
+            raise PydanticCustomError("at_most", f"Input should be at most {limit:,}{unit}, {reason}")
         return number
 
     return AfterValidator(check)
 
 
-def at_least(least: float, reason: str, unit: str = "") -> AfterValidator:
-    """Refuse numbers below `least`, with the reason."""
+def at_least(limit: float, reason: str, unit: str = "") -> AfterValidator:
+    """Return a validator that refuses numbers below `limit` with the reason."""
 
     def check(number: float) -> float:
-        if number < least:
-            raise PydanticCustomError("at_least", f"Input should be at least {least:,}{unit}, {reason}")
+        if number < limit:
+            raise PydanticCustomError("at_least", f"Input should be at least {limit:,}{unit}, {reason}")
         return number
 
     return AfterValidator(check)

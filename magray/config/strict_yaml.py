@@ -1,8 +1,8 @@
-"""Read YAML as YAML 1.2 means it, within limits that keep any file cheap.
+"""Read YAML by the rules of YAML 1.2, within limits that keep any file cheap.
 
-PyYAML follows YAML 1.1, which surprises: 010 is 8, 1:30 is 90, no is false, 2024-01-01 is a date, 1e-3 is a text, and
-the last of two equal keys wins in silence. Here a plain scalar is null, true or false, a decimal number, or
-else a text.
+PyYAML follows YAML 1.1, and surprises: 010 is 8, 1:30 is 90, no is false, 2024-01-01 is a date, 1e-3 is a text,
+and the last of two equal keys silently wins. Here a plain scalar is null, true or false, a decimal number, or else a
+text.
 Anchors, aliases and tags are refused: a few hundred bytes of them grow to gigabytes, and no config needs them.
 """
 
@@ -14,9 +14,9 @@ import yaml
 
 from magray.errors import UserError
 
-MOST_CHARACTERS = 1_000_000
-MOST_VALUES = 10_000  # PyYAML takes a kilobyte and 0.1 ms for each
-DEEPEST = 50
+MAX_CHARACTERS = 1_000_000
+MAX_VALUES = 10_000  # PyYAML takes a kilobyte and 0.1 ms for each
+MAX_DEPTH = 50
 
 _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"[-+]?[0-9]+\Z")
@@ -27,18 +27,18 @@ _SCALARS = {  # in the order in which they are tried, with the characters that t
     "int": (_INT, list("-+0123456789")),
     "float": (_FLOAT, list("-+.0123456789")),
 }
-_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters and halves of characters
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters and halves of characters
 
 
 def parse(text: str) -> Any:
-    """Return what YAML `text` holds. Raises UserError, one line with the number of the line where it goes wrong."""
-    if len(text) > MOST_CHARACTERS:
-        raise UserError(f"this is longer than {MOST_CHARACTERS:,} characters; no config is")
+    """Return the content of YAML `text`. Raises UserError, one line with the number of the line that is wrong."""
+    if len(text) > MAX_CHARACTERS:
+        raise UserError(f"this is longer than {MAX_CHARACTERS:,} characters; no config is")
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise UserError(f"this is not YAML, line {line}: it holds characters that no text has") from error
+        raise UserError(f"this is not YAML, line {line}: it holds characters that YAML does not allow") from error
     try:
         return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
@@ -51,7 +51,7 @@ def parse(text: str) -> Any:
 
 
 def dump(content: Any) -> str:
-    """Return YAML that `parse`, and every other reader, makes `content` of."""
+    """Return YAML from which `parse`, and any other reader, gets `content` back."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=120)
 
 
@@ -69,10 +69,10 @@ class _Loader(yaml.SafeLoader):
         if event.tag is not None:
             _refuse(event, "tags (!) are not read; write the value alone")
         self._values += 1
-        if self._depth == DEEPEST:
-            _refuse(event, f"this is nested more than {DEEPEST} deep; no config is")
-        if self._values > MOST_VALUES:
-            _refuse(event, f"there are more than {MOST_VALUES:,} keys and values; no config has so many")
+        if self._depth == MAX_DEPTH:
+            _refuse(event, f"this is nested more than {MAX_DEPTH} deep; no config is")
+        if self._values > MAX_VALUES:
+            _refuse(event, f"there are more than {MAX_VALUES:,} keys and values; no config has so many")
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -84,14 +84,14 @@ class _Loader(yaml.SafeLoader):
             if key.tag != f"{_TAG}str":
                 _refuse(key, "a key is a word, such as name")
             if key.value in seen:
-                _refuse(key, f"the key {key.value[:100]!r} is there twice; keep one")
+                _refuse(key, f"the key {key.value[:100]!r} is given twice; keep one")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
     def construct_text(self, node: yaml.ScalarNode) -> str:
         text = str(self.construct_scalar(node))
-        if found := _NO_TEXT.search(text):
-            _refuse(node, f"{found[0]!r} is not a character of a text")
+        if found := _NOT_TEXT.search(text):
+            _refuse(node, f"{found[0]!r} is not allowed in a text")
         return text
 
     def construct_int(self, node: yaml.ScalarNode) -> int:
@@ -108,7 +108,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.1 or 1.2 would not read as a text."""
+    """A dumper that quotes every text that YAML 1.1 or 1.2 would read as something else."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True

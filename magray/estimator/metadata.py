@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, TypeAdapter
 
-from magray.config.project import Width
+from magray.config.fit import Width
 from magray.config.scales import SAME_SCALE, is_trained
 from magray.errors import UserError
 from magray.files.records import Finite, NotNegative, Positive, Text, read_record

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
@@ -48,8 +47,7 @@ class Baseline:
         microscope: Microscope | None = None,
     ) -> "Baseline":
         """From the training films of a store. Raises UserError if there are too few."""
-        wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
-        films = store.table(["film_id", "pixel_nm", target], wanted).sort_by("film_id").slice(0, FILMS)
+        films = store.films("train", ["film_id", "pixel_nm", target]).slice(0, FILMS)
         check_finite(store, films, ["pixel_nm", target])
         images = torch.from_numpy(store.images(films["film_id"].to_pylist())).to(device)
         x, y = [], []

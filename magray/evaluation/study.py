@@ -129,7 +129,7 @@ def _of_baseline(
 
 
 def _test(store: Store, tested: Tested, scales: tuple[float, ...]) -> tuple[pa.Table, pa.Table]:
-    films = films_to_test(store, ["film_id", "pixel_nm", *tested.parameters])
+    films = store.films("test", ["film_id", "pixel_nm", *tested.parameters])
     check_finite(store, films, ["pixel_nm", *tested.parameters])
     images = torch.from_numpy(store.images(films["film_id"].to_pylist())).to(own_device())
     parts = [_at_scale(films, images, tested, scale) for scale in scales]
@@ -183,12 +183,6 @@ def _score(store: Store, predictions: pa.Table, tested: Tested, scale: float, pa
     }
 
 
-def films_to_test(store: Store, columns: Sequence[str] | None = None) -> pa.Table:
-    """The converged films of the test split, by id. `columns` None means all but the pictures."""
-    wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
-    return store.table(columns, wanted).sort_by("film_id")
-
-
 def _check_test_films(store: Store) -> None:
-    if not films_to_test(store, ["film_id"]).num_rows:
+    if not store.films("test", ["film_id"]).num_rows:
         raise UserError(f"store {store.uri} has no test films, so there is nothing to study; simulate more films")

@@ -29,7 +29,6 @@ from scipy.ndimage import distance_transform_edt
 
 from magray.estimator.estimator import Estimator
 from magray.evaluation.metrics import bias, mae, r2
-from magray.evaluation.study import films_to_test
 from magray.files.parquet import complete
 from magray.films import films_of
 from magray.imaging import to_mz
@@ -74,7 +73,7 @@ def ablate(store_uri: str, estimators: Mapping[str, str | Path], test_scales: Se
 
 def _ablate(store_uri: str, folders: Mapping[str, str], test_scales: tuple[float, ...]) -> pa.Table:
     device, store, rows = own_device(), open_store(store_uri), []
-    drawn = RewidenedFilms.of(store, films_to_test(store).slice(0, FILMS), device)
+    drawn = RewidenedFilms.of(store, store.films("test").slice(0, FILMS), device)
     for train_set, folder in folders.items():
         estimator = Estimator.load(folder, device)
         (trained,) = estimator.metadata.train_scales_um

@@ -1,1 +1,1 @@
-"""Files that appear whole, and files that are read strictly: JSON records and plain Parquet. Paths and URIs."""
+"""Write files atomically, read JSON records and plain Parquet strictly, and check paths and URIs."""

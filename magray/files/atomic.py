@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all, whatever happens while they are written, and tables read while they are."""
+"""Write files and folders so that they appear whole or not at all, and read tables while they may be written."""
 
 import glob
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from magray.errors import UserError
+from magray.errors import UserError, in_words, one_line
 from magray.files.parquet import metadata_of, open_plain, read_plain
 
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written; a dot begins it
@@ -19,14 +20,12 @@ UNFINISHED = ".unfinished"  # ends the name of a file that is being written; a d
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a path to write to, which becomes `path` at the end, replacing what was there; or goes, on an error.
+    """Yield a path to write to, which becomes `path` at the end, replacing what was there, or is removed on an error.
 
     Of processes that write the same file at the same time, the last one's stays. Who may read it is a matter of the
     umask, as for any other file; some libraries make files that their owner alone can read.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_unfinished(path)
-    unfinished = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{UNFINISHED}")
+    unfinished = _unfinished(path)
     try:
         unfinished.touch()
         permissions = unfinished.stat().st_mode
@@ -34,18 +33,42 @@ def atomic_write(path: Path) -> Iterator[Path]:
         unfinished.chmod(permissions)
         unfinished.replace(path)
     except OSError as error:
-        error.filename = str(path)  # of which PyArrow says nothing
+        error.filename = str(path)  # which PyArrow does not give
         raise
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _remove_unfinished(path: Path) -> None:
-    """Remove what processes of this machine left of `path` when they were killed; those that live still write."""
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to write to, which becomes `path` at the end, or is removed on an error.
+
+    Raises OSError if `path` is not new or empty at the end.
+    """
+    unfinished = _unfinished(path)
+    try:
+        unfinished.mkdir()
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _unfinished(path: Path) -> Path:
+    """Return the path under which this process writes `path`. What killed processes left of it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(platform.node())}.*{UNFINISHED}"):
         pid = left.name.removesuffix(UNFINISHED).rpartition(".")[2]
         if pid.isdecimal() and not left.is_symlink() and not _lives(int(pid)):
-            left.unlink(missing_ok=True)
+            _remove(left)
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{UNFINISHED}")
+
+
+def _remove(left: Path) -> None:
+    if left.is_dir():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)
 
 
 def _lives(pid: int) -> bool:
@@ -53,13 +76,13 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is somebody else's
+    except OSError:  # another user's
         return True
     return True
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """A table as a Parquet file, whole or not at all."""
+    """Write a table as a Parquet file, whole or not at all."""
     with atomic_write(path) as unfinished:
         pq.write_table(table, unfinished, compression="zstd")
 
@@ -95,5 +118,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     except FileNotFoundError as error:
         raise UserError(f"there is no {path}; make it first") from error
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).split("\n", 1)[0].rstrip(".")
-        raise UserError(f"{path} cannot be read: {reason}; move it away and make it again") from error
+        if isinstance(error, OSError) and error.errno:  # the system refuses; a damaged file has no number
+            error.filename = str(path)
+            raise UserError(in_words(error)) from error
+        raise UserError(f"{path} cannot be read: {one_line(error)}; move it away and make it again") from error

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 ARROW_SCHEMA, HIDDEN = b"ARROW:schema", b"arrow:schema"  # of the same length, so that the footer stays valid
-MAGIC = b"PAR1"
-ENDING = 8  # bytes after the footer: its length and the magic
-USUAL_FOOTER = 2**16  # bytes read at first: one request for most files
+_MAGIC = b"PAR1"
+_ENDING = 8  # bytes after the footer: its length and the magic
+_USUAL_FOOTER = 2**16  # bytes read at first: one request for most files
 
 
 def open_plain(file: pa.NativeFile, checked: bool = False, pre_buffer: bool = False) -> pq.ParquetFile:
@@ -41,7 +41,7 @@ def read_plain(file: pq.ParquetFile, schema: pa.Schema, row_groups: list[int] | 
 
     Raises pa.ArrowInvalid as `plain`, before a value is read if a column is of another type.
     """
-    check_types(file.schema_arrow, schema)
+    _check_types(file.schema_arrow, schema)
     groups = range(file.num_row_groups) if row_groups is None else row_groups
     rows = file.read_row_groups(groups, schema.names, use_threads=False)
     if rows.num_rows != sum(file.metadata.row_group(group).num_rows for group in groups):
@@ -54,7 +54,7 @@ def plain(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
     Raises pa.ArrowInvalid unless they are there, of its types, and hold values where they must, and text that is text.
     """
-    check_types(table.schema, schema)
+    _check_types(table.schema, schema)
     table = table.select(schema.names)
     for field in schema:
         column = table[field.name]
@@ -70,7 +70,7 @@ def complete(columns: Iterable[tuple[str, pa.DataType]]) -> pa.Schema:
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
 
-def check_types(found: pa.Schema, wanted: pa.Schema) -> None:
+def _check_types(found: pa.Schema, wanted: pa.Schema) -> None:
     """Raise pa.ArrowInvalid unless `found` has each column of `wanted` once, and of the same type."""
     for field in wanted:
         places = found.get_all_field_indices(field.name)
@@ -88,13 +88,13 @@ def metadata_of(file: pq.ParquetFile) -> dict[bytes, bytes]:
 def _plain_metadata(file: pa.NativeFile) -> pq.FileMetaData:
     """Return the footer of a Parquet file, with the Arrow schema under a name that pyarrow does not know."""
     size = file.size()
-    content = file.read_at(min(size, USUAL_FOOTER), max(0, size - USUAL_FOOTER))
-    if len(content) < ENDING or not content.endswith(MAGIC):
+    content = file.read_at(min(size, _USUAL_FOOTER), max(0, size - _USUAL_FOOTER))
+    if len(content) < _ENDING or not content.endswith(_MAGIC):
         raise pa.ArrowInvalid("it is not a Parquet file, or not a whole one")
-    length = int.from_bytes(content[-ENDING:-4], "little") + ENDING
-    if length + len(MAGIC) > size:
+    length = int.from_bytes(content[-_ENDING:-4], "little") + _ENDING
+    if length + len(_MAGIC) > size:
         raise pa.ArrowInvalid("it is not a whole Parquet file")
     if length > len(content):
         content = file.read_at(length, size - length)
     footer = content[-length:].replace(ARROW_SCHEMA, HIDDEN)
-    return pq.read_metadata(pa.BufferReader(MAGIC + footer))
+    return pq.read_metadata(pa.BufferReader(_MAGIC + footer))

@@ -1,4 +1,4 @@
-"""Reading JSON files that magray wrote and anybody may have changed since: strictly, by a model of what they hold."""
+"""Read JSON files that magray wrote and anybody may have changed since, strictly, by a model of their content."""
 
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -7,26 +7,26 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from magray.errors import UserError
 
-MOST_BYTES = 16 * 2**20  # of such a file: a thousand times what they have
+_MAX_BYTES = 16 * 2**20  # of such a file: a thousand times what they have
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]  # nothing that would control a terminal
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]  # no control characters
 Record = TypeVar("Record")
 
 
 def read_record(path: Path, model: TypeAdapter[Record], problem: str) -> Record:
-    """Return what a JSON file holds.
+    """Return the content of a JSON file.
 
-    Raises UserError, "path problem (why)", unless it can be read and is what `model` says.
+    Raises UserError, "path problem (why)", unless it can be read and fits the model.
     """
     try:
         with path.open("rb") as file:
-            text = file.read(MOST_BYTES + 1)
+            text = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    if len(text) > MOST_BYTES:
-        raise UserError(f"{path} {problem} (it has more than {MOST_BYTES // 2**20} MB)")
+    if len(text) > _MAX_BYTES:
+        raise UserError(f"{path} {problem} (it has more than {_MAX_BYTES // 2**20} MB)")
     try:
         return model.validate_json(text, strict=True)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""What a film is, and the sampling of a campaign's plan. Knows nothing of solvers, files or Ray."""
+"""Films, their protocols, and the sampling of a campaign's plan. Independent of solvers, stores and Ray."""
 
 from magray.films.film import Film
 from magray.films.plan import Sampling, films_of, plan_table, sample

@@ -1,4 +1,4 @@
-"""A film: everything that decides its domain picture, and the id that follows from it."""
+"""A film: all inputs of its domain picture, and the id that is their hash."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ THINNEST_CELL = 1e-11  # m
 MOST_ELONGATED = 100  # a cell: its longest side over dx and over dy
 
 # Orders of magnitude beyond every known material, and such that no product of them leaves the range of a float. Aex may
-# all but vanish: spins on their own are an experiment, too.
+# almost vanish, for experiments on uncoupled spins.
 LIMITS = {
     "Ms": (1.0, 1e8, "A/m"),
     "Ku1": (-1e12, 1e12, "J/m³"),
@@ -49,7 +49,7 @@ class Film:
     sigma: standard deviation of Ku1, relative to Ku1, from grain to grain.
     grain_size: mean size of a grain, √(mean area), m; 0: each cell is a grain of its own.
     field: applied field H, A/m. seed: of the random start, the Ku1 map and the thermal field.
-    open_edges: the axes along which the film ends (along the others it repeats itself for ever), or "ellipse": it is
+    open_edges: the axes along which the film ends (along the others it repeats itself without end), or "ellipse": it is
     the ellipse that fits into nx × ny cells.
     demag: False leaves the demagnetising field out, as some standard problems do.
 
@@ -77,7 +77,7 @@ class Film:
         self._check_constants()
 
     def _make_plain(self) -> None:
-        """Turn every input into plain Python numbers, so that equal films are equal and have the same id."""
+        """Turn every input into plain Python numbers, so that equal films compare equal and have the same id."""
         plain: dict[str, Any] = {name: number(getattr(self, name), name) for name in NUMBERS}
         plain["cells"] = elements(self.cells, 2, "cells", lambda n: whole(n, "cells", 0, LARGEST_INTEGER))
         plain["cell_size"] = elements(self.cell_size, 3, "cell_size", lambda d: number(d, "cell_size"))
@@ -122,16 +122,16 @@ class Film:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """What films must share to be simulated in one batch: the number of cells and the kind of edges."""
+        """The number of cells and the kind of edges, which films of one batch share."""
         return self.cells, self.open_edges
 
     @property
     def open_axes(self) -> tuple[bool, bool]:
-        """Whether the film ends along x, along y."""
+        """True for each axis, x and y, along which the film ends."""
         return self.open_edges in ("x", "xy", "ellipse"), self.open_edges in ("y", "xy", "ellipse")
 
     def in_stage(self, stage: Stage) -> "Film":
-        """The film in the field that is applied to it during the stage."""
+        """Return the film in the field that is applied during the stage."""
         return self if stage.field is None else replace(self, field=stage.field)
 
     @property
@@ -146,7 +146,7 @@ class Film:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed but worth knowing before simulating the film."""
+        """Lines about unusual inputs, to be shown before the film is simulated."""
         if abs(self.D) > self.critical_D:
             text = f"D = {self.D * 1e3:.3g} mJ/m² is beyond the critical {self.critical_D * 1e3:.3g} mJ/m²"
             return (f"{text}: the ground state is a spiral or in-plane, not up and down domains",)
@@ -154,7 +154,7 @@ class Film:
 
     @cached_property
     def film_id(self) -> str:
-        """24 hexadecimal digits of the SHA-256 of every input and of PHYSICS_VERSION."""
+        """The film's id: 24 hexadecimal digits of the SHA-256 of every input and of PHYSICS_VERSION."""
         inputs = {
             "physics": PHYSICS_VERSION,
             "cells": [int(n) for n in self.cells],
@@ -175,12 +175,12 @@ class Film:
 
     @property
     def split(self) -> Literal["train", "test"]:
-        """The side of the split that the film's id puts it on, in every campaign and for all of its views."""
+        """The split, train or test, which follows from the film's id: the same in every campaign and for all views."""
         return "test" if int(self.film_id[-8:], 16) < TEST_FRACTION * 2**32 else "train"
 
 
 def check_cell_count(n: int) -> None:
-    """Raises UserError unless `n` is a number of cells that a film can have along one side."""
+    """Raise UserError unless `n` is a number of cells that a film can have along one side."""
     if not SMALLEST_CELLS <= n <= LARGEST_CELLS or n % 2:
         raise UserError(f"cells: {n} is not an even number between {SMALLEST_CELLS} and {LARGEST_CELLS}")
     rest = n

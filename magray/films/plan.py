@@ -49,13 +49,13 @@ PLAN_SCHEMA = pa.schema(
 
 ROWS_AT_ONCE = 10_000
 
-# the columns that are fields of Film under their own names
-SAME = ("Ms", "Ku1", "Aex", "D", "dmi", "sigma", "grain_size", "seed", "open_edges", "demag")
+# columns with the name of a field of Film
+FILM_COLUMNS = ("Ms", "Ku1", "Aex", "D", "dmi", "sigma", "grain_size", "seed", "open_edges", "demag")
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """`count` films that share `fixed` (fields of Film) and draw each of `ranges` uniformly in [low, high)."""
+    """The sampling of `count` films with the fields `fixed` and, uniform in [low, high), those of `ranges`."""
 
     fixed: Mapping[str, Any]
     ranges: Mapping[str, tuple[float, float]]
@@ -64,7 +64,7 @@ class Sampling:
 
 
 def sample(sampling: Sampling) -> list[Film]:
-    """The films of a campaign. Film i depends on the seed and on i alone: a longer plan begins with the shorter one."""
+    """Return the films of a campaign. Film i depends on the seed and i: a longer plan begins with a shorter one."""
     return [_draw(sampling, i) for i in range(sampling.count)]
 
 
@@ -76,7 +76,7 @@ def _draw(sampling: Sampling, index: int) -> Film:
 
 
 def plan_table(films: Iterable[Film], campaign: str) -> pa.Table:
-    """The plan of `films`, one row each, in their order."""
+    """Return the plan of `films`, one row each, in their order."""
     rows, parts = (_row(film, campaign) for film in films), []
     while part := list(islice(rows, ROWS_AT_ONCE)):
         parts.append(pa.Table.from_pylist(part, schema=PLAN_SCHEMA))
@@ -87,12 +87,12 @@ def _row(film: Film, campaign: str) -> dict[str, Any]:
     (nx, ny), (dx, dy, dz), (Hx, Hy, Hz) = film.cells, film.cell_size, film.field
     row: dict[str, Any] = {"film_id": film.film_id, "campaign": campaign, "split": film.split}
     row |= {"nx": nx, "ny": ny, "dx": dx, "dy": dy, "dz": dz, "Hx": Hx, "Hy": Hy, "Hz": Hz}
-    row |= {name: getattr(film, name) for name in SAME}
+    row |= {name: getattr(film, name) for name in FILM_COLUMNS}
     return row | {"protocol": film.protocol.to_json(), "physics_version": PHYSICS_VERSION}
 
 
 def checked_plan(table: pa.Table) -> pa.Table:
-    """Return the columns of a plan. Raises UserError, before any value is read, if they are of other types."""
+    """Return the columns of a plan. Raises UserError before any value is read if they have other types."""
     try:
         return plain(table, PLAN_SCHEMA)
     except pa.ArrowInvalid as error:
@@ -100,7 +100,7 @@ def checked_plan(table: pa.Table) -> pa.Table:
 
 
 def films_of(plan: pa.Table) -> list[Film]:
-    """The films of a plan's rows, in their order. Further columns are ignored.
+    """Return the films of a plan's rows, in their order. Other columns are ignored.
 
     Raises UserError for values that no film can have.
     """
@@ -113,5 +113,5 @@ def _film(row: dict[str, Any]) -> Film:
         cell_size=(row["dx"], row["dy"], row["dz"]),
         field=(row["Hx"], row["Hy"], row["Hz"]),
         protocol=Protocol.from_json(row["protocol"]),
-        **{name: row[name] for name in SAME},
+        **{name: row[name] for name in FILM_COLUMNS},
     )

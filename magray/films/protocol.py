@@ -1,4 +1,4 @@
-"""How a film gets its domains: an initial state and a list of stages.
+"""A protocol: the initial state of a film, and the stages that give it its domains.
 
 The protocol is part of a film's identity: the same constants under another protocol are another film.
 """
@@ -39,9 +39,9 @@ def _of_stage(field: object) -> Vector | None:
 
 @dataclass(frozen=True)
 class Uniform:
-    """An initial state: m along `direction`, each cell tilted by a normally distributed angle of `noise` rad or so.
+    """An initial state: m along `direction`, with normally distributed tilts of about `noise` rad in each cell.
 
-    `noise` may be 0, but a film that starts exactly along a symmetry axis stays there, on a maximum of its energy too.
+    `noise` may be 0, but a film that starts exactly along a symmetry axis stays there, even on a maximum of its energy.
     """
 
     direction: Vector
@@ -64,7 +64,7 @@ Initial = Literal["random"] | Uniform
 
 @dataclass(frozen=True)
 class Minimize:
-    """Descend in energy until the largest torque max |m × h| / Ms is below `torque`.
+    """A stage that descends in energy until the largest torque max |m × h| / Ms is below `torque`.
 
     A film that needs more than `max_evaluations` field evaluations is returned as not converged.
     field: applied during this stage in place of the film's own, A/m.
@@ -88,7 +88,7 @@ class Minimize:
 
 @dataclass(frozen=True)
 class Quench:
-    """Follow the Landau-Lifshitz-Gilbert equation with the damping `alpha` for `duration` (s) at `temperature` (K).
+    """A stage of LLG dynamics with the damping `alpha` for `duration` (s) at `temperature` (K).
 
     Above 0 K each cell feels a stochastic field (Brown, Phys. Rev. 130, 1677, 1963).
     field: applied during this stage in place of the film's own, A/m.
@@ -121,7 +121,10 @@ STAGES: dict[str, type[Stage]] = {"minimize": Minimize, "quench": Quench}
 
 @dataclass(frozen=True)
 class Protocol:
-    """`initial` "random": every cell its own uniformly distributed direction. A stage begins where the last ended."""
+    """An initial state and stages, each of which begins where the one before it ended.
+
+    The initial state "random" draws a direction for every cell, uniformly on the sphere.
+    """
 
     initial: Initial = "random"
     stages: tuple[Stage, ...] = (Minimize(),)
@@ -139,11 +142,11 @@ class Protocol:
                 raise UserError(f"protocol: a stage is Minimize or Quench, not {shortened(stage)}")
 
     def __str__(self) -> str:
-        """What was done to a film, for people: start: random; minimised to 0.0001 Ms."""
+        """Return the protocol in words, such as "start: random; minimised to 0.0001 Ms"."""
         return "; ".join(map(str, (f"start: {self.initial}", *self.stages)))
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces, no field where a stage has none. One protocol has one text."""
+        """Return canonical JSON: sorted keys, no spaces, no field where a stage has none. Film ids depend on it."""
         initial = asdict(self.initial) if isinstance(self.initial, Uniform) else self.initial
         stages = [{name: _settings(stage)} for stage in self.stages for name in STAGES if type(stage) is STAGES[name]]
         return json.dumps({"initial": initial, "stages": stages}, sort_keys=True, separators=(",", ":"))
@@ -151,7 +154,7 @@ class Protocol:
     @classmethod
     @lru_cache(maxsize=64)  # the rows of a plan have the same few
     def from_json(cls, text: str) -> "Protocol":
-        """Return the protocol that `to_json` wrote. Raises UserError for any other text."""
+        """Return the protocol that `to_json` wrote. Raises UserError for another text."""
         try:
             data: dict[str, Any] = json.loads(text)
             initial = Uniform(**data["initial"]) if isinstance(data["initial"], dict) else data["initial"]

@@ -1,6 +1,6 @@
-"""Check what people give a film, and turn it into plain Python numbers: an id follows from every bit of them.
+"""Check the inputs of a film and turn them into plain Python numbers, every bit of which is part of its id.
 
-Whole numbers, NumPy's scalars and −0 become the same floats. Truth values, texts and arrays are no numbers.
+Integers, NumPy's scalars and −0 become the same floats. Booleans, texts and arrays are refused as numbers.
 """
 
 import math
@@ -45,7 +45,7 @@ def whole(value: object, name: str, least: int, most: int) -> int:
 
 
 def sequence(values: object, name: str) -> tuple[Any, ...]:
-    """Return the elements of `values`. Raises UserError unless it has some order, as a list has."""
+    """Return the elements of `values`. Raises UserError unless they have an order, as in a list."""
     if not isinstance(values, (tuple, list)) and (
         isinstance(values, (str, set, dict)) or not isinstance(values, Iterable)
     ):

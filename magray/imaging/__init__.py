@@ -1,4 +1,4 @@
-"""From a film's picture to views of it, and from picture files to arrays. The same code on NumPy and torch."""
+"""Views of films, a model of a microscope, and picture files. Views take NumPy arrays and torch tensors."""
 
 from magray.imaging.luminance import MAX_MEGAPIXELS
 from magray.imaging.picture_files import check_picture, grey_range, read_picture, write_picture

@@ -1,4 +1,4 @@
-"""From the samples of a picture file to grey values, as a person who looks at the picture sees them."""
+"""Convert the samples of a picture file to grey values, as a viewer shows them."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from magray.errors import UserError
 
 MAX_MEGAPIXELS = 64.0
-BYTES_PER_PIXEL = 4  # of decoded samples, on average: as many as the float32 that a picture becomes
-BAND = 1 << 20  # pixels that become grey at once, so that what lies between takes little memory
+BYTES_PER_PIXEL = 4  # of decoded samples, on average: as many as in the float32 result
+BAND = 1 << 20  # pixels that are converted at once, so that intermediate results take little memory
 WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 
 
 def check_size(width: int, height: int, pixel_bytes: int, max_megapixels: float) -> None:
-    """Raise UserError if a picture is too large to be decoded. To be called before memory is taken for it."""
+    """Raise UserError if a picture is too large. To be called before memory is taken for it."""
     megapixels = width * height / 1e6
     if not megapixels <= max_megapixels:
         raise UserError(
@@ -31,7 +31,7 @@ def check_size(width: int, height: int, pixel_bytes: int, max_megapixels: float)
 
 
 def check_file(file_bytes: int, max_megapixels: float) -> None:
-    """Raise UserError for a file that holds more than a picture: parts of it may be read into memory as they are."""
+    """Raise UserError for a file that is too large for a picture: parts of it may be read into memory undecoded."""
     if file_bytes > (max_megapixels * BYTES_PER_PIXEL + 1) * 1e6:
         raise UserError(
             f"is a file of {file_bytes / 1e6:.0f} MB, too large for a picture; save the one to be measured by itself, "
@@ -40,7 +40,7 @@ def check_file(file_bytes: int, max_megapixels: float) -> None:
 
 
 def shares(samples: NDArray[np.generic], bits: int) -> NDArray[np.float32]:
-    """Return whole numbers as shares of the largest that `bits` can hold, floating-point ones as they are."""
+    """Return integers as fractions of the largest that `bits` can hold, floating-point numbers unchanged."""
     values = samples.astype(np.float32)
     if np.issubdtype(samples.dtype, np.integer):
         values /= np.float32(2.0 ** (bits - np.issubdtype(samples.dtype, np.signedinteger)) - 1)
@@ -66,7 +66,7 @@ def in_bands(
 
 
 def check_opaque(transparent: NDArray[np.bool_]) -> None:
-    """Raise UserError if any pixel is transparent: what grey value it has depends on what lies behind it."""
+    """Raise UserError if any pixel is transparent: its grey value depends on the background."""
     if transparent.any():
         raise UserError(
             f"has {np.count_nonzero(transparent)} transparent pixels, which have no grey value of their own; "
@@ -75,7 +75,7 @@ def check_opaque(transparent: NDArray[np.bool_]) -> None:
 
 
 def check_single(pictures: int | str) -> None:
-    """Raise UserError if a file holds several pictures: which one is to be measured is not ours to choose."""
+    """Raise UserError if a file holds several pictures, since only the user knows which one to measure."""
     if pictures != 1:
         raise UserError(f"holds a stack of {pictures} pictures; save the one to be measured by itself")
 

@@ -1,9 +1,9 @@
-"""A microscope: what stands between a film and a picture of it.
+"""A model of a microscope: point spread, noise, and the removal of uneven illumination.
 
     picture = mz, convolved with a Gaussian point spread, + white noise from pixel to pixel
 
-Brightness, contrast, and uneven light are the instrument's and say nothing of the film. So pictures are levelled: the
-plane that fits one best is taken away, and what is left has a spread of 1.
+Brightness, contrast and uneven illumination are properties of the instrument, not of the film. So the plane that fits a
+picture best is subtracted from it, and the rest is scaled to a standard deviation of 1.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from magray.imaging.views import NM_PER_SCALE_UM, VIEW_SIZE, area_average, to_mz
 
 NARROW = 0.05  # pixels: a point spread below that changes nothing
 NEEDS_SCALE = "this estimator needs the picture's scale; give it in µm, or the size of a pixel in nm"
-FLAT = 1e-3  # of mz: a picture that varies less than that stays flat
+FLAT = 1e-3  # of mz: a picture that varies less is not scaled up
 
 
 @dataclass(frozen=True)
 class Microscope:
-    """Least and most of what every picture draws of its own, uniformly.
+    """The ranges in which every picture draws its blur and its noise, uniformly.
 
     blur_nm: the standard deviation of the point spread; its full width at half maximum is 2.35 times that. noise: the
     standard deviation of the white noise, in units of mz, in which bright and dark domains are 2 apart.
@@ -38,9 +38,9 @@ class Microscope:
     def pictures(
         self, views: torch.Tensor, scales_um: torch.Tensor, generator: torch.Generator | None = None, of_film: int = 1
     ) -> torch.Tensor:
-        """Float32 pictures (n, h, h), levelled, of `views` (n, h, h) in units of mz at `scales_um` (n,).
+        """Return float32 pictures (n, h, h), detrended, of `views` (n, h, h) in units of mz at `scales_um` (n,).
 
-        of_film: so many in a row are of one film, and seen through the same instrument.
+        of_film: how many in a row are of one film and share their blur and noise level.
         """
         drawn = torch.rand(2, len(views) // of_film, generator=generator, device=views.device)
         if of_film > 1:
@@ -56,10 +56,10 @@ class Microscope:
 def apply_microscope(
     views: torch.Tensor, scale_um: float | None, microscope: Microscope | None, of_film: int = 1
 ) -> torch.Tensor:
-    """Pictures (n, h, h) of films' `views` (n, h, h), grey values 0…255, at a scale.
+    """Return pictures (n, h, h) of `views` (n, h, h), grey values 0…255, seen through `microscope`, if any.
 
-    As they are, or through a microscope: always with the same noise. of_film: so many in a row are of one film. Raises
-    UserError without a scale where the microscope needs it.
+    The noise is the same in every call. of_film: how many in a row are of one film. Raises UserError without a scale
+    where the microscope needs it.
     """
     pictures = to_mz(views.float())
     if microscope is None:
@@ -71,16 +71,16 @@ def apply_microscope(
 
 
 def render_picture(image: NDArray[np.uint8], scale_um: float, microscope: Microscope) -> NDArray[np.uint8]:
-    """What a file (128, 128) has of the square of a film in `image` (h, h), in full contrast."""
+    """Return the picture (128, 128), in full contrast, of the square of a film in `image` (h, h)."""
     seen = apply_microscope(torch.from_numpy(area_average(image[None])), scale_um, microscope)[0].numpy()
     low, high = grey_range(seen)
     return np.rint(np.clip((seen - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
 def blurred(pictures: torch.Tensor, spreads: torch.Tensor) -> torch.Tensor:
-    """`pictures` (n, h, h) float32 under Gaussian point spreads of standard deviations (n,) in pixels.
+    """Return `pictures` (n, h, h) float32 convolved with Gaussians of standard deviations `spreads` (n,), in pixels.
 
-    What lies beyond an edge is unknown: there a pixel is a mean over the part that is known.
+    At an edge the mean is over the known part of the picture.
     """
     pixel = torch.arange(pictures.shape[-1], device=pictures.device)
     squares = (pixel[:, None] - pixel).square()
@@ -90,7 +90,7 @@ def blurred(pictures: torch.Tensor, spreads: torch.Tensor) -> torch.Tensor:
 
 
 def detrend(pictures: torch.Tensor) -> torch.Tensor:
-    """`pictures` (n, h, h) less the planes that fit them best, in units of the standard deviation of what is left."""
+    """Return `pictures` (n, h, h) minus the planes that fit them best, divided by the standard deviation."""
     place = torch.linspace(-1, 1, pictures.shape[-1], device=pictures.device)
     square = place.square().mean()
     level = pictures.mean((1, 2), keepdim=True)

@@ -1,4 +1,4 @@
-"""Picture files: reading what a microscope wrote, refusing what holds no domains, and writing a film's picture."""
+"""Read pictures from microscopes, refuse files without visible domains, and write pictures of films."""
 
 import logging
 import stat
@@ -16,8 +16,8 @@ from magray.imaging.luminance import MAX_MEGAPIXELS, check_file
 from magray.imaging.raster import read_raster
 from magray.imaging.tiff import read_tiff
 
-OUTER = 0.005  # the share of pixels beyond each end of the contrast, so that a dead pixel decides nothing
-LEAST_CONTRAST = 0.002  # of the brightest grey value
+OUTER = 0.005  # the fraction of pixels beyond each end of the contrast, so that dead pixels do not matter
+MIN_CONTRAST = 0.002  # of the brightest grey value
 SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -28,7 +28,7 @@ SIGNATURES = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has to say of a file is said by UserError
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its problems with a file are reported by UserError
 
 
 def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[np.float32]:
@@ -52,30 +52,30 @@ def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> ND
 
 
 def check_picture(picture: NDArray[Any], name: str = "picture") -> None:
-    """Raises UserError, which begins with `name`, unless `picture` is 2-D, finite, and has some contrast."""
+    """Raise UserError, which begins with `name`, unless `picture` is 2-D, finite, and has some contrast."""
     if picture.ndim != 2 or not picture.size:
         raise UserError(f"{name}: a picture has rows and columns, not the shape {picture.shape}")
     if not np.isfinite(picture).all():
         raise UserError(f"{name}: has values that are not finite numbers; mask or crop them away")
     low, high = grey_range(picture)
-    if high - low <= LEAST_CONTRAST * max(abs(low), abs(high)):
+    if high - low <= MIN_CONTRAST * max(abs(low), abs(high)):
         raise UserError(f"{name}: has no contrast, so there are no domains to see")
 
 
 def grey_range(picture: NDArray[Any]) -> tuple[float, float]:
-    """The grey values of the darkest and of the brightest domains: the outermost 0.5 % of the pixels do not count."""
+    """Return the grey values of the darkest and the brightest domains, without the outermost 0.5 % of the pixels."""
     low, high = np.quantile(picture, [OUTER, 1 - OUTER])
     return float(low), float(high)
 
 
 def write_picture(path: str | Path, image: NDArray[np.uint8]) -> None:
-    """Writes `image` (h, w) as an 8-bit grey picture, in the format of the file's ending."""
+    """Write `image` (h, w) as an 8-bit grey picture, in the format of the file's suffix."""
     with atomic_write(Path(path)) as unfinished:
         Image.fromarray(image).save(unfinished, format=Image.registered_extensions()[Path(path).suffix.lower()])
 
 
 def _check_regular(path: Path) -> None:
-    """Refuse what is no file, or one such as a pipe or a device, which may be read for ever."""
+    """Raise UserError unless `path` is a regular file: pipes and devices may never end."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -85,14 +85,14 @@ def _check_regular(path: Path) -> None:
 
 
 def _decode(file: IO[bytes], max_megapixels: float) -> NDArray[np.float32]:
-    """Return grey values (h, w). What kind of file it is, its first bytes say, not its name."""
+    """Return grey values (h, w). The format follows from the file's first bytes, not from its name."""
     start = file.read(8)
     format = next((name for signature, name in SIGNATURES.items() if start.startswith(signature)), None)  # noqa: A001
     if format is None:
         raise UserError("is not a picture; PNG, TIFF, JPEG, GIF and BMP are read")
     check_file(file.seek(0, 2), max_megapixels)
     file.seek(0)
-    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's own limit, where `max_megapixels` counts
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's own; `max_megapixels` replaces it
     try:
         with warnings.catch_warnings(action="ignore"):
             if format == "TIFF":
@@ -102,7 +102,7 @@ def _decode(file: IO[bytes], max_megapixels: float) -> NDArray[np.float32]:
         raise
     except MemoryError:
         raise UserError("takes more memory than this machine has; crop or shrink it") from None
-    except Exception as error:  # each damage raises its own kind
+    except Exception as error:  # damaged files raise errors of many kinds
         raise UserError(f"cannot be read as {format}: {error!s:.200}") from error
     finally:
-        Image.MAX_IMAGE_PIXELS = most
+        Image.MAX_IMAGE_PIXELS = limit

@@ -1,7 +1,7 @@
-"""PNG, JPEG, GIF and BMP files, by Pillow.
+"""Read PNG, JPEG, GIF and BMP files with Pillow.
 
 the file says                     the grey value is
-1 to 16 bits of grey              the share of the largest value
+1 to 16 bits of grey              the fraction of the largest value
 a palette, RGB, YCbCr, CMYK       the luminance of the colour
 transparency                      refused, unless every pixel is opaque
 several frames                    refused
@@ -60,7 +60,7 @@ def _frames(picture: Image.Image) -> int | str:
 
 
 def _transparent(picture: Image.Image) -> NDArray[np.bool_]:
-    """Return which pixels are not fully opaque. A colour that stands for transparent is one number, or three."""
+    """Return which pixels are not fully opaque. A colour that means transparent is one number, or three."""
     key = picture.info.get("transparency")
     if picture.mode in ("1", "L", "I;16", "RGB") and key is not None:
         channels = np.atleast_3d(np.asarray(picture))

@@ -1,7 +1,7 @@
-"""TIFF files: uncompressed and deflated ones by tifffile, other compressions and packed bits by Pillow's libtiff.
+"""Read TIFF files: uncompressed and deflated ones with tifffile, other compressions with Pillow's libtiff.
 
 the file says                     the grey value is
-black is zero                     the share of the largest value that its bits hold; floating point as it is
+black is zero                     the fraction of the largest value that its bits hold; floating point as it is
 white is zero                     the same, inverted
 a palette, RGB, CMYK              the luminance of the colour, of channels side by side or in planes
 YCbCr                             Y
@@ -43,7 +43,7 @@ COLOURS = {
     PHOTOMETRIC.YCBCR: 3,
 }
 BIG = 43  # of a header: offsets have 64 bits
-LONGEST = {  # lists in tags that tifffile reads one number after the other, whatever their length
+MAX_LENGTHS = {  # of lists in tags, which tifffile reads one number after the other
     **dict.fromkeys((258, 338, 339), SEGMENTS),  # bits, meaning and format of each channel
     **dict.fromkeys((273, 279, 324, 325, 330), SEGMENTS),  # places and lengths of strips, tiles and further pages
     **dict.fromkeys((33628, 33629, 33630, 33631), 10_000),  # planes of a stack, as MetaMorph lists them
@@ -53,7 +53,7 @@ ORIENTATION, PHOTOMETRIC_TAG, INK_SET, STK_PLANES = 274, 262, 332, 33629
 
 
 class Samples(NamedTuple):
-    """What a page's numbers are and mean."""
+    """The samples of a page, their bits, and the meaning of their channels."""
 
     values: NDArray[np.generic]  # (h, w, channels)
     bits: int
@@ -92,13 +92,13 @@ def _check_tags(file: IO[bytes]) -> None:
             (tags,) = struct.unpack(order + number, file.read(struct.calcsize(order + number)))
             directory = file.read(min(tags, 1 << 16) * struct.calcsize(order + entry))
             for code, _, count in struct.iter_unpack(order + entry, directory):
-                if count > LONGEST.get(code, count):
+                if count > MAX_LENGTHS.get(code, count):
                     raise ValueError("it is cut into too many strips, tiles or planes")
             (offset,) = struct.unpack(order + following, file.read(struct.calcsize(order + following)))
             if not offset:
                 break
     except struct.error:
-        return  # the file ends here; tifffile says what that means
+        return  # the file ends here; tifffile reports the damage
 
 
 def _only_page(tiff: TiffFile) -> tuple[int, TiffPage]:
@@ -127,14 +127,14 @@ def _only_page(tiff: TiffFile) -> tuple[int, TiffPage]:
 
 def _planes(page: TiffPage) -> int:
     """Return how many pictures lie one behind another in a page, as ImageJ, tifffile and MetaMorph save long stacks."""
-    said = 1
+    count = 1
     if images := re.search(r"^images=(\d{1,9})", page.imagej_description or "", re.MULTILINE):
-        said = int(images[1])
+        count = int(images[1])
     elif shape := re.search(r'"shape": \[([\d, ]{1,99})\]', page.shaped_description or ""):
-        said = math.prod(int(length) for length in shape[1].split(",") if length.strip()) // max(page.size, 1)
+        count = math.prod(int(length) for length in shape[1].split(",") if length.strip()) // max(page.size, 1)
     elif STK_PLANES in page.tags:
-        said = page.tags[STK_PLANES].count
-    return max(said, page.imagedepth, 1)
+        count = page.tags[STK_PLANES].count
+    return max(count, page.imagedepth, 1)
 
 
 def _check_page(page: TiffPage, max_megapixels: float) -> None:
@@ -158,7 +158,7 @@ def _check_page(page: TiffPage, max_megapixels: float) -> None:
 
 
 def _photometric(page: TiffPage) -> int:
-    """Return what the channels mean. Files that do not say so are shown by viewers as grey, or as RGB."""
+    """Return the meaning of the channels. Viewers show files without one as grey, or as RGB."""
     if PHOTOMETRIC_TAG in page.tags:
         return int(page.photometric)
     return PHOTOMETRIC.RGB if page.samplesperpixel >= 3 else PHOTOMETRIC.MINISBLACK
@@ -184,10 +184,10 @@ def _check_segments(page: TiffPage, file_bytes: int) -> list[int]:
 def _check_data(page: TiffPage, file: IO[bytes], file_bytes: int, segment_bytes: list[int]) -> None:
     """Refuse strips and tiles that hold less than they should, or inflate to far more.
 
-    A program that says too long a length for the last one, where the file ends, has still written all of it.
+    Some programs write too large a length for the last one, where the file ends; it is complete all the same.
     """
-    for start, said, expected in zip(page.dataoffsets, page.databytecounts, segment_bytes, strict=True):
-        count = min(said, file_bytes - start)
+    for start, stated, expected in zip(page.dataoffsets, page.databytecounts, segment_bytes, strict=True):
+        count = min(stated, file_bytes - start)
         if page.compression in DEFLATE:
             file.seek(start)
             count = _inflated(file.read(count), 2 * max(segment_bytes) + 1024)
@@ -195,13 +195,13 @@ def _check_data(page: TiffPage, file: IO[bytes], file_bytes: int, segment_bytes:
             raise ValueError("parts of the picture are missing; copy the file again")
 
 
-def _inflated(data: bytes, most: int) -> int:
-    """Return how many bytes data inflate to, without keeping them. Raise ValueError if they are more than `most`."""
+def _inflated(data: bytes, limit: int) -> int:
+    """Return how many bytes data inflate to, without keeping them. Raise ValueError if they are more than `limit`."""
     inflate, length = zlib.decompressobj(), 0
     while piece := inflate.decompress(data, 1 << 20):
         data = inflate.unconsumed_tail
         length += len(piece)
-        if length > most:
+        if length > limit:
             raise ValueError("a strip of it inflates to more than it should hold")
     return length
 
@@ -225,7 +225,7 @@ def _by_tifffile(page: TiffPage) -> Samples:
 
 
 def _by_libtiff(file: IO[bytes], index: int, page: TiffPage) -> Samples:
-    """Return the samples as Pillow decodes them, which makes them upright and has its own view of some kinds."""
+    """Return the samples as Pillow decodes them: upright, and converted for some kinds of file."""
     if any(kind not in (ASSOCIATED_ALPHA, ALPHA) for kind in page.extrasamples):
         raise UserError("has channels of unknown meaning; save the one to be measured by itself, as grey")
     file.seek(0)
@@ -247,7 +247,7 @@ def _by_libtiff(file: IO[bytes], index: int, page: TiffPage) -> Samples:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Drop what libtiff itself writes of a damaged file; Pillow raises what matters of it."""
+    """Discard what libtiff writes about a damaged file; Pillow raises the errors that matter."""
     stderr = os.dup(2)
     try:
         with Path(os.devnull).open("wb") as nothing:
@@ -259,7 +259,7 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def _check_extra(samples: Samples, page: TiffPage) -> None:
-    """Refuse a picture with transparent pixels, or with further channels in which something is to be seen."""
+    """Raise UserError for transparent pixels, and for further channels that are not constant."""
     own = COLOURS[PHOTOMETRIC(samples.photometric)]
     for kind, channel in zip(page.extrasamples, np.moveaxis(samples.values, -1, 0)[own:], strict=False):
         if kind in (ASSOCIATED_ALPHA, ALPHA):

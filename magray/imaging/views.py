@@ -1,9 +1,8 @@
-"""Views: what a microscope would show of a film. Square cuts, averaged over areas to 128 × 128, in quarter turns.
+"""Views of films: square crops, averaged over areas to 128 × 128 pixels, and rotated by quarter turns.
 
 Every function takes a NumPy array or a torch tensor (on any device) and returns the same kind.
 
-A scale of "1.0 µm" is 256 cells of 4 nm, as in the paper: its micrometre is 1024 nm, and so is ours wherever a scale
-is named.
+A scale of "1.0 µm" is 256 cells of 4 nm, as in the paper: the micrometre of all scales is 1024 nm.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,7 +30,7 @@ SIDE_TOLERANCE = 0.005  # of a scale's side, for scales that are not a whole num
 
 
 def cells_of(scale_um: float, pixel_nm: float) -> int:
-    """The side of a view at `scale_um` in cells of `pixel_nm`.
+    """Return the side of a view at `scale_um` in cells of `pixel_nm`.
 
     Raises UserError where no whole number of cells is within 0.5 % of it.
     """
@@ -45,19 +44,19 @@ def cells_of(scale_um: float, pixel_nm: float) -> int:
 
 
 def check_room(scales_um: Iterable[float], pixel_nm: float, side: int) -> None:
-    """Raises UserError unless each scale is a whole number of cells that films of `side` cells have room for."""
+    """Raise UserError unless each scale is a whole number of cells, `side` at most."""
     for scale in scales_um:
         if (cells := cells_of(scale, pixel_nm)) > side:
             raise UserError(f"scale {scale:g} µm is {cells} cells, and the films have {side}; leave it out")
 
 
 def scale_of(cells: int, pixel_nm: float) -> float:
-    """The scale, µm, of a square of `cells` pixels of `pixel_nm`: the inverse of `cells_of`."""
+    """Return the scale, µm, of a square of `cells` pixels of `pixel_nm`: the inverse of `cells_of`."""
     return cells * pixel_nm / NM_PER_SCALE_UM
 
 
 def crop(images: Pictures, side: int, row: Origin, col: Origin) -> Pictures:
-    """Squares (n, side, side) of periodic films (n, h, w) from `row`, `col` on, which wrap around the edges.
+    """Return squares (n, side, side) of periodic films (n, h, w) from `row`, `col` on, wrapped around the edges.
 
     Raises UserError where the square is larger than the film.
     """
@@ -70,7 +69,7 @@ def crop(images: Pictures, side: int, row: Origin, col: Origin) -> Pictures:
 
 
 def tiles(images: Pictures, side: int) -> Pictures:
-    """All squares (n, k, side, side) that tile films (n, h, w) from the first corner on, row by row.
+    """Return all squares (n, k, side, side) that tile films (n, h, w) from the first corner on, row by row.
 
     Raises UserError where the square is larger than the film.
     """
@@ -82,21 +81,21 @@ def tiles(images: Pictures, side: int) -> Pictures:
 
 
 def squares_in(height: int, width: int, side: int) -> int:
-    """How many `tiles` a film has."""
+    """Return how many `tiles` a film has."""
     return (height // side) * (width // side)
 
 
 def rotate(images: Pictures, quarter_turns: int) -> Pictures:
-    """`images` (…, h, w) turned by 90° counter-clockwise `quarter_turns` times."""
+    """Return `images` (…, h, w) rotated by 90° counter-clockwise `quarter_turns` times."""
     if isinstance(images, np.ndarray):
         return np.rot90(images, quarter_turns, (-2, -1))
     return images.rot90(quarter_turns, (-2, -1))
 
 
 def area_average(images: Pictures, size: int = VIEW_SIZE) -> Pictures:
-    """Float32 means (…, size, size) over the areas of `images` (…, h, w) that the new pixels cover, for any ratio.
+    """Return float32 means (…, size, size) over the areas of `images` (…, h, w) that the new pixels cover.
 
-    A new pixel that covers part of an old one takes that part of it; a finer picture repeats the pixels it lies in.
+    Any ratio of sizes is possible: old pixels count by the part of them that a new pixel covers.
     """
     rows, cols = (_overlap(n, size) for n in images.shape[-2:])
     if isinstance(images, np.ndarray):
@@ -108,7 +107,7 @@ def area_average(images: Pictures, size: int = VIEW_SIZE) -> Pictures:
 
 
 def views(images: Pictures, scale_um: float, pixel_nm: float) -> Pictures:
-    """Float32 views (n, k, 128, 128) at `scale_um` that tile films (n, h, w) of `pixel_nm`, in the images' grey values.
+    """Return float32 views (n, k, 128, 128) in grey values, at `scale_um`, that tile films (n, h, w) of `pixel_nm`.
 
     Raises UserError for a scale that is no whole number of pixels or larger than the film.
     """
@@ -116,16 +115,16 @@ def views(images: Pictures, scale_um: float, pixel_nm: float) -> Pictures:
 
 
 def to_mz(grey: "torch.Tensor") -> "torch.Tensor":
-    """−1…1 from grey values 0…255."""
+    """Return mz, −1…1, from grey values 0…255."""
     return grey / 127.5 - 1
 
 
 def over_views(
     measure: Callable[["torch.Tensor"], NDArray[np.float64]], films: "torch.Tensor", scale_um: float, pixel_nm: float
 ) -> NDArray[np.float64]:
-    """What `measure` makes, (v, columns) of views (v, 128, 128), of all `views` of films: (n, k, columns).
+    """Return `measure`, which maps views (v, 128, 128) to (v, columns), of all views of films: (n, k, columns).
 
-    It is given some VIEWS_AT_ONCE at a time, on the films' device. Raises UserError as `views`.
+    It gets about VIEWS_AT_ONCE at a time, on the films' device. Raises UserError as `views`.
     """
     k = squares_in(films.shape[1], films.shape[2], cells_of(scale_um, pixel_nm))
     parts = films.split(max(1, VIEWS_AT_ONCE // max(1, k)))  # type: ignore[no-untyped-call]
@@ -135,7 +134,7 @@ def over_views(
 
 @lru_cache(maxsize=32)
 def _overlap(n: int, size: int) -> NDArray[np.float32]:
-    """(size, n): the share of each of `n` old pixels in each of `size` new ones. Rows sum to 1."""
+    """Return the weights (size, n) of `n` old pixels in each of `size` new ones. Rows sum to 1."""
     edges = np.arange(size + 1) * (n / size)
     lower, upper = edges[:-1, None], edges[1:, None]
     old = np.arange(n)

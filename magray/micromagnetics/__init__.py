@@ -1,4 +1,4 @@
-"""Physics on arrays: terms, demagnetising tensor, minimiser, solver. Knows nothing of Ray or of files."""
+"""Physics on arrays: energy terms, demagnetising tensor, minimiser, dynamics, solvers. Independent of Ray and files."""
 
 from magray.micromagnetics.result import RelaxedFilm
 from magray.micromagnetics.solver import FilmSolver, gpu_problem, relax, resolve_backend

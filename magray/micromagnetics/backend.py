@@ -1,4 +1,4 @@
-"""A film's energy and dynamics as functions of m: what each backend provides to the minimiser and to the quench.
+"""The interface of backends: a film's energy and dynamics as functions of m, for the minimiser and the quench.
 
 Fields are in units of Ms, energies in µ0 Ms² a cell; forces and steps are tangent to the unit spheres.
 """
@@ -15,12 +15,12 @@ from magray.films.film import Film
 from magray.units import MU0
 
 Vectors = NDArray[np.floating]  # (3, ny, nx): component, row y, column x
-HISTORY = 4  # steps that the minimiser remembers
+HISTORY = 4  # steps in the memory of the L-BFGS minimiser
 
 
 @dataclass(frozen=True)
 class Point:
-    """A magnetisation with what one field evaluation says of it."""
+    """A magnetisation with the result of one field evaluation."""
 
     m: Vectors
     force: Vectors  # h − (m·h) m, the negative gradient of the energy
@@ -30,53 +30,53 @@ class Point:
 
 @dataclass(frozen=True)
 class InnerStep:
-    """A short step of a quench. turn: γ0 Ms dt / (1+α²). kick: its stochastic field's standard deviation, Ms.
+    """An inner step of a quench. rotation: γ0 Ms dt / (1+α²). thermal_std: of the stochastic field, Ms.
 
     counter: (number of the step, number of the stage), from which the stochastic field is drawn.
     """
 
     alpha: float
-    rotate: float
+    rotation: float
     thermal_std: float
     counter: tuple[int, int]
 
 
 class FieldBackend(Protocol):
-    """One film's energy, and the passes over its arrays that a minimiser and a quench make."""
+    """The operations on one film's arrays that the minimiser and the quench need."""
 
     def evaluate(self, m: Vectors) -> Point:
-        """The force and the energy at m: one field evaluation."""
+        """Return the force and the energy at m: one field evaluation."""
         ...
 
     def precondition(self, force: Vectors) -> Vectors:
-        """P times the force: P is linear, symmetric and close to the inverse of the energy's second derivative."""
+        """Return P times the force; P is linear, symmetric and close to the inverse Hessian of the energy."""
         ...
 
     def products(self, vectors: Sequence[Vectors], force: Vectors) -> NDArray[np.float64]:
-        """Each vector · the force; at most PAIRS pairs of vectors and three more."""
+        """Return each vector · the force; at most HISTORY pairs of vectors and three more."""
         ...
 
     def rotate(
         self, m: Vectors, weights: Sequence[float], vectors: Sequence[Vectors], limit: float
     ) -> tuple[Vectors, Vectors, float]:
-        """Turns m along Σ weight · vector, made tangent, each cell by `limit` (rad) at most.
+        """Rotate m along Σ weight · vector, made tangent, by `limit` (rad) at most in each cell.
 
-        Returns the new m, the step, and the length of the step's largest turn.
+        Returns the new m, the step, and the largest rotation.
         """
         ...
 
     def demag(self, m: Vectors) -> Vectors:
-        """The demagnetising field at m, Ms."""
+        """Return the demagnetising field at m, Ms."""
         ...
 
     def advance(self, m: Vectors, demag: Vectors, step: InnerStep) -> Vectors:
-        """m after a short step in all local terms, the applied and the stochastic field, and a given demag (Ms)."""
+        """Return m after an inner step with all local terms, the applied and stochastic fields, and `demag` (Ms)."""
         ...
 
 
 @dataclass(frozen=True)
 class Coefficients:
-    """A film's constants as the factors of its reduced field, in units of Ms for unit vectors m."""
+    """A film's constants as factors of the reduced field, in units of Ms for unit vectors m."""
 
     exchange_x: float  # 2 Aex / (µ0 Ms² dx²)
     exchange_y: float
@@ -89,6 +89,7 @@ class Coefficients:
 
     @classmethod
     def of(cls, film: Film) -> "Coefficients":
+        """Return the coefficients of a film."""
         dx, dy, _ = film.cell_size
         unit = MU0 * film.Ms**2
         exchange, twist = 2 * film.Aex / unit, film.D / unit
@@ -109,16 +110,16 @@ STIFFNESS_FLOOR = 0.05  # of the preconditioner, Ms; keeps films near or below K
 
 
 def stiffness(film: Film) -> float:
-    """c0 = |2 Ku1 / µ0 Ms² − 1| + |H| / Ms, the second derivative of a uniform film's energy, kept away from 0.
+    """Return c0 = |2 Ku1 / µ0 Ms² − 1| + |H| / Ms, the curvature of a uniform film's energy, kept away from 0.
 
-    The 1 is that of demag.
+    The 1 is the demagnetising field's; it is absent without demag.
     """
     c = Coefficients.of(film)
     return max(abs(c.anisotropy - film.demag) + math.hypot(*c.field), STIFFNESS_FLOOR)
 
 
 def preconditioner(film: Film) -> NDArray[np.float64]:
-    """1 / (c0 + cex k²) on the half spectrum of rfft2: (ny, nx/2+1).
+    """Return the preconditioner 1 / (c0 + cex k²) on the half spectrum of rfft2: (ny, nx/2+1).
 
     The energy's second derivative about a uniform film is c0 plus the exchange operator, whose symbol cex k² is that of
     the five-point Laplacian; both without the demagnetising field of the wave itself.

@@ -1,4 +1,4 @@
-"""Functions that Numba compiles. It keeps what it compiled for the next process, where it finds a folder to write to.
+"""Compile functions with Numba, and cache the result for the next process in a folder that can be written to.
 
 That is NUMBA_CACHE_DIR, __pycache__ beside the function's file, or Numba's own folder in the user's home. Where there
 is none, as for an installation that only root may change and a user without a home, every process compiles for itself.
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Return a decorator that compiles a function with these options of numba.njit, and keeps the outcome if it can."""
+    """Return a decorator that compiles a function with these options of numba.njit, cached if possible."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
@@ -23,15 +23,15 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         except RuntimeError as error:
             if "cannot cache" not in str(error):
                 raise
-            _say_once()
+            _warn_once()
             return numba.njit(**options)(function)
 
     return decorate
 
 
 @cache
-def _say_once() -> None:
+def _warn_once() -> None:
     _log.warning(
-        "magray: nothing that is compiled can be kept, so every process spends some seconds on it: "
+        "magray: compiled code cannot be cached, so every process spends some seconds on compiling: "
         "set NUMBA_CACHE_DIR to a folder that you may write to"
     )

@@ -19,7 +19,7 @@ Vectors = NDArray[np.float32]
 
 
 class CpuBackend:
-    """A film's energy in single precision. Meets `landscape.Landscape`."""
+    """A film's energy in single precision: a `backend.FieldBackend`."""
 
     def __init__(self, film: Film) -> None:
         c = Coefficients.of(film)
@@ -44,7 +44,7 @@ class CpuBackend:
         return Point(m, h, energy / self.size, torque)
 
     def _clear(self, vectors: Vectors) -> Vectors:
-        """`vectors` with 0 outside of the film."""
+        """Return `vectors`, set to 0 outside of the film."""
         if self.size < self.ku1.size:
             vectors[:, self.outside] = 0
         return vectors
@@ -55,7 +55,7 @@ class CpuBackend:
             kernels.cut_edges(m, h, self.coefficients, self.neighbours)
 
     def demag(self, m: Vectors) -> Vectors:
-        """The demagnetising field, Ms."""
+        """Return the demagnetising field, Ms."""
         if not self.film.demag:
             return np.zeros_like(m)
         spectrum = scipy.fft.rfft2(m, s=self.padded)
@@ -72,7 +72,7 @@ class CpuBackend:
             np.copyto(h, outer)
             self._add_local_terms(stage, h)
             following = np.empty_like(m)
-            numbers = [np.float32(x) for x in (step.alpha, ahead * step.rotate, weight * step.rotate)]
+            numbers = [np.float32(x) for x in (step.alpha, ahead * step.rotation, weight * step.rotation)]
             arrays = [array.reshape(flat) for array in (m, stage, h, total, following)]
             kernels.runge_kutta_stage(*arrays[:3], *numbers, *arrays[3:])
             stage = following
@@ -99,5 +99,5 @@ class CpuBackend:
 
 
 def _as_tuple(vectors: Sequence[Vectors]) -> tuple[Vectors, ...]:
-    """Flat, and always as many, so that a kernel is compiled once: the first fills the empty places."""
+    """Return a fixed number of flat vectors, padded with the first, so that a kernel is compiled only once."""
     return tuple(v.reshape(-1) for v in [*vectors, *[vectors[0]] * (2 * HISTORY + 3 - len(vectors))])

@@ -1,4 +1,4 @@
-"""The passes over a film's arrays that the CPU backend makes, compiled by Numba: one core, single precision.
+"""The loops of the CPU backend over a film's arrays, compiled by Numba: one core, single precision.
 
 Sums are kept in double precision. Additions of a sum over cells may be reordered for vector units, but not-a-number
 keeps its meaning. In a cell's own arithmetic nothing is reordered: a loop in vector units and the one that the compiler
@@ -16,13 +16,13 @@ from magray.micromagnetics.compiled import compiled
 
 BLOCK = 2048  # numbers that are worked on at a time, to stay in a core's nearest cache
 
-bounded_map = partial(compiled, nogil=True, error_model="numpy")
-reordered = partial(bounded_map, fastmath={"reassoc", "contract", "arcp", "nsz"})
+in_order = partial(compiled, nogil=True, error_model="numpy")
+reordered = partial(in_order, fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 
-@bounded_map()
+@in_order()
 def demag_in_place(spectrum, tensor):
-    """m in Fourier space becomes −N m. spectrum: (3, ny, nx/2+1) complex64; tensor: (4, ny, nx/2+1) float32."""
+    """Replace m in Fourier space by −N m. spectrum: (3, ny, nx/2+1) complex64; tensor: (4, ny, nx/2+1) float32."""
     _, ny, nk = spectrum.shape
     for y in range(ny):
         xx, yy, zz, xy = tensor[0, y], tensor[1, y], tensor[2, y], tensor[3, y]
@@ -34,9 +34,9 @@ def demag_in_place(spectrum, tensor):
             sz[k] = -zz[k] * sz[k]
 
 
-@bounded_map()
+@in_order()
 def scale_in_place(spectrum, factor):
-    """spectrum: (3, ny, nk) complex64 times factor: (ny, nk) float32."""
+    """Multiply spectrum, (3, ny, nk) complex64, by factor, (ny, nk) float32."""
     for c in range(3):
         for y in range(factor.shape[0]):
             row, f = spectrum[c, y], factor[y]
@@ -44,9 +44,9 @@ def scale_in_place(spectrum, factor):
                 row[k] *= f[k]
 
 
-@bounded_map()
+@in_order()
 def _cell(m, h, ku, c, y, ym, yp, x, xm, xp):
-    """The field on one cell, in Ms: (linear part without the applied field)."""
+    """Return the linear part of the field on one cell, in Ms, without the applied field."""
     mx, my, mz = m[0, y, x], m[1, y, x], m[2, y, x]
     xx = m[0, y, xp] - m[0, y, xm]
     yx = m[1, y, xp] - m[1, y, xm]
@@ -65,9 +65,9 @@ def _cell(m, h, ku, c, y, ym, yp, x, xm, xp):
     return hx, hy, hz
 
 
-@bounded_map()
+@in_order()
 def add_local_terms(m, h, ku, c):
-    """Adds all terms but demag and the applied field to h, in place."""
+    """Add all terms but demag and the applied field to h, in place."""
     _, ny, nx = m.shape
     for y in range(ny):
         ym, yp = (y - 1 if y > 0 else ny - 1), (y + 1 if y < ny - 1 else 0)
@@ -78,9 +78,9 @@ def add_local_terms(m, h, ku, c):
         h[0, y, e], h[1, y, e], h[2, y, e] = _cell(m, h, ku, c, y, ym, yp, e, e - 1, 0)
 
 
-@bounded_map()
+@in_order()
 def _cut(m, h, c, y, x, j, i, sign_x, sign_y):
-    """Takes the neighbour (j, i) of a cell (y, x) out of its field again; sign: +1 for the one that follows."""
+    """Subtract from the field of a cell (y, x) the part of its neighbour (j, i); sign: +1 for the next."""
     e = c[0] if sign_x else c[1]
     nx, ny, nz = m[0, j, i], m[1, j, i], m[2, j, i]
     h[0, y, x] -= e * (nx - m[0, y, x]) + sign_x * c[5] * nz - sign_y * c[4] * nz
@@ -88,9 +88,9 @@ def _cut(m, h, c, y, x, j, i, sign_x, sign_y):
     h[2, y, x] -= e * (nz - m[2, y, x]) + sign_y * (c[4] * nx - c[6] * ny) - sign_x * (c[3] * ny + c[5] * nx)
 
 
-@bounded_map()
+@in_order()
 def cut_edges(m, h, c, has):
-    """Takes out of h what add_local_terms added across the edges of the film. has: (4, ny, nx), as shape.neighbours."""
+    """Subtract from h the terms across the film's edges. has: (4, ny, nx), as from `mask.neighbours`."""
     _, ny, nx = m.shape
     zero, one = np.float32(0), np.float32(1)
     for y in range(ny):
@@ -107,19 +107,19 @@ def cut_edges(m, h, c, has):
 
 @reordered()
 def _bits(square):
-    """A number from 0 on as an integer of the same order, not-a-number last: its largest is found in vector units."""
+    """Return a number ≥ 0 as an integer of the same order, NaN last, so that a maximum is found in vector units."""
     return np.float32(square).view(np.int32)
 
 
 @reordered()
 def _number(bits):
-    """The number that `_bits` made into an integer."""
+    """Return the number that `_bits` made into an integer."""
     return np.int32(bits).view(np.float32)
 
 
 @reordered()
 def force_in_place(m, h, c):
-    """The field h of the quadratic terms, plus the applied one, becomes the force h − (m·h) m.
+    """Replace the field h of the quadratic terms, plus the applied one, by the force h − (m·h) m.
 
     Returns the energy, summed over the cells in µ0 Ms², and the largest |force|.
     """
@@ -153,22 +153,22 @@ def _dot(a, b):
 
 @reordered()
 def products(vectors, force, out):
-    """out[i] = vectors[i] · force in double precision, of flat arrays; as many as `out` has room for."""
+    """Set out[i] = vectors[i] · force, of flat arrays in double precision, for each element of `out`."""
     for first in range(0, force.size, BLOCK):
         part = force[first : first + BLOCK]
         for i in range(out.size):
             out[i] += _dot(vectors[i][first : first + BLOCK], part)
 
 
-@bounded_map()
+@in_order()
 def _add(a, factor, b):
     for k in range(a.size):
         a[k] += factor * b[k]
 
 
-@bounded_map()
+@in_order()
 def combine(weights, vectors, out):
-    """out = Σ weights[i] vectors[i], of flat arrays."""
+    """Set out = Σ weights[i] vectors[i], of flat arrays."""
     for first in range(0, out.size, BLOCK):
         part = out[first : first + BLOCK]
         part[:] = np.float32(0)
@@ -176,9 +176,9 @@ def combine(weights, vectors, out):
             _add(part, weights[i], vectors[i][first : first + BLOCK])
 
 
-@bounded_map()
+@in_order()
 def rotate(m, step, limit, turned):
-    """Makes `step` tangent to m and at most `limit` long in each cell, in place; turned = (m + step) / |m + step|.
+    """Make `step` tangent to m and at most `limit` long in each cell, in place; set turned = (m + step) / |m + step|.
 
     All (3, n). Returns the largest |step|.
     """
@@ -198,9 +198,9 @@ def rotate(m, step, limit, turned):
     return np.sqrt(_number(longest))
 
 
-@bounded_map()
+@in_order()
 def runge_kutta_stage(start, m, h, alpha, ahead, weight, total, following):
-    """One stage of four: k = −m × h − alpha m × (m × h); total += weight k; following = start + ahead k.
+    """Compute one Runge-Kutta stage: k = −m × h − alpha m × (m × h); total += weight k; following = start + ahead k.
 
     All but the numbers (3, n). h: the field at m.
     """
@@ -218,9 +218,9 @@ def runge_kutta_stage(start, m, h, alpha, ahead, weight, total, following):
         following[2, i] = start[2, i] + ahead * kz
 
 
-@bounded_map()
+@in_order()
 def add_and_normalize(start, total, out):
-    """out = (start + total) / |start + total|; all (3, n)."""
+    """Set out = (start + total) / |start + total|; all (3, n)."""
     one = np.float32(1)
     for i in range(start.shape[1]):
         x, y, z = start[0, i] + total[0, i], start[1, i] + total[1, i], start[2, i] + total[2, i]

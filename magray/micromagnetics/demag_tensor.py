@@ -1,6 +1,6 @@
-"""The demagnetising tensor N of a film, with all its repetitions in x and y: H = −Ms N ∗ m, averages over cells.
+"""The demagnetising tensor N of a film with all its periodic images in x and y: H = −Ms N ∗ m, averaged over cells.
 
-Four distances, four means, all in double precision, with a cell's largest side as the unit:
+Four ranges of distance have methods of their own, all in double precision, with a cell's largest side as the unit:
 
 - near (up to NEAR): the closed form of Newell, Williams and Dunlop (J. Geophys. Res. 98, 9551, 1993);
 - far (up to SMOOTH): the dipole tensor −V/4π ∂i∂j (1/r), averaged over the two cells. The difference of two points in
@@ -14,7 +14,7 @@ A film with open edges along an axis has no images there: the plane shrinks to a
 as many empty cells along that axis; what wraps around their whole number meets no cell with moments.
 
 A single layer has no Nxz or Nyz. N is even in x and in y (Nxy: odd in both), so a quarter of the film decides it, in
-Fourier space too. gpu/tensor.cu makes the same on a GPU.
+Fourier space too. gpu/tensor.cu computes the same on a GPU.
 """
 
 import math
@@ -41,7 +41,7 @@ _MIDPOINT = np.array([-1 / 24, 13 / 12, -1 / 24])  # 1 − L²/24 ∂², as a di
 
 
 def newell_f(x: Array, y: Array, z: Array) -> Array:
-    """Newell's f, even in all arguments. Nxx is its second difference along x, y and z over 4π V."""
+    """Return Newell's f, even in all arguments. Nxx is its second difference along x, y and z over 4π V."""
     x, y, z = np.broadcast_arrays(np.abs(x), np.abs(y), np.abs(z))
     r = np.sqrt(x**2 + y**2 + z**2)
     return np.asarray(
@@ -53,7 +53,7 @@ def newell_f(x: Array, y: Array, z: Array) -> Array:
 
 
 def newell_g(x: Array, y: Array, z: Array) -> Array:
-    """Newell's g, odd in x and in y. Nxy is its second difference along x, y and z over 4π V."""
+    """Return Newell's g, odd in x and in y. Nxy is its second difference along x, y and z over 4π V."""
     x, y, z = np.broadcast_arrays(x, y, np.abs(z))
     r = np.sqrt(x**2 + y**2 + z**2)
     return np.asarray(
@@ -68,17 +68,17 @@ def newell_g(x: Array, y: Array, z: Array) -> Array:
 
 
 def _arsinh(a: Array, b2: Array) -> Array:
-    """arsinh(a / √b2), and 0 where b2 = 0: its factor vanishes there."""
+    """Return arsinh(a / √b2), and 0 where b2 = 0: its factor vanishes there."""
     return np.arcsinh(np.divide(a, np.sqrt(b2), out=np.zeros(a.shape), where=b2 > 0))
 
 
 def _arctan(a: Array, b: Array) -> Array:
-    """arctan(a / b), and 0 where b = 0: its factor vanishes there."""
+    """Return arctan(a / b), and 0 where b = 0: its factor vanishes there."""
     return np.arctan(np.divide(a, b, out=np.zeros(a.shape), where=b != 0))
 
 
 def newell_tensor(count_x: int, count_y: int, cell: Sides) -> Array:
-    """N between cells (i, j) steps apart, i < count_x, j < count_y: Nxx, Nyy, Nzz, Nxy as (4, count_y, count_x)."""
+    """Return Nxx, Nyy, Nzz, Nxy between cells (i, j) steps apart, i < count_x, j < count_y: (4, count_y, count_x)."""
     # in units of the largest side: volumes of 1e-26 m³ never appear
     dx, dy, dz = (side / max(cell) for side in cell)
     x = dx * np.arange(-1, count_x + 1)[None, None, :]
@@ -89,7 +89,7 @@ def newell_tensor(count_x: int, count_y: int, cell: Sides) -> Array:
 
 
 def _second_difference(f: Array) -> Array:
-    """−δx² δy² δz² f at the middle layer: (3, ny + 2, nx + 2) → (ny, nx)."""
+    """Return −δx² δy² δz² f at the middle layer: (3, ny + 2, nx + 2) → (ny, nx)."""
     for axis in range(3):
         f = -np.diff(f, 2, axis=axis)
     return np.asarray(f[0])
@@ -97,7 +97,7 @@ def _second_difference(f: Array) -> Array:
 
 @compiled()
 def _far_cell(x: float, y: float, dx: float, dy: float, dz: float, out: Array) -> None:
-    """Adds N between two cells that are (x, y) apart, in units of length of dx, dy, dz, to out[4]."""
+    """Add N between two cells that are (x, y) apart, in the units of dx, dy, dz, to out[4]."""
     volume = dx * dy * dz / (4 * math.pi)
     for a in range(3):
         for b in range(3):
@@ -113,7 +113,7 @@ def _far_cell(x: float, y: float, dx: float, dy: float, dz: float, out: Array) -
 
 @compiled()
 def _tail_of_plane(x: float, y: float, period: tuple[float, float], images: Pair, out: Array) -> None:
-    """Adds the dipole tensor of V = 1, summed over the images that are not summed one by one, times a period's area.
+    """Add the dipole tensor of V = 1 of the images that are not summed one by one, times a period's area.
 
     −1/4π ∫ ∂i∂j (1/r) outside a rectangle is a sum over its corners.
     """
@@ -133,7 +133,7 @@ def _tail_of_plane(x: float, y: float, period: tuple[float, float], images: Pair
 
 @compiled()
 def _tail_of_line(across: float, along: float, period: float, images: int, out: Array, axes: Pair) -> None:
-    """The same for images along one axis only, times a period's length. `axes`: the components across and along.
+    """Add the same for images along one axis only, times a period's length. `axes`: the components across and along.
 
     −1/4π ∫ ∂i∂j (1/r) beyond the two ends of a line.
     """
@@ -150,7 +150,7 @@ def _tail_of_line(across: float, along: float, period: float, images: int, out: 
 
 @compiled()
 def _tail(x: float, y: float, nx: int, ny: int, cell: Sides, images: Pair, out: Array) -> None:
-    """Sets out[4] to N of the images that are not summed one by one; none along an axis with images = 0."""
+    """Set out[4] to N of the images that are not summed one by one; none along an axis with images = 0."""
     dx, dy, dz = cell
     out[:] = 0
     if images[0] > 0 and images[1] > 0:
@@ -166,7 +166,7 @@ def _tail(x: float, y: float, nx: int, ny: int, cell: Sides, images: Pair, out: 
 
 @compiled(error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _add_smooth_row(n: Array, first: int, last: int, x: float, y: float, cell: Sides) -> None:
-    """Adds N to second order to the cells `first` to `last` of a row, at x + i dx and y from their source."""
+    """Add N to second order to the cells `first` to `last` of a row, at x + i dx and y from their source."""
     dx, dy, dz = cell
     volume = dx * dy * dz / (4 * math.pi)
     second_x, second_y = (dx * dx - dz * dz) / 12, (dy * dy - dz * dz) / 12  # F has no Laplacian
@@ -186,7 +186,7 @@ def _add_smooth_row(n: Array, first: int, last: int, x: float, y: float, cell: S
 
 @compiled()
 def _far_quarter(nx: int, ny: int, cell: Sides, near: float, smooth: float, images: Pair) -> Array:
-    """All but the near cells' part of N in the quarter 0 ≤ i ≤ nx/2, 0 ≤ j ≤ ny/2."""
+    """Return N without the part of near cells, in the quarter 0 ≤ i ≤ nx/2, 0 ≤ j ≤ ny/2."""
     dx, dy, dz = cell
     px, py = images
     n = np.zeros((4, ny // 2 + 1, nx // 2 + 1))
@@ -215,14 +215,14 @@ def _far_quarter(nx: int, ny: int, cell: Sides, near: float, smooth: float, imag
 
 @compiled()
 def _fold(closed: Array, n: Array, cells: Pair, cell: Sides, near: float) -> None:
-    """Adds what `closed`, (4, reach_y + 1, reach_x + 1), says of the cells within `near` and their mirror images."""
+    """Add the closed form, (4, reach_y + 1, reach_x + 1), for the cells within `near` and their mirror images."""
     nx, ny = cells
     _, count_y, count_x = closed.shape
     for step_y in range(1 - count_y, count_y):
         for step_x in range(1 - count_x, count_x):
             i, j = step_x % nx, step_y % ny
-            mask = (step_x * cell[0]) ** 2 + (step_y * cell[1]) ** 2 <= near**2
-            if mask and i <= nx // 2 and j <= ny // 2:
+            is_near = (step_x * cell[0]) ** 2 + (step_y * cell[1]) ** 2 <= near**2
+            if is_near and i <= nx // 2 and j <= ny // 2:
                 for c in range(3):
                     n[c, j, i] += closed[c, abs(step_y), abs(step_x)]
                 xy = closed[3, abs(step_y), abs(step_x)]
@@ -230,14 +230,14 @@ def _fold(closed: Array, n: Array, cells: Pair, cell: Sides, near: float) -> Non
 
 
 def _add_near_cells(n: Array, nx: int, ny: int, cell: Sides, near: float, images: Pair) -> None:
-    """Adds the closed form for the cell and every image of it that lies within `near` to the quarter `n`."""
+    """Add the closed form for the cell and every image of it within `near` to the quarter `n`."""
     reach_x = int(near / cell[0]) if images[0] else min(int(near / cell[0]), nx // 2)
     reach_y = int(near / cell[1]) if images[1] else min(int(near / cell[1]), ny // 2)
     _fold(newell_tensor(reach_x + 1, reach_y + 1, cell), n, (nx, ny), cell, near)
 
 
 def summed_images(cells: Pair, open_edges: tuple[bool, bool]) -> Pair:
-    """Images that are summed one by one to either side, along x and along y."""
+    """Return how many images are summed one by one to either side, along x and along y."""
     more = 2 if any(open_edges) else 1  # images on a line are few, and poles on open edges ask for more of them
     x, y = (
         0 if is_open else more * max(2, math.ceil(SUMMED / n)) for n, is_open in zip(cells, open_edges, strict=True)
@@ -246,7 +246,7 @@ def summed_images(cells: Pair, open_edges: tuple[bool, bool]) -> Pair:
 
 
 def tensor_quarter(cells: Pair, cell_size: Sides, open_edges: tuple[bool, bool] = (False, False)) -> Array:
-    """N between cells (i, j) apart, 0 ≤ i ≤ px/2, 0 ≤ j ≤ py/2: (4, py/2+1, px/2+1).
+    """Return N between cells (i, j) apart, 0 ≤ i ≤ px/2, 0 ≤ j ≤ py/2: (4, py/2+1, px/2+1).
 
     px = nx cells along a periodic axis; 2 nx along an open one, where no two cells are nx apart: N = 0 there.
     """
@@ -266,12 +266,12 @@ def tensor_quarter(cells: Pair, cell_size: Sides, open_edges: tuple[bool, bool] 
 
 
 def padded_cells(cells: Pair, open_edges: tuple[bool, bool]) -> Pair:
-    """Cells along x and y, with as many empty ones behind them along an open axis."""
+    """Return the cells along x and y, with as many empty ones behind them along an open axis."""
     return cells[0] * (1 + open_edges[0]), cells[1] * (1 + open_edges[1])
 
 
 def waves_quarter(cells: Pair, cell_size: Sides, open_edges: tuple[bool, bool] = (False, False)) -> Array:
-    """N in Fourier space where both waves turn by half a circle a cell at most: (4, py/2+1, px/2+1)."""
+    """Return N in Fourier space for the non-negative wave numbers along both axes: (4, py/2+1, px/2+1)."""
     n = tensor_quarter(cells, cell_size, open_edges)
     n[:XY] = scipy.fft.dctn(n[:XY], type=1, axes=(1, 2))
     if n[XY, 1:-1, 1:-1].size:
@@ -281,7 +281,7 @@ def waves_quarter(cells: Pair, cell_size: Sides, open_edges: tuple[bool, bool] =
 
 @lru_cache(maxsize=16)
 def fourier_tensor(cells: Pair, cell_size: Sides, open_edges: tuple[bool, bool] = (False, False)) -> Array:
-    """N in Fourier space on the half spectrum of rfft2: real, (4, py, px/2+1) for Nxx, Nyy, Nzz, Nxy; read-only.
+    """Return N in Fourier space on the half spectrum of rfft2: real, (4, py, px/2+1) for Nxx, Nyy, Nzz, Nxy; read-only.
 
     `open_edges`: whether the film ends along x, along y. (px, py) are `cells`, doubled along open axes. In units of Ms
     h = −irfft2(N · rfft2(m, (py, px)), (py, px)), of which the first (ny, nx) cells are the film.

@@ -1,4 +1,4 @@
-"""Grains: which cells of a film share one Ku1.
+"""Grains: the Voronoi cells of random centres, each with a Ku1 of its own.
 
 The film, taken as periodic, is divided into gx × gy equal tiles, as near to squares of the grain size as whole numbers
 allow: Lx/gx by Ly/gy for a film of Lx by Ly. Each tile has one centre, anywhere in it (Philox, counter (tile,
@@ -31,20 +31,20 @@ Sides = tuple[float, float, float]
 
 
 def grain_map(cells: Pair, cell_size: Sides, grain_size: float, seed: int) -> NDArray[np.int32]:
-    """The grain of each cell, from 0 to gx·gy − 1: (ny, nx). A grain that is smaller than a cell may have none."""
+    """Return the grain of each cell, from 0 to gx·gy − 1: (ny, nx). Grains smaller than a cell may have none."""
     gx, gy = tiles(cells, cell_size, grain_size)
     centres = uniforms(seed, np.arange(gx * gy, dtype=np.uint64), STREAM_GRAINS)[:2].reshape(2, gy, gx)
     return np.asarray(_nearest(centres, *cells, *cell_size[:2]))
 
 
 def tiles(cells: Pair, cell_size: Sides, grain_size: float) -> Pair:
-    """(gx, gy): tiles along x and y. `grain_size`: √(mean area of a grain), m."""
+    """Return (gx, gy), the numbers of tiles along x and y. `grain_size`: √(mean area of a grain), m."""
     return max(1, round(cells[0] * cell_size[0] / grain_size)), max(1, round(cells[1] * cell_size[1] / grain_size))
 
 
 @compiled()
 def _nearest(centres: NDArray[np.float64], nx: int, ny: int, dx: float, dy: float) -> NDArray[np.int32]:
-    """The tile of the nearest centre. `centres`: (2, gy, gx), in units of a tile from the tile's corner."""
+    """Return the tile of the nearest centre. `centres`: (2, gy, gx), in units of a tile from the tile's corner."""
     _, gy, gx = centres.shape
     tile_x, tile_y = nx * dx / gx, ny * dy / gy
     grains = np.empty((ny, nx), np.int32)

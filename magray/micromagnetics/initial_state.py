@@ -1,4 +1,4 @@
-"""What a film's seed decides: the state that it starts from, its map of Ku1, its thermal field."""
+"""The random inputs of a film, from its seed: the initial state, the map of Ku1, and the thermal field."""
 
 import math
 
@@ -21,7 +21,7 @@ def _vectors(film: Film, x: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def random_directions(film: Film) -> NDArray[np.float32]:
-    """Unit vectors, uniform on the sphere, each cell its own: (3, ny, nx)."""
+    """Return independent unit vectors, uniform on the sphere: (3, ny, nx)."""
     u = uniforms(film.seed, _cells(film), STREAM_START)
     z, angle = 2 * u[0] - 1, 2 * np.pi * u[1]
     r = np.sqrt(1 - z * z)
@@ -29,18 +29,18 @@ def random_directions(film: Film) -> NDArray[np.float32]:
 
 
 def tilted(film: Film, state: Uniform) -> NDArray[np.float32]:
-    """Unit vectors about one direction, each cell with a normally distributed deviation of its own: (3, ny, nx)."""
+    """Return unit vectors about one direction, with normally distributed deviations: (3, ny, nx)."""
     m = unit(state.direction)[:, None] + state.noise * normals(film.seed, _cells(film), STREAM_START)
     return _vectors(film, m / np.sqrt(m[0] * m[0] + m[1] * m[1] + m[2] * m[2]))
 
 
 def unit(direction: Vector) -> NDArray[np.float64]:
-    """The unit vector along `direction`."""
+    """Return the unit vector along `direction`."""
     return np.array(direction) / math.hypot(*direction)
 
 
 def ku1_map(film: Film) -> NDArray[np.float32]:
-    """Each cell's Ku1 relative to the film's mean: 1 + sigma·ξ, ξ standard normal for each grain: (ny, nx)."""
+    """Return Ku1 relative to the film's mean: 1 + sigma·ξ, ξ standard normal for each grain: (ny, nx)."""
     nx, ny = film.cells
     if film.sigma == 0:
         return np.ones((ny, nx), np.float32)
@@ -54,13 +54,13 @@ def ku1_map(film: Film) -> NDArray[np.float32]:
 
 
 def initial_state(film: Film) -> NDArray[np.float32]:
-    """The state that the film's protocol begins with: unit vectors, 0 outside of the film, (3, ny, nx)."""
+    """Return the initial state of the film's protocol: unit vectors, 0 outside of the film, (3, ny, nx)."""
     initial = film.protocol.initial
     m = tilted(film, initial) if isinstance(initial, Uniform) else random_directions(film)
     return np.where(mask(film), m, np.float32(0))
 
 
 def thermal_field(film: Film, counter: tuple[int, int]) -> NDArray[np.float64]:
-    """Three standard normal numbers for each cell, new in each (step, stage): (3, ny, nx)."""
+    """Return three standard normal numbers for each cell, new in each (step, stage): (3, ny, nx)."""
     nx, ny = film.cells
     return normals(film.seed, _cells(film), STREAM_THERMAL, counter).reshape(3, ny, nx)

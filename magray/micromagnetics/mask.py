@@ -1,4 +1,4 @@
-"""Which cells a film has, and which neighbours each of them has."""
+"""The cells of a film, and the neighbours of each of them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ SIDES = ((-1, -1), (-1, 1), (-2, -1), (-2, 1))  # array axis and direction: left
 
 
 def mask(film: Film) -> NDArray[np.bool_]:
-    """True for the cells of the film, (ny, nx): all, or those whose middle lies in the ellipse."""
+    """Return True for the cells of the film, (ny, nx): all, or those whose middle lies in the ellipse."""
     nx, ny = film.cells
     if film.open_edges != "ellipse":
         return np.ones((ny, nx), np.bool_)
@@ -19,7 +19,7 @@ def mask(film: Film) -> NDArray[np.bool_]:
 
 
 def neighbours(film: Film) -> NDArray[np.bool_]:
-    """Whether each cell has a neighbour on each of the SIDES: (4, ny, nx)."""
+    """Return whether each cell has a neighbour on each of the SIDES: (4, ny, nx)."""
     cells = mask(film)
     has = np.stack([np.roll(cells, -step, axis=axis) for axis, step in SIDES])
     for side, (axis, step) in enumerate(SIDES):

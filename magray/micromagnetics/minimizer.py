@@ -1,16 +1,16 @@
 """The preconditioned L-BFGS minimiser on the unit spheres: one field evaluation an iteration.
 
-The two-loop recursion of Nocedal (Math. Comp. 35, 773, 1980) over the last PAIRS steps s and changes y of the force,
+The two-loop recursion of Nocedal (Math. Comp. 35, 773, 1980) over the last HISTORY steps s and changes y of the force,
 with the Fourier preconditioner P in its middle. P is linear, so P y is the difference of two preconditioned forces, and
 every product that the recursion needs follows from the products of the s and P y with the latest force: a vector is
 read once for its product and once for its part in the step (the scheme of Chen, Wang and Zhou, NIPS 2014, with P).
 
-There is no line search. Three guards stand in for it: each cell turns by LARGEST_TURN at most in a step, an uphill
-direction is replaced by the preconditioned force, and a step that ends above every one of the last MEMORY energies is
-taken back and tried again with smaller turns.
+There is no line search. Three guards stand in for it: each cell turns by MAX_ROTATION at most in a step, an uphill
+direction is replaced by the preconditioned force, and a step that ends above every one of the last NONMONOTONE_WINDOW
+energies is taken back and tried again with smaller turns.
 
-In thick films of little Keff the demagnetising field of the waves, which P leaves out, is many times as stiff as what P
-knows of. Then P oversteps, step after step is taken back, and a film can go round in circles for ever. So as soon as
+In thick films of small Keff the demagnetising field of the waves, which P leaves out, is many times as stiff as the
+terms in P. Then P oversteps, step after step is taken back, and a film may never converge. So as soon as
 OVERSTEPS steps were taken back, P is scaled down to the latest s·y / y·P y, as is usual in L-BFGS. Scaled from the
 beginning, the many films that P suits would need a quarter more evaluations.
 """
@@ -48,11 +48,11 @@ class Recursion:
 
     @property
     def vectors(self) -> list[Vectors]:
-        """What the direction is made of, beside the preconditioned force."""
+        """The vectors that the direction combines, beside the preconditioned force."""
         return [*self.steps, *self.changes]
 
     def weights(self, force_force: float, scale: float) -> list[float] | None:
-        """The factors of P f and of `vectors` in the direction, or None where it would lead uphill.
+        """Return the factors of P f and of `vectors` in the direction, or None where it would lead uphill.
 
         force_force: f · P f. scale: of P.
         """
@@ -67,7 +67,7 @@ class Recursion:
         return [scale, *g, *(-scale * a)] if slope > 0 else None
 
     def see(self, products: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Takes the products of `vectors` with a new force; returns those with the force's change y = old − new."""
+        """Take the products of `vectors` with a new force; return those with the force's change y = old − new."""
         n = len(self.steps)
         step_y, change_y = self.force_step - products[:n], self.force_change - products[n:]
         self.force_step, self.force_change = products[:n], products[n:]
@@ -80,7 +80,7 @@ class Recursion:
         with_change: tuple[float, float],
         others: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> None:
-        """Adds (s, P y) with their products with the latest force and with y, and those of the other pairs with y."""
+        """Add (s, P y) with their products with the latest force and with y, and those of the other pairs with y."""
         self.steps.append(pair[0])
         self.changes.append(pair[1])
         self.force_step = np.append(self.force_step, with_force[0])
@@ -95,7 +95,7 @@ class Recursion:
 
 
 def _bordered(matrix: NDArray[np.float64], column: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`matrix` with one more column, and a row of zeros below."""
+    """Return `matrix` with one more column, and a row of zeros below."""
     n = len(matrix)
     larger = np.zeros((n + 1, n + 1))
     larger[:n, :n] = matrix
@@ -104,10 +104,10 @@ def _bordered(matrix: NDArray[np.float64], column: NDArray[np.float64]) -> NDArr
 
 
 def minimize(backend: FieldBackend, m: Vectors, stage: Minimize) -> tuple[Point, int]:
-    """The point where the torque fell to `stage.torque`, and the number of field evaluations.
+    """Return the point where the torque fell to `stage.torque`, and the number of field evaluations.
 
-    After `stage.max_evaluations`, or where the energy of `m` itself is not finite, the last good point is returned as
-    it is: its torque and energy tell.
+    After `stage.max_evaluations`, or where the energy of `m` itself is not finite, the last good point is returned
+    with its torque and energy.
     """
     point = backend.evaluate(m)
     descent = backend.precondition(point.force)

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: the same seed gives the same film on every machine, in any order, on a GPU too.
+"""Counter-based random numbers: a seed gives the same film on every machine, in any order, on GPUs too.
 
 Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11, 2011). The key is the
 film's 64-bit seed, the counter is (cell, stream, step, stage), where cell = y·nx + x: each cell's four 32-bit words
@@ -18,7 +18,7 @@ _32 = np.uint64(32)
 
 
 def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint64]:
-    """Four random 32-bit words for each counter. `counter`: (4, n), each word below 2**32; `key`: two 32-bit words."""
+    """Return four random 32-bit words for each counter, (4, n). counter: (4, n) 32-bit words; key: two of them."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -31,7 +31,7 @@ def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint
 def uniforms(
     seed: int, places: NDArray[np.uint64], stream: int, counter: tuple[int, int] = (0, 0)
 ) -> NDArray[np.float64]:
-    """Four numbers in (0, 1) for each of the places (cells or grains): (4, n). counter: (step, stage)."""
+    """Return four numbers in (0, 1) for each of the places (cells or grains): (4, n). counter: (step, stage)."""
     step, stage = counter
     counters = np.broadcast_arrays(places, *(np.uint64(word) for word in (stream, step, stage)))
     words = philox(np.stack(counters), (seed & 0xFFFFFFFF, seed >> 32))
@@ -42,7 +42,7 @@ def uniforms(
 def normals(
     seed: int, places: NDArray[np.uint64], stream: int, counter: tuple[int, int] = (0, 0)
 ) -> NDArray[np.float64]:
-    """Three standard normal numbers for each of the places, by Box and Muller: (3, n)."""
+    """Return three standard normal numbers for each of the places, by Box and Muller: (3, n)."""
     u = uniforms(seed, places, stream, counter)
     r0, r1 = np.sqrt(-2 * np.log(u[0])), np.sqrt(-2 * np.log(u[2]))
     return np.stack([r0 * np.cos(2 * np.pi * u[1]), r0 * np.sin(2 * np.pi * u[1]), r1 * np.cos(2 * np.pi * u[3])])

@@ -1,4 +1,4 @@
-"""Films on their way to one solver from several threads, so that its slots stay full from block to block."""
+"""A queue of films from several threads to one solver, whose slots stay full from block to block."""
 
 import threading
 from collections import deque
@@ -8,46 +8,46 @@ from concurrent.futures import Future
 from magray.films.film import Film
 from magray.micromagnetics.result import RelaxedFilm
 
-CELLS = 2**24  # of all slots of a GPU together: enough to fill any of today, and far from filling its memory
+CELLS = 2**24  # of all slots of a GPU together: enough for its cores, and far less than its memory holds
 
 
 def slots_of(film: Film) -> int:
-    """Films of this size that a GPU has in its slots."""
+    """Return how many films of this size a GPU relaxes at once."""
     return max(1, CELLS // (film.cells[0] * film.cells[1]))
 
 
 class FilmQueue:
-    """Films on their way to a solver, in a lane for each shape. Threads may add some while it works."""
+    """A queue of films for a solver, with a bucket for each shape. Threads may add films while it works."""
 
     def __init__(self) -> None:
-        self.lanes: dict[tuple[object, ...], deque[Film]] = {}
+        self.buckets: dict[tuple[object, ...], deque[Film]] = {}
         self.open = True
         self.changed = threading.Condition()
 
     def add(self, films: Iterable[Film]) -> None:
-        """Lets films wait."""
+        """Add films to the queue."""
         with self.changed:
             for film in films:
-                self.lanes.setdefault(film.shape, deque()).append(film)
+                self.buckets.setdefault(film.shape, deque()).append(film)
             self.changed.notify()
 
     def close(self) -> None:
-        """Says that there will be no more."""
+        """Declare that no more films will be added."""
         with self.changed:
             self.open = False
             self.changed.notify()
 
     def next_bucket(self) -> deque[Film] | None:
-        """A lane in which films wait, once there is one; None after the last."""
+        """Wait for films and return their bucket; None once the queue is closed and empty."""
         with self.changed:
-            self.changed.wait_for(lambda: any(self.lanes.values()) or not self.open)
-            return next((bucket for bucket in self.lanes.values() if bucket), None)
+            self.changed.wait_for(lambda: any(self.buckets.values()) or not self.open)
+            return next((bucket for bucket in self.buckets.values() if bucket), None)
 
 
 class SharedSolver:
-    """A solver that several threads share: their films are in its slots together.
+    """A solver that several threads share, with their films in its slots together.
 
-    serve: a solver's generator that takes films from a feed and yields them when they are done.
+    serve: a solver's generator that takes films from a queue and yields them when they are done.
     """
 
     def __init__(self, serve: Callable[[FilmQueue], Iterator[RelaxedFilm]]) -> None:
@@ -58,7 +58,7 @@ class SharedSolver:
         threading.Thread(target=self._work, daemon=True).start()
 
     def relax(self, films: Sequence[Film]) -> list[RelaxedFilm]:
-        """Each film at the end of its protocol, in the order given. Raises what the solver raised."""
+        """Return each film at the end of its protocol, in the order given. Raises any error of the solver."""
         futures: list[Future[RelaxedFilm]] = [Future() for _ in films]
         with self.lock:
             if self.error:
@@ -74,7 +74,7 @@ class SharedSolver:
                 with self.lock:
                     waiting = self.promised[done.film.film_id]
                     waiting.pop(0).set_result(done)
-        except BaseException as error:  # noqa: BLE001 - to the threads that wait, whatever it is
+        except BaseException as error:  # noqa: BLE001 - any error is for the waiting threads
             with self.lock:
                 self.error = error
                 for futures in self.promised.values():

@@ -1,13 +1,13 @@
-"""The reference backend: the terms as they stand in `terms/`, double precision, nothing clever."""
+"""The reference backend: the terms of `terms/` in double precision, without optimisations."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magray.films.film import Film
 from magray.micromagnetics.backend import InnerStep, Point, preconditioner
-from magray.micromagnetics.dormand_prince import slope
 from magray.micromagnetics.initial_state import thermal_field
 from magray.micromagnetics.llg import RUNGE_KUTTA
 from magray.micromagnetics.mask import mask
@@ -18,7 +18,7 @@ Vectors = NDArray[np.float64]
 
 
 class Reference:
-    """A film's energy in double precision. Meets `landscape.Landscape`."""
+    """A film's energy in double precision: a `backend.FieldBackend`."""
 
     def __init__(self, film: Film) -> None:
         self.film = film
@@ -40,12 +40,12 @@ class Reference:
         total, stage = np.zeros_like(m, np.float64), np.asarray(m, np.float64)
         for ahead, weight in RUNGE_KUTTA:
             local = sum(term.field(self.film, stage) for name, term in TERMS.items() if name != "demag")
-            k = slope(stage, local / self.film.Ms + demag + thermal, step.alpha)
-            total, stage = total + weight * step.rotate * k, m + ahead * step.rotate * k
+            k = llg_slope(stage, local / self.film.Ms + demag + thermal, step.alpha)
+            total, stage = total + weight * step.rotation * k, m + ahead * step.rotation * k
         return self._normalized(m + total)
 
     def _normalized(self, m: Vectors) -> Vectors:
-        """m / |m| on the film's cells, 0 elsewhere."""
+        """Return m / |m| on the film's cells, 0 elsewhere."""
         return np.asarray(m * self.mask / np.linalg.norm(np.where(self.mask, m, 1), axis=0))
 
     def precondition(self, force: Vectors) -> Vectors:
@@ -65,5 +65,22 @@ class Reference:
 
 
 def tangent(m: Vectors, v: Vectors) -> Vectors:
-    """v less its part along m."""
+    """Return `v` less its part along m."""
     return np.asarray(v - np.sum(m * v, axis=0) * m)
+
+
+def cross(a: Any, b: Any) -> Any:
+    """Return a × b of NumPy or CuPy arrays (..., 3, ny, nx)."""
+    ax, ay, az = (a[..., i, :, :] for i in range(3))
+    bx, by, bz = (b[..., i, :, :] for i in range(3))
+    product = np.empty_like(a)
+    product[..., 0, :, :] = ay * bz - az * by
+    product[..., 1, :, :] = az * bx - ax * bz
+    product[..., 2, :, :] = ax * by - ay * bx
+    return product
+
+
+def llg_slope(m: Any, h: Any, alpha: float) -> Any:
+    """Return dm/ds = −m × h − α m × (m × h), s = γ0 Ms t / (1+α²), for h in units of Ms: (..., 3, ny, nx)."""
+    torque = cross(m, h)
+    return -alpha * cross(m, torque) - torque

@@ -1,4 +1,4 @@
-"""What a solver returns of a film."""
+"""A solver's result for a film."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -41,11 +41,11 @@ class RelaxedFilm:
 def failed(
     film: Film, evaluations: int, seconds: float, device: str, solver: str, reason: str = "its energy is not finite"
 ) -> RelaxedFilm:
-    """The report of a film that has no end state."""
-    told = f"film {film.film_id}: {reason}; its constants are out of range"
-    return RelaxedFilm(film, None, {}, np.nan, evaluations, "failed", told, seconds, device, solver)
+    """Return the result of a film that has no end state."""
+    message = f"film {film.film_id}: {reason}; its constants are out of range"
+    return RelaxedFilm(film, None, {}, np.nan, evaluations, "failed", message, seconds, device, solver)
 
 
 def unfinished(torque: float, evaluations: int, stage: Minimize) -> str:
-    """Why a stage ended before its tolerance."""
+    """Return why a stage ended before it reached its tolerance."""
     return f"torque {torque:.2g} Ms after {evaluations} evaluations, above {stage.torque:g} Ms"

@@ -1,4 +1,4 @@
-"""The film solver: any list of films in, each film's relaxed magnetisation out, as they finish."""
+"""The film solver: relaxes any list of films on CPU cores or a GPU, and yields each as it finishes."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ BACKENDS: dict[str, Any] = {"numpy": Reference, "cpu": CpuBackend}
 
 
 def gpu_problem() -> str:
-    """Why the cupy backend cannot run here and what would help; empty if it can."""
+    """Return why the cupy backend cannot run here and what would help; empty if it can."""
     if find_spec("cupy") is None:
         return "CuPy is not installed; install magray[cuda13], or magray[cuda12] for a driver older than 580"
     import cupy
@@ -41,7 +41,7 @@ def gpu_problem() -> str:
 
 
 def resolve_backend(backend: str) -> str:
-    """The backend that `backend` means on this machine: "numpy", "cpu" or "cupy"; "auto" is the fastest one.
+    """Return the backend to use on this machine: "numpy", "cpu" or "cupy"; "auto" is the fastest one.
 
     Raises UserError for a backend that is unknown or cannot run here.
     """
@@ -55,9 +55,9 @@ def resolve_backend(backend: str) -> str:
 
 
 class FilmSolver:
-    """Relaxes films: one film a thread on CPUs, a batch of them on a GPU.
+    """A solver that relaxes one film a thread on CPUs, or a batch of films on a GPU.
 
-    What comes out of a film does not depend on the other films or on `threads` (all of this process's cores if None).
+    The result of a film does not depend on the other films or on `threads` (all of this process's cores if None).
     """
 
     def __init__(self, backend: str = "auto", threads: int | None = None) -> None:
@@ -70,7 +70,7 @@ class FilmSolver:
             self.gpu = GpuSolver()
 
     def stream(self, films: Sequence[Film]) -> Iterator[RelaxedFilm]:
-        """Each film's end state, in the order in which they finish."""
+        """Yield each film's end state as it finishes."""
         if self.backend == "cupy":
             yield from self.gpu.stream(films, self.solver)
         elif self.threads == 1:
@@ -81,11 +81,11 @@ class FilmSolver:
                     yield done.result()
 
     def serve(self, queue: FilmQueue) -> Iterator[RelaxedFilm]:
-        """Each fed film's end state, as they finish: on a GPU alone, where films of all feeders share the slots."""
+        """Yield the end state of each film of a queue as it finishes. On a GPU only: all films share its slots."""
         yield from self.gpu.serve(queue, self.solver)
 
     def _relax(self, film: Film) -> RelaxedFilm:
-        """The film at the end of its protocol, on this thread."""
+        """Return the film at the end of its protocol."""
         start = time.perf_counter()
         if reason := impossible(film):
             return failed(film, 0, 0.0, "cpu", self.solver, reason)

@@ -41,8 +41,7 @@ def held_out_film(store: Store, targets: Sequence[str]) -> dict[str, Any]:
     """
     from magray.training.fit import check_finite
 
-    wanted = (pc.field("split") == "test") & (pc.field("status") == "converged")
-    first = store.table(["film_id", *targets], wanted).sort_by("film_id").slice(0, 1)
+    first = store.films("test", ["film_id", *targets]).slice(0, 1)
     if not first.num_rows:
         raise UserError("the store has no test film; plan more films (campaign.films)")
     check_finite(store, first, list(targets))

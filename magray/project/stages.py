@@ -137,17 +137,8 @@ class Project:
         config, plan = self.config, read_table(self.folder / "plan.parquet", PLAN_SCHEMA)
         start, spent = time.monotonic(), self.summary.seconds.get("simulate", 0.0)
         try:
-            done = run_campaign(
-                plan,
-                config.store_uri,
-                campaign=config.name,
-                backend=config.simulate.backend,
-                actors=config.simulate.actors,
-                gpu_share=config.simulate.gpu_share,
-                block_films=config.simulate.block_films,
-                retry_failed=config.simulate.retry_failed,
-                log=self.folder / "simulate.jsonl",
-            )
+            log = self.folder / "simulate.jsonl"
+            done = run_campaign(plan, config.store_uri, config.simulate, campaign=config.name, log=log)
         except (KeyboardInterrupt, FilmsLost):
             self.cache.write(seconds_of("simulate", spent + time.monotonic() - start))
             raise
@@ -320,8 +311,8 @@ class Project:
 
     def _converged_films(self) -> list[str]:
         """Return the sorted ids of the committed films that converged, for training and for tests."""
-        rows = open_store(self.config.store_uri).table(["film_id"], pc.field("status") == "converged")
-        return sorted(rows["film_id"].to_pylist())
+        ids: list[str] = open_store(self.config.store_uri).films(columns=["film_id"])["film_id"].to_pylist()
+        return ids
 
     def _fit_fingerprints(self) -> list[str | None]:
         fingerprints = self.summary.fingerprints

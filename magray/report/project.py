@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from magray.config import Config, Uniform
+from magray.config import Config, UniformRange
 from magray.evaluation.study import PREDICTIONS, STUDY, TWO_NUMBERS
 from magray.evaluation.wall_ablation import CAUSES
 from magray.files.atomic import read_table
@@ -113,7 +113,7 @@ def _panel(score: Row, points: pa.Table) -> Panel:
 def _constant(name: str, config: Config) -> dict[str, str]:
     """Return a constant of the campaign in words: one value, or the range from which films are drawn."""
     shown, value = quantity(name), getattr(config.campaign, name)
-    ends = (value.low, value.high) if isinstance(value, Uniform) else (value,)
+    ends = (value.low, value.high) if isinstance(value, UniformRange) else (value,)
     return {"name": name, "value": f"{' to '.join(f'{end * shown.factor:g}' for end in ends)} {shown.unit}".rstrip()}
 
 

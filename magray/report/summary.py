@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from magray.config.project import Parameter
+from magray.config.fit import Parameter
 from magray.files.records import Finite, NotNegative, Positive, Text, read_record
 
 FigureName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.%+-]*\.png$")]  # a file of report/

@@ -1,4 +1,4 @@
-"""The Ray cluster that work runs on: one named by its address, or a local one on loopback."""
+"""Connect to the Ray cluster that work runs on: one named by its address, or a local one on loopback."""
 
 import contextlib
 import logging
@@ -14,22 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
-from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled
 
-from magray.errors import UserError
+from magray.errors import UserError, one_line
+from magray.runtime.ray_internals import forget_token, listen_on_loopback
 from magray.runtime.session import new_session
 
 CONNECT_SECONDS = 5.0
-OPEN_FILES = 1024  # that a process must be allowed to open
-TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-IDLE_SECONDS = 60  # that processes wait for work: Ray ends them after 1, and a stage or an epoch would start new ones
+_OPEN_FILES = 1024  # that a process must be allowed to open
+_TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+_IDLE_SECONDS = 60  # that processes wait for work: Ray ends them after 1, and a stage or an epoch would start new ones
 
 
 def connect(address: str | None = None, num_cpus: int | None = None) -> None:
-    """Joins the cluster at `address` (or RAY_ADDRESS), otherwise starts a local one with `num_cpus` cores.
+    """Join the cluster at `address` (or RAY_ADDRESS), otherwise start a local one with `num_cpus` cores.
 
-    Does nothing if this process is connected already. Raises UserError if no cluster answers at the address, or none
+    Do nothing if this process is connected already. Raises UserError if no cluster answers at the address, or none
     that this process can join.
     """
     if ray.is_initialized():
@@ -46,7 +45,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
 
 
 def is_job_server(address: str) -> bool:
-    """Whether the address is that of a cluster's job server, and not of the cluster itself.
+    """Return whether the address is that of a cluster's job server, and not of the cluster itself.
 
     Raises UserError unless it is one or the other.
     """
@@ -54,8 +53,8 @@ def is_job_server(address: str) -> bool:
         return True
     if address not in ("auto", "local") and not re.fullmatch(r"[^/\s]+:\d+", address):
         raise UserError(
-            f"{address} is no address to work at: write http://host:8265 to submit a job, host:6379 or auto to join "
-            "the cluster that this machine is part of"
+            f"{address} is not an address of a cluster: write http://host:8265 to submit a job, host:6379 or auto to "
+            "join the cluster that this machine is part of"
         )
     return False
 
@@ -66,7 +65,7 @@ def _join(address: str) -> None:
     if address != "auto":
         _check_reachable(address)
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # attempts of 40 s each, of which Ray makes 20
-    AuthenticationTokenLoader.instance().reset_cache()  # of a local Ray that this process had before
+    forget_token()  # of a local Ray that this process had before
     try:
         _init(address=address)
     except ConnectionError as error:
@@ -75,35 +74,33 @@ def _join(address: str) -> None:
             "RAY_AUTH_TOKEN or ~/.ray/auth_token"
         ) from error
     except (RuntimeError, ValueError) as error:
-        raise UserError(_why_not(address, str(error))) from error
+        raise UserError(_why_not(address, error)) from error
 
 
 def _check_reachable(address: str) -> None:
-    """Raises UserError if nobody listens at host:port, or a web server, which no Ray cluster is. Ray would retry."""
+    """Raise UserError if nothing listens at host:port, or a web server, which no Ray cluster is. Ray would retry."""
     host, _, port = address.rpartition(":")
     try:
-        door = socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS)
+        connection = socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS)
     except (OSError, OverflowError) as error:
         raise UserError(f"no Ray cluster answers at {address}: {error}; is it running?") from error
-    with door, contextlib.suppress(OSError):  # who hangs up or says nothing may be anybody
-        door.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        if door.recv(5) == b"HTTP/":
+    with connection, contextlib.suppress(OSError):  # a peer that hangs up or is silent may be a Ray cluster
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        if connection.recv(5) == b"HTTP/":
             raise UserError(f"{address} speaks HTTP; if it is a cluster's job server, write http://{address}")
 
 
-def _why_not(address: str, said: str) -> str:
-    """What kept Ray from joining, in one line."""
-    versions = re.findall(r"Ray: (\S+)\s+Python: (\S+)", said)
+def _why_not(address: str, error: Exception) -> str:
+    """Return the reason why Ray could not join, in one line."""
+    versions = re.findall(r"Ray: (\S+)\s+Python: (\S+)", str(error))
     if len(versions) == 2:
         there, here = (f"Ray {of_ray} on Python {of_python}" for of_ray, of_python in versions)
         return f"the cluster at {address} runs {there}, and this machine {here}: install the same versions here"
-    return f"this machine cannot join the Ray cluster at {address}: {said.splitlines()[0]}"
+    return f"this machine cannot join the Ray cluster at {address}: {one_line(error)}"
 
 
 def _start(num_cpus: int | None) -> None:
-    # Otherwise Ray listens on every interface, even if asked for 127.0.0.1: this is what it does on macOS and Windows.
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    listen_on_loopback()
     _check_open_files()
     session = new_session(ray.shutdown)
     try:
@@ -113,31 +110,28 @@ def _start(num_cpus: int | None) -> None:
                 num_cpus=num_cpus,
                 include_dashboard=False,
                 _temp_dir=str(session.ray_folder),
-                _system_config={"idle_worker_killing_time_threshold_ms": 1000 * IDLE_SECONDS},
+                _system_config={"idle_worker_killing_time_threshold_ms": 1000 * _IDLE_SECONDS},
             )
     except Exception as error:  # Ray raises what it likes
-        raise UserError(f"Ray does not start on this machine: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"Ray does not start on this machine: {one_line(error)}") from error
 
 
 def _check_open_files() -> None:
-    """Raises UserError if a process may open too few files for Ray, which ends without a word then."""
+    """Raise UserError if a process may open too few files for Ray, which ends without a message then."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # Ray raises the soft limit to the hard one
-    if limit != resource.RLIM_INFINITY and limit < OPEN_FILES:
+    if limit != resource.RLIM_INFINITY and limit < _OPEN_FILES:
         raise UserError(
-            f"Ray needs {OPEN_FILES} open files a process, and {limit} are allowed: run `ulimit -n {OPEN_FILES}` first"
+            f"Ray needs {_OPEN_FILES} open files a process, and {limit} are allowed: "
+            f"run `ulimit -n {_OPEN_FILES}` first"
         )
 
 
 @contextlib.contextmanager
 def _token_in(file: Path) -> Iterator[None]:
-    """While the context lasts, Ray reads its token from `file`, and tells the processes that it starts to do so."""
-    before = {name: os.environ.pop(name) for name in TOKEN_VARIABLES if name in os.environ}
+    """Have Ray, and the processes that it starts, read its token from `file` while the context lasts."""
+    before = {name: os.environ.pop(name) for name in _TOKEN_VARIABLES if name in os.environ}
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
-    AuthenticationTokenLoader.instance().reset_cache()
+    forget_token()
     try:
         yield
     finally:
@@ -146,7 +140,7 @@ def _token_in(file: Path) -> Iterator[None]:
 
 
 def _init(**options: Any) -> None:
-    """Calls ray.init so that it says nothing, and leaves SIGTERM to this process: Ray's C++ would show its stack."""
+    """Call ray.init without messages, and leave SIGTERM to this process: Ray's C++ would print its stack."""
     on_sigterm = signal.getsignal(signal.SIGTERM)
     with _quiet_native_code():
         ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
@@ -156,7 +150,7 @@ def _init(**options: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet_native_code() -> Iterator[None]:
-    """Ray's C++ announces its log level on the terminal before it heeds it."""
+    """Silence Ray's C++, which announces its log level on the terminal before it heeds it."""
     sys.stderr.flush()
     terminal = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

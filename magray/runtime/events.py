@@ -1,4 +1,4 @@
-"""What happens in a campaign: words for who watches it, and a log for who asks later."""
+"""Console messages and a JSON-lines log of the events of a campaign."""
 
 import json
 import threading
@@ -12,9 +12,9 @@ from magray.masking import mask
 
 
 class EventLog:
-    """Lines on the terminal's error stream, and a JSON object a line appended to the file `log`, if one is given.
+    """Lines on the error stream, and a JSON object a line appended to the file `log`, if one is given.
 
-    Every object has `time` (UTC) and `event`; `note` holds what the terminal said. Any thread may write.
+    Every object has `time` (UTC) and `event`; a `note` has the line that was shown. Any thread may write.
     """
 
     def __init__(self, log: Path | None = None, show: bool = True) -> None:
@@ -23,16 +23,16 @@ class EventLog:
         self.lock = threading.Lock()
 
     def notify(self, text: str) -> None:
-        """Says something that the user should know, and writes it down."""
+        """Show the user a line, and log it."""
         self.show(text)
         self.write("note", text=text)
 
     def show(self, text: str) -> None:
-        """A line on the terminal alone."""
+        """Show a line on the terminal alone."""
         self.console.print(mask(text), highlight=False, soft_wrap=True, markup=False)
 
     def write(self, event: str, **facts: Any) -> None:
-        """A line of the log alone."""
+        """Write a line of the log alone."""
         if self.log is None:
             return
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | facts)

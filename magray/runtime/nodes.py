@@ -1,4 +1,4 @@
-"""The nodes of the cluster: whether all see the store, and which come and go while films are simulated."""
+"""Check that all nodes of the cluster see the store, and report nodes that come and go."""
 
 import contextlib
 import threading
@@ -12,17 +12,17 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from magray.errors import UserError
 from magray.runtime.events import EventLog
 
-LOOK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 
 
 def check_nodes(store_uri: str) -> None:
-    """Raises UserError if a node that may get work does not see the store, before any work is done there."""
+    """Raise UserError if a node that may get work does not see the store, before any work is done there."""
     looks = {}
     for node in living():
         if node["Resources"].get("CPU", 0) > 0:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task = ray.remote(_look).options(num_cpus=0, scheduling_strategy=there, max_retries=2)
-            looks[name_of(node)] = task.remote(store_uri)
+            looks[_name_of(node)] = task.remote(store_uri)
     for name, look in looks.items():
         try:
             problem = ray.get(look)
@@ -35,7 +35,7 @@ def check_nodes(store_uri: str) -> None:
 
 
 def _look(store_uri: str) -> str:
-    """What is wrong with the store from here; empty if nothing is."""
+    """Return what is wrong with the store from here; empty if nothing is."""
     from magray.store import open_store
 
     try:
@@ -46,18 +46,18 @@ def _look(store_uri: str) -> str:
 
 
 def living() -> list[dict[str, Any]]:
-    """The cluster's nodes that are alive, as Ray describes them."""
+    """Return the cluster's nodes that are alive, as Ray describes them."""
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def name_of(node: dict[str, Any]) -> str:
-    """A node's name for people: its address, and the beginning of its id where several share one."""
+def _name_of(node: dict[str, Any]) -> str:
+    """Return a node's name for people: its address, and the beginning of its id, for several may share one."""
     return f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})"
 
 
 @contextlib.contextmanager
 def nodes_watched(events: EventLog) -> Iterator[None]:
-    """While the context lasts, tells of nodes that come and go."""
+    """Report nodes that come and go while the context lasts."""
     stop = threading.Event()
     watch = threading.Thread(target=_watch, args=(events, stop), daemon=True)
     watch.start()
@@ -69,9 +69,9 @@ def nodes_watched(events: EventLog) -> Iterator[None]:
 
 
 def _watch(events: EventLog, stop: threading.Event) -> None:
-    known = {node["NodeID"]: name_of(node) for node in living()}
-    while not stop.wait(LOOK_SECONDS):
-        now = {node["NodeID"]: name_of(node) for node in living()}
+    known = {node["NodeID"]: _name_of(node) for node in living()}
+    while not stop.wait(POLL_SECONDS):
+        now = {node["NodeID"]: _name_of(node) for node in living()}
         for gone in known.keys() - now.keys():
             events.notify(f"node {known[gone]} is gone, {len(now)} are left; its films are simulated again")
         for come in now.keys() - known.keys():

@@ -1,6 +1,6 @@
-"""The folder of a local Ray: for nobody else's eyes, short enough for its sockets, and gone when its driver is.
+"""The folder of a local Ray: private, short enough for its sockets, and removed with its driver.
 
-Ray's own choice is not: it opens /tmp/ray and all below to every user of the machine, its token in ~/.ray may be read
+Ray's own is not: it opens /tmp/ray and all below to every user of the machine, its token in ~/.ray may be read
 by them, too, its folders stay behind, and it fails where TMPDIR is long.
 
     <temporary folder>/magray-<8 characters>/   open to its owner alone
@@ -23,11 +23,11 @@ from pathlib import Path
 
 from magray.errors import UserError
 
-PREFIX = "magray-"
+_PREFIX = "magray-"
 LOCK, TOKEN, RAY = "driver.lock", "auth_token", "ray"
-SOCKET_BYTES = 103 if sys.platform == "darwin" else 107  # of the path of a Unix socket
-LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
-PLACES = ("/tmp", "/var/tmp", "/dev/shm")  # tried if the environment names none that will do
+_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107  # of the path of a Unix socket
+_LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+PLACES = ("/tmp", "/var/tmp", "/dev/shm")  # tried if the environment names none that is usable
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Session:
 
     @property
     def ray_folder(self) -> Path:
-        """Ray's part of it."""
+        """The part that Ray writes to."""
         return self.folder / RAY
 
     @property
@@ -48,15 +48,15 @@ class Session:
         return self.folder / TOKEN
 
     def end(self) -> None:
-        """Removes the folder. Ray must have been shut down."""
+        """Remove the folder. Ray must have been shut down."""
         _remove(self.folder)
         os.close(self.lock)
 
 
 def new_session(shut_down: Callable[[], object]) -> Session:
-    """Makes the folder of a local Ray, and removes those whose drivers are dead.
+    """Make the folder of a local Ray, and remove those whose drivers are dead.
 
-    It goes when this process ends, after `shut_down`. Raises UserError if there is no place for it.
+    It is removed when this process ends, after `shut_down`. Raises UserError if there is no place for it.
     """
     for place in _places():
         _remove_dead(place)
@@ -78,7 +78,7 @@ def _end(session: Session, shut_down: Callable[[], object]) -> None:
 
 
 def _places() -> Iterator[Path]:
-    """Folders in which a session's may lie, the preferred first."""
+    """Yield the folders in which a session's may lie, the preferred first."""
     named = [os.environ.get(name) for name in ("RAY_TMPDIR", "TMPDIR")]
     for place in dict.fromkeys([*filter(None, named), *PLACES]):
         if len(os.fsencode(Path(place).absolute())) <= _longest_place():
@@ -86,11 +86,11 @@ def _places() -> Iterator[Path]:
 
 
 def _longest_place() -> int:
-    return SOCKET_BYTES - len(f"/{PREFIX}12345678{LONGEST_SOCKET}")
+    return _SOCKET_BYTES - len(f"/{_PREFIX}12345678{_LONGEST_SOCKET}")
 
 
 def _made_in(place: Path) -> Session:
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     try:
         lock = _private_file(folder / f"{LOCK}.new")
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -110,15 +110,15 @@ def _private_file(path: Path) -> int:
 
 
 def _remove(folder: Path) -> None:
-    """Removes a session; what a dying process still writes to keeps its lock file, and goes at the next start."""
+    """Remove a session; one that a dying process still writes to keeps its lock file until the next start."""
     shutil.rmtree(folder / RAY, ignore_errors=True)
     if not (folder / RAY).exists():
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_dead(place: Path) -> None:
-    """Removes the sessions of this user whose drivers were killed."""
-    for folder in place.glob(f"{PREFIX}????????"):
+    """Remove the sessions of this user whose drivers were killed."""
+    for folder in place.glob(f"{_PREFIX}????????"):
         try:
             about = folder.lstat()
             ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid()

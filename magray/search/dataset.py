@@ -83,8 +83,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
 
     Raises UserError if the films are too few, of several cell sizes, all alike in a target, or smaller than a scale.
     """
-    wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
-    films = store.table(["film_id", "pixel_nm", "width", "height", *fit.targets], wanted)
+    films = store.films("train", ["film_id", "pixel_nm", "width", "height", *fit.targets])
     if films.num_rows < 4:
         raise UserError(
             f"store {store.uri} has {films.num_rows} training films, and a search needs 4 or more; simulate more"

@@ -1,9 +1,7 @@
 """The store of a campaign: a folder or bucket prefix of Parquet files, one row a film. Knows nothing of Ray."""
 
-from magray.store.compact import Compaction, compact
+from magray.store.compact import Compaction, compact, delete_failed
 from magray.store.export.pictures import export_pictures
-from magray.store.journal import settle
-from magray.store.replace import delete_failed
 from magray.store.rows import rows_of
 from magray.store.schema import STORE_SCHEMA
 from magray.store.store import Store, create_store, open_store
@@ -20,6 +18,5 @@ __all__ = [
     "export_pictures",
     "open_store",
     "rows_of",
-    "settle",
     "verify",
 ]

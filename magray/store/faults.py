@@ -1,4 +1,4 @@
-"""Find faults in the rows of a store, beyond their types: when they are read, and for `verify` to name."""
+"""Find faults in the rows of a store, beyond their types, when they are read and in `verify`."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,11 @@ from magray.store.schema import SPLITS, STATUSES
 
 DIGITS, ID_DIGITS = r"^[0-9a-f]+\z", 24  # an id also names the film's files in an export
 NAMES = {"split": SPLITS, "status": STATUSES}
-SIZES = ("height", "width", "pixel_nm")
+_SIZES = ("height", "width", "pixel_nm")
 
 
 def faults(rows: pa.Table) -> Iterator[tuple[str, pa.Array]]:
-    """Yield what may be wrong, as far as the columns are there, and for each row whether it is."""
+    """Yield each possible fault of the columns that are there, with a mask of the rows that have it."""
     for column in rows.schema:
         values = rows[column.name].combine_chunks()
         if column.name == "film_id":
@@ -26,14 +26,14 @@ def faults(rows: pa.Table) -> Iterator[tuple[str, pa.Array]]:
             yield f"{column.name} is none of {', '.join(names.to_pylist())}", pc.invert(pc.is_in(values, names))
         if column.type == pa.float64():
             yield f"{column.name} is not a finite number", pc.fill_null(pc.invert(pc.is_finite(values)), False)
-        if column.name in SIZES:
+        if column.name in _SIZES:
             yield f"{column.name} is not above 0", pc.less_equal(values, 0)
     if {"image", "status", "height", "width"} <= set(rows.column_names):
         yield "it has no whole picture", pc.invert(has_picture(rows, pc.binary_length(rows["image"])))
 
 
 def has_picture(rows: pa.Table, lengths: pa.ChunkedArray) -> pa.Array:
-    """For each row: has the picture, of so many bytes, all of its pixels, or did the film fail and has none?"""
+    """Return for each row whether its picture, of so many bytes, is complete; a failed film must have none."""
     expected = pc.multiply(*(rows[name].cast(pa.int64()) for name in ("height", "width")))
     complete = pc.fill_null(pc.equal(lengths, expected), False)
     whole = pc.if_else(pc.equal(rows["status"], "failed"), pc.is_null(lengths), complete)
@@ -41,7 +41,7 @@ def has_picture(rows: pa.Table, lengths: pa.ChunkedArray) -> pa.Array:
 
 
 def check_rows(rows: pa.Table) -> None:
-    """Raise pa.ArrowInvalid if anything is wrong with any row."""
+    """Raise pa.ArrowInvalid if any row has a fault."""
     for what, wrong in faults(rows):
         places = np.flatnonzero(wrong)
         if len(places):
@@ -51,5 +51,5 @@ def check_rows(rows: pa.Table) -> None:
 
 
 def shown(text: str) -> str:
-    """Return text of a stranger's file for a message: one line, and nothing that a terminal obeys."""
+    """Return text of an untrusted file for a message: one line, without control characters."""
     return text[:80] if text.isprintable() else ascii(text[:80])

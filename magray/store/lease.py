@@ -1,10 +1,10 @@
-"""One driver at a time: the lease that a campaign's driver has on its store.
+"""The lease of a store, which lets one driver write at a time: a campaign's, or a compaction's.
 
-    <store>/_driver.json   which driver has it, and a number that rises every BEAT seconds while it lives
+    <store>/_driver.json   the driver that has it, and a number that rises every BEAT seconds while it lives
 
-Nobody's clock is trusted. Who finds a lease watches it for longer than a beat: if the number rises, its driver lives.
-Two that begin at once both write, wait, and look who wrote last. Should a driver lose its lease all the same, because
-it was frozen for long, nothing breaks: the same films always go to the same files.
+Clocks are not compared. A driver that finds a lease watches it for longer than a beat: if the number rises, its owner
+lives. Two that begin at once both write, wait, and read who wrote last. A driver that was frozen for long may lose its
+lease. What it commits then goes to the files that count, and the same films always go to the same files.
 """
 
 import contextlib
@@ -16,25 +16,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from magray.errors import UserError
+from magray.store.layout import LEASE_FILE
 from magray.store.location import Location
-from magray.store.store import LEASE_FILE
 
 BEAT = 2.0  # seconds
-PATIENCE = 3 * BEAT
-SETTLE = 0.3
+EXPIRY = 3 * BEAT  # a lease whose number stands still for so long is a dead driver's
+CONTEST = 0.3  # seconds in which a driver that began at the same time writes its own lease
 
 
 @contextlib.contextmanager
 def lease(location: Location, notify: Callable[[str], None]) -> Iterator[None]:
-    """Has the store's lease while the context lasts. Raises UserError if another driver has it and lives.
+    """Have the store's lease while the context lasts. Raises UserError if another driver has it and lives.
 
-    tell: says to the user that a dead driver's lease was taken over, or that the store stopped answering.
+    notify: gets a line when a dead driver's lease is taken over, or when the store stops answering.
     """
     driver = uuid.uuid4().hex
     if _wait_until_free(location):
         notify("the driver before this one is dead; going on from what it left")
     _write(location, driver, 0)
-    time.sleep(SETTLE)
+    time.sleep(CONTEST)
     if (holder := _read(location)) is None or holder["driver"] != driver:
         raise UserError(_taken(location))
     stop = threading.Event()
@@ -45,17 +45,17 @@ def lease(location: Location, notify: Callable[[str], None]) -> Iterator[None]:
     finally:
         stop.set()
         heart.join()
-        with contextlib.suppress(UserError):  # a server that is away: what ended the campaign says so already
+        with contextlib.suppress(UserError):  # the store does not answer: what ended the campaign says so already
             if (holder := _read(location)) is not None and holder["driver"] == driver:
                 location.remove(LEASE_FILE)
 
 
 def _wait_until_free(location: Location) -> bool:
-    """Returns whether there was a dead driver's lease. Raises UserError if its driver lives."""
+    """Return whether there was a dead driver's lease. Raises UserError if its driver lives."""
     found = _read(location)
     if found is None:
         return False
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + EXPIRY
     while time.monotonic() < end:
         time.sleep(BEAT / 4)
         now = _read(location)
@@ -91,7 +91,7 @@ def _write(location: Location, driver: str, number: int) -> None:
 
 
 def _read(location: Location) -> dict[str, Any] | None:
-    """The lease, None if there is none. One that is no JSON is one that nobody renews."""
+    """Return the lease, or None if there is none. One that is not JSON is one that nobody renews."""
     try:
         content = location.read(LEASE_FILE)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where a store lies: a folder, or a prefix of an object store, by path or URI.
+"""The place of a store: a folder, or a prefix of an object store, by path or URI.
 
 s3:// goes through pyarrow's own filesystem, not s3fs. Measured against a SeaweedFS server on the same two cores,
 pyarrow and then s3fs: writing 64 MB 0.6-0.8 s and 0.9-1.2 s with 0.05 s and 0.25 s of processor, reading it 0.16-0.19 s
@@ -23,7 +23,6 @@ read, but which the bucket keeps and bills until a lifecycle rule (AbortIncomple
 import contextlib
 import os
 import shutil
-import stat
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +40,7 @@ from magray.files.paths import at_home, refuse_credentials
 from magray.store.retry import RETRY_SECONDS, no_bucket, retry
 
 UNFINISHED = ".tmp"  # suffix of a local file that is still being written; its name also begins with a dot
-S3_OPTIONS = ("region", "scheme", "endpoint_override")  # what a URI may say
+_S3_OPTIONS = ("region", "scheme", "endpoint_override")  # what a URI may say
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0  # a request without one byte either way for so long is given up and sent once more
 
@@ -62,32 +61,33 @@ class Location:
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     def retry(self, ask: Callable[[], _Answer], seconds: float) -> _Answer:
-        """What `ask` returns, which must be harmless to repeat, asked for `seconds`; a local disk is asked once.
+        """Return the result of `ask`, which must be harmless to repeat, tried for `seconds`; once on a local disk.
 
         Raises UserError if an object store refuses or does not answer.
         """
         return ask() if self.local else retry(self.uri, ask, seconds)
 
-    def names(self, seconds: float = 0.0) -> list[str]:
-        """What lies in the folder, sorted; the names of folders end with a slash. Empty if there is no such folder.
+    def names(self, folder: str = "", seconds: float = 0.0) -> list[str]:
+        """Return the names in the location, or in a folder of it, sorted; those of folders end with a slash.
 
-        An object store has no folders, but names with slashes in them.
+        Empty if there is no such folder. An object store has no folders, but names with slashes in them.
         Raises UserError if an object store refuses, has no such bucket, or does not answer for `seconds`.
         """
-        everything = fs.FileSelector(self.path, recursive=not self.local, allow_not_found=True)
+        path = self.file(folder) if folder else self.path
+        everything = fs.FileSelector(path, recursive=not self.local, allow_not_found=True)
         found = self.retry(lambda: self.filesystem.get_file_info(everything), seconds)
         if not found:
             self._check_bucket(seconds)
         slash = {fs.FileType.File: "", fs.FileType.Directory: "/"} if self.local else {fs.FileType.File: ""}
-        listed = [(info.path[len(self.path) :].lstrip("/"), info.type) for info in found]
+        listed = [(info.path[len(path) :].lstrip("/"), info.type) for info in found]
         return sorted(f"{name}{slash[kind]}" for name, kind in listed if kind in slash)
 
     def file(self, name: str) -> str:
-        """The path of a file in the folder, for `filesystem`."""
+        """Return the path of a file of the location, for `filesystem`."""
         return f"{self.path}/{name}"
 
     def read(self, name: str, seconds: float = 0.0) -> bytes:
-        """A whole file. Raises FileNotFoundError, and UserError as `names` does."""
+        """Return the content of a file. Raises FileNotFoundError, and UserError as `names` does."""
         try:
             return self.retry(partial(self._get, name), seconds)
         except FileNotFoundError:
@@ -95,7 +95,7 @@ class Location:
             raise
 
     def write(self, name: str, content: pa.Buffer | bytes, seconds: float = 0.0) -> None:
-        """A whole file or none: a rename on a local disk, one upload on an object store.
+        """Write a file whole or not at all: by a rename on a local disk, by one upload on an object store.
 
         Raises UserError if the disk is full or the place cannot be written to, and as `names` does.
         """
@@ -108,24 +108,63 @@ class Location:
             raise UserError(f"cannot write to {self.uri}: {in_words(error)}; nothing is lost") from error
 
     def remove(self, name: str) -> None:
-        """Removes a file of the folder, if it is there."""
+        """Remove a file of the location, if it is there."""
         with contextlib.suppress(FileNotFoundError):
             self.retry(lambda: self.filesystem.delete_file(self.file(name)), 0.0)
 
     def is_plain_file(self, name: str) -> bool:
-        """Whether a name in the folder is a file itself, and neither a link nor a folder."""
-        return not self.local or stat.S_ISREG(Path(self.file(name)).lstat().st_mode)
+        """Return whether a path in the location is a file itself, neither a folder nor a link nor behind a link."""
+        path = Path(self.path).resolve() / name
+        return not self.local or (path.is_file() and path.resolve() == path)
+
+    def copy(self, name: str, new: str) -> None:
+        """Copy a file within the location. Raises UserError as `write`; half a copy may be left."""
+        try:
+            if self.local:
+                self.filesystem.create_dir(self.file(new).rpartition("/")[0], recursive=True)
+            self.retry(lambda: self.filesystem.copy_file(self.file(name), self.file(new)), RETRY_SECONDS)
+        except OSError as error:
+            raise UserError(f"cannot write to {self.uri}: {in_words(error)}; nothing is lost") from error
+
+    def flush(self, name: str) -> None:
+        """Have a local disk hold a file, and its entry in the folder, before anything else is done to them."""
+        if self.local:
+            path = Path(self.file(name))
+            for place in (path, path.parent):
+                descriptor = os.open(place, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+
+    def hide(self, folder: str) -> str:
+        """Rename a folder so that no reader finds any of its files from then on. Return its new name.
+
+        An object store cannot rename: its folder stays as it is.
+        """
+        hidden = f".{folder}{UNFINISHED}"
+        if not self.local or folder.startswith(".") or Path(self.file(hidden)).exists():
+            return folder
+        Path(self.file(folder)).rename(self.file(hidden))
+        return hidden
+
+    def remove_empty_folder(self, folder: str) -> None:
+        """Remove a folder of the location if nothing is in it. An object store has none."""
+        if self.local:
+            with contextlib.suppress(OSError):
+                Path(self.file(folder)).rmdir()
 
     def free_bytes(self) -> int | None:
-        """Free space of the local disk; None on an object store."""
+        """Return the free space of the local disk; None on an object store."""
         if not self.local:
             return None
         existing = next(folder for folder in (Path(self.path), *Path(self.path).parents) if folder.exists())
         return shutil.disk_usage(existing).free
 
     def _write_and_rename(self, name: str, content: pa.Buffer | bytes) -> None:
-        self.filesystem.create_dir(self.path, recursive=True)
-        unfinished = f".{name}.{uuid.uuid4().hex[:8]}{UNFINISHED}"
+        folder, slash, file = name.rpartition("/")
+        self.filesystem.create_dir(self.file(folder) if folder else self.path, recursive=True)
+        unfinished = f"{folder}{slash}.{file}.{uuid.uuid4().hex[:8]}{UNFINISHED}"
         try:
             self._put(unfinished, content)
             self.filesystem.move(self.file(unfinished), self.file(name))
@@ -134,7 +173,7 @@ class Location:
             raise
 
     def _upload(self, name: str, content: pa.Buffer | bytes) -> None:
-        """In a thread, where no Ctrl-C comes between opening and closing; it waits for the upload's end instead."""
+        """Upload in a thread, where no Ctrl-C comes between opening and closing, but only after the end."""
         with ThreadPoolExecutor(1) as uploader:
             uploader.submit(self._put, name, content).result()
 
@@ -148,7 +187,7 @@ class Location:
             return content
 
     def _check_bucket(self, seconds: float) -> None:
-        """An object store says of a bucket that does not exist that it holds nothing."""
+        """Raise UserError if the bucket does not exist, which an object store lists as an empty one."""
         if isinstance(self.filesystem, fs.S3FileSystem):
             bucket = self.path.split("/", 1)[0]
             about = self.retry(lambda: self.filesystem.get_file_info(bucket), seconds)
@@ -157,7 +196,7 @@ class Location:
 
 
 def locate(uri: str) -> Location:
-    """The location that a path or URI (file://, s3:// and what else pyarrow knows) means.
+    """Return the location of a path or URI: file://, s3://, and whatever else pyarrow opens.
 
     An s3:// URI may name `region`, `scheme` and `endpoint_override`, as in s3://bucket/films?region=eu-central-1.
     Raises UserError for a URI that cannot be opened, or that holds credentials.
@@ -177,10 +216,10 @@ def locate(uri: str) -> Location:
 
 
 def _bucket_filesystem(uri: str, parts: SplitResult) -> fs.S3FileSystem:
-    """What pyarrow's from_uri opens, but for its timeouts."""
+    """Return the filesystem that pyarrow's from_uri opens, with our timeouts."""
     options = dict(parse_qsl(parts.query))
-    if unknown := options.keys() - S3_OPTIONS:
-        raise ValueError(f"it knows {', '.join(S3_OPTIONS)}, not {min(unknown)}")
+    if unknown := options.keys() - _S3_OPTIONS:
+        raise ValueError(f"its options are {', '.join(_S3_OPTIONS)}, not {min(unknown)}")
     if not parts.netloc:
         raise ValueError("it names no bucket")
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

@@ -1,4 +1,4 @@
-"""The files of a store: what they are called, how they are written, and how many of them are read at once."""
+"""Name, write and open the Parquet files of a store, many of them at once."""
 
 import hashlib
 from collections import deque
@@ -22,18 +22,13 @@ _Thing = TypeVar("_Thing")
 _Answer = TypeVar("_Answer")
 
 
-def file_name(film_ids: Sequence[str]) -> str:
-    """The name of the file that holds exactly these films."""
-    return f"films-{hashlib.sha256(','.join(sorted(film_ids)).encode()).hexdigest()[:24]}.parquet"
-
-
-def is_film_file(name: str) -> bool:
-    """True for the name of a committed file."""
-    return name.startswith("films-") and name.endswith(".parquet") and "/" not in name
+def file_name(film_ids: Sequence[str], kind: str = "films") -> str:
+    """Return the name of the file that holds exactly these films; `kind` begins it."""
+    return f"{kind}-{hashlib.sha256(','.join(sorted(film_ids)).encode()).hexdigest()[:24]}.parquet"
 
 
 def parquet(tables: Iterable[pa.Table]) -> pa.Buffer:
-    """The content of a file with the rows of `tables`, each of STORE_SCHEMA. Only what is compressed is held."""
+    """Return a file with the rows of `tables`, each of STORE_SCHEMA. Memory holds only what is compressed."""
     scalars = [name for name in STORE_SCHEMA.names if name != "image"]
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
@@ -44,13 +39,13 @@ def parquet(tables: Iterable[pa.Table]) -> pa.Buffer:
         write_statistics=scalars,
         write_page_checksum=True,
     ) as writer:
-        for table in full_groups(tables):
+        for table in _full_groups(tables):
             writer.write_table(table, row_group_size=ROW_GROUP_FILMS)
     return sink.getvalue()
 
 
-def full_groups(tables: Iterable[pa.Table], films: int = ROW_GROUP_FILMS) -> Iterator[pa.Table]:
-    """The same rows in the same order, cut anew into tables of `films` rows; the last one may have fewer."""
+def _full_groups(tables: Iterable[pa.Table], films: int = ROW_GROUP_FILMS) -> Iterator[pa.Table]:
+    """Yield the same rows in the same order, in tables of `films` rows; the last one may have fewer."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
@@ -63,7 +58,7 @@ def full_groups(tables: Iterable[pa.Table], films: int = ROW_GROUP_FILMS) -> Ite
 
 
 def large_batches(tables: Iterable[pa.Table], films: int) -> Iterator[pa.Table]:
-    """The same rows in the same order, in tables of at least `films` rows; the last one may have fewer."""
+    """Yield the same rows in the same order, in tables of at least `films` rows; the last one may have fewer."""
     waiting: list[pa.Table] = []
     together = 0
     for table in tables:
@@ -87,12 +82,12 @@ def open_parquet(location: Location, name: str, checked: bool = False) -> Iterat
 
 
 def readers(location: Location) -> int:
-    """How many files are worth reading at once."""
+    """Return the number of files that are worth reading at once."""
     return LOCAL_READERS if location.local else REMOTE_READERS
 
 
 def bounded_map(work: Callable[[_Thing], _Answer], things: Iterable[_Thing], threads: int) -> Iterator[_Answer]:
-    """`work` of each thing, in their order, by `threads` at once, never far ahead of who takes the answers."""
+    """Yield `work` of each thing, in their order, by `threads` at once, never far ahead of the consumer."""
     pool = ThreadPoolExecutor(threads)
     pending: deque[Future[_Answer]] = deque()
     try:

@@ -1,4 +1,4 @@
-"""An object store that does not answer is asked again; one that refuses is not, and its answer is for the user."""
+"""Retry transient errors of an object store; report permanent ones."""
 
 import logging
 import platform
@@ -11,7 +11,7 @@ from magray.errors import UserError
 from magray.masking import mask
 
 RETRY_SECONDS = 120.0  # a server that is started again, or a network that comes back, within this costs nothing
-MAX_PAUSE_SECONDS = 10.0
+_MAX_PAUSE_SECONDS = 10.0
 
 _AWS_ERROR = re.compile(r"AWS Error (?P<code>\w+)(?P<status> \(HTTP status \d+\))? during \w+ operation: (?P<text>.*)")
 _SILENCE = {"NETWORK_CONNECTION", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE", "SLOW_DOWN", "THROTTLING"}
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def retry(uri: str, ask: Callable[[], _Answer], seconds: float) -> _Answer:
-    """What `ask` returns, asked again for `seconds` as long as the object store is silent.
+    """Return the result of `ask`, tried again for `seconds` as long as the object store does not answer.
 
     `ask` must be harmless to repeat. pyarrow itself tries for some seconds before it says that there is no answer.
     Raises UserError if there is none to the end, the bucket does not exist, or the credentials are refused; whatever
@@ -47,7 +47,7 @@ def retry(uri: str, ask: Callable[[], _Answer], seconds: float) -> _Answer:
                 ) from error
             _log.warning("%s does not answer: %s; asking again for %.0f s", uri, said, seconds - waited)
             time.sleep(pause)
-            pause, asked = min(2 * pause, MAX_PAUSE_SECONDS), asked + 1
+            pause, asked = min(2 * pause, _MAX_PAUSE_SECONDS), asked + 1
         else:
             if asked > 1:
                 _log.warning("%s answers again after %.0f s", uri, time.monotonic() - start)
@@ -55,7 +55,7 @@ def retry(uri: str, ask: Callable[[], _Answer], seconds: float) -> _Answer:
 
 
 def _silence(uri: str, error: OSError) -> str:
-    """What was said instead of an answer. Raises what waiting does not mend: a refusal as UserError, else `error`."""
+    """Return the text of a transient error. Raises a permanent one: a refusal as UserError, any other as it is."""
     found = _AWS_ERROR.search(str(error))
     if found is None:
         raise error
@@ -74,6 +74,6 @@ def _silence(uri: str, error: OSError) -> str:
 
 
 def no_bucket(uri: str) -> UserError:
-    """What to say if the bucket of a URI does not exist."""
+    """Return the error for a bucket that does not exist."""
     bucket = uri.split("://", 1)[-1].split("/", 1)[0].split("?", 1)[0]
     return UserError(f"{uri}: there is no bucket {bucket}; make it, or choose another store")

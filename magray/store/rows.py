@@ -1,4 +1,4 @@
-"""From the solver's answer to rows of the store."""
+"""Turn the solver's results into rows of the store."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def rows_of(relaxed: Sequence["RelaxedFilm"], plan: pa.Table) -> pa.Table:
-    """The store's rows for the films of `plan`, in the plan's order, whatever the order of `relaxed`.
+    """Return the store's rows for the films of `plan`, in the plan's order, whatever the order of `relaxed`.
 
     Raises KeyError if a film of the plan was not relaxed.
     """
@@ -26,7 +26,7 @@ def rows_of(relaxed: Sequence["RelaxedFilm"], plan: pa.Table) -> pa.Table:
 
 
 def pixels(mz: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """The picture of a magnetisation's z component: −1…1 becomes 0…255, rounded."""
+    """Return the picture of a magnetisation's z component: −1…1 becomes 0…255, rounded."""
     return np.asarray(np.clip(np.rint((mz + 1) * 127.5), 0, 255), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""The columns of a store: what the film was (the plan's columns), what it became, and what that took."""
+"""The columns of a store: the plan's, the relaxed film, and the cost of simulating it."""
 
 import pyarrow as pa
 

@@ -1,20 +1,15 @@
-"""A campaign's store: created or resumed, read, and added to one block of films at a time.
-
-    <store>/_campaign.json              name of the campaign, films in its plan, format of the store
-    <store>/films-<24 digits>.parquet   the digits are a hash of the ids of the films inside
-    <store>/_replacing.json             what a compaction puts in the place of what; see journal.py
+"""The store of a campaign: create or resume it, read it, and add to it one block of films at a time.
 
 A file appears whole or not at all, and the same films always go to the same file: committing a block twice is
-committing it once.
+committing it once. The names of the files, and the note that says which of them count, are in layout.py.
 """
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,28 +17,37 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from magray.errors import UserError, in_words
+from magray.errors import UserError, in_words, one_line
 from magray.files.parquet import read_plain
 from magray.films.film import PHYSICS_VERSION
 from magray.films.plan import checked_plan
 from magray.store.faults import check_rows
-from magray.store.journal import committed_files, is_ours, settle
+from magray.store.layout import (
+    CAMPAIGN_FILE,
+    FAILED,
+    FINISHED,
+    Note,
+    folder_of,
+    generations,
+    is_film_file,
+    is_ours,
+    path_of,
+    read_note,
+    remove_leftovers,
+)
 from magray.store.location import Location, locate
 from magray.store.parquet import bounded_map, file_name, large_batches, open_parquet, parquet, readers
 from magray.store.retry import RETRY_SECONDS
 from magray.store.schema import STORE_SCHEMA
 
-FORMAT = 2
-# readers of Parquet folders pass over names that begin with an underscore
-CAMPAIGN_FILE, LEASE_FILE = "_campaign.json", "_driver.json"
 ROW_BYTES = 2048  # of a film's scalars, generously, before compression
 PICTURE = ("film_id", "status", "height", "width", "image")  # a picture, and what it is checked with
 BATCH_FILMS = 50_000  # whose scalars are worked on at a time
 SCALARS = [name for name in STORE_SCHEMA.names if name != "image"]
-ROW_INDEX_SCHEMA = pa.schema(
+_ROW_INDEX_SCHEMA = pa.schema(
     {"file": pa.string(), "group": pa.int32(), "rows": pa.list_(pa.int32()), "films": pa.list_(pa.int64())}
 )
-READINGS = 100  # a reader whose files a compaction takes away begins again so many times
+Split = Literal["train", "test"]
 
 _Answer = TypeVar("_Answer")
 
@@ -55,7 +59,7 @@ class Store:
     location: Location
     campaign: str
     planned: int  # films in the campaign's plan
-    # ids by file, of the files read so far: a file's name follows from its films, so that they never change
+    # ids by file, of the files read so far: a file's name follows from its films, so they never change
     id_cache: dict[str, pa.Array] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -65,23 +69,65 @@ class Store:
 
     @property
     def schema(self) -> pa.Schema:
-        """Names, types and units of the columns."""
+        """The names, types and units of the columns."""
         return STORE_SCHEMA
 
+    @property
+    def glob(self) -> str:
+        """The pattern of the committed files, for DuckDB, Polars and others. A compaction changes it."""
+        place, question, options = self.uri.partition("?") if "://" in self.uri else (self.uri, "", "")
+        return f"{place}/{path_of(self.generation, '*.parquet')}{question}{options}"
+
+    @property
+    def generation(self) -> int:
+        """The generation of files that counts now. If the note of it was lost, the one with most films."""
+        note = read_note(self.location)
+        if note is not None:
+            return note.generation
+        found = generations(self.location.names("", RETRY_SECONDS)) or {1}
+        # a compaction that was interrupted leaves one generation whole, and a part of it as the other
+        return found.pop() if len(found) == 1 else max(found, key=lambda one: self.films_in(self.files_of(one)))
+
     def files(self) -> list[str]:
-        """Names of the committed files, sorted."""
-        return committed_files(self.location)
+        """Return the paths in the store of the committed files, sorted, as they are at one moment."""
+        generation = self.generation
+        while True:
+            files = self.files_of(generation)
+            before, generation = generation, self.generation
+            if generation == before:  # otherwise a compaction may have been removing what was listed
+                return files
+
+    def files_of(self, generation: int) -> list[str]:
+        """Return the paths in the store of the files of a generation, sorted."""
+        names = self.location.names(folder_of(generation), RETRY_SECONDS)
+        return [path_of(generation, name) for name in names if is_film_file(name)]
+
+    def films_in(self, files: list[str]) -> int:
+        """Return the number of films in some files, those that failed included."""
+        return sum(self.scan(files, lambda _, file: int(file.metadata.num_rows)))
 
     def count(self) -> int:
-        """How many films are committed."""
-        return self._steadily(lambda files: sum(self.scan(files, lambda _, file: int(file.metadata.num_rows))))
+        """Return the number of committed films."""
+        return self._read(self.films_in)
 
     def ids(self) -> pa.ChunkedArray:
-        """The ids of the committed films. Only files that are new since the last call are read."""
-        return pa.chunked_array(self._steadily(self._ids_of).values(), pa.string())
+        """Return the ids of the committed films. Only files that are new since the last call are read."""
+        return pa.chunked_array(self._read(self._ids_of).values(), pa.string())
+
+    def films(self, split: Split | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the films that converged, by id: those of one split, or of both.
+
+        columns: as in `table`. Raises UserError as `table`.
+        """
+        wanted = pc.field("status") == "converged"
+        if split is not None:
+            wanted &= pc.field("split") == split
+        names = SCALARS if columns is None else list(columns)
+        rows = self.table(list(dict.fromkeys([*names, "film_id"])), wanted)
+        return rows.sort_by("film_id").select(names)
 
     def table(self, columns: Sequence[str] | None = None, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002
-        """Committed rows. `columns` None means all but the pictures. The filter names columns, not their places.
+        """Return committed rows. `columns` None means all but the pictures. The filter names columns, not their places.
 
         Raises UserError for a column that does not exist, or a file that cannot be read.
         """
@@ -90,7 +136,7 @@ class Store:
         if unknown:
             raise UserError(f"a store has no column {unknown[0]}; it has {', '.join(STORE_SCHEMA.names)}")
 
-        # pyarrow tells an expression's columns as text alone; to read one too many does no harm
+        # pyarrow gives an expression's columns as text alone; to read one too many does no harm
         needed = [name for name in STORE_SCHEMA.names if name in str(filter)] if filter is not None else []
         wanted = list(dict.fromkeys([*names, *needed]))
 
@@ -100,12 +146,12 @@ class Store:
                 parts = (rows.filter(filter).select(names) for rows in large_batches(parts, BATCH_FILMS))
             return pa.concat_tables([schema_of(names).empty_table(), *parts])
 
-        return self._steadily(read)
+        return self._read(read)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Committed rows, a row group at a time, file after file, every byte checked: for what memory cannot hold.
+        """Yield committed rows, a row group at a time, file after file, every byte checked: for what exceeds memory.
 
-        Raises UserError if a file cannot be read, or a compaction takes it away meanwhile.
+        Raises UserError if a file cannot be read, or a compaction removes it meanwhile.
         """
         names = self.files()
         with reading(self.uri):
@@ -115,7 +161,7 @@ class Store:
                         yield self.location.retry(partial(columns_of, file, columns, [group]), RETRY_SECONDS)
 
     def images(self, ids: Sequence[str]) -> NDArray[np.uint8]:
-        """The pictures of films of one size, in the order of `ids`: (n, ny, nx) uint8, mz −1…1 as 0…255.
+        """Return the pictures of films of one size, in the order of `ids`: (n, ny, nx) uint8, mz −1…1 as 0…255.
 
         Only the row groups that hold these films are read. Raises UserError if a film is not committed, has no picture,
         or differs in size from the others.
@@ -123,10 +169,10 @@ class Store:
         wanted = pa.array([str(film_id) for film_id in ids], pa.string())
         if len(wanted.unique()) != len(wanted):
             raise UserError("images: an id is given twice; give each film once")
-        return self._steadily(lambda files: self._images(self._places(files, wanted), wanted))
+        return self._read(lambda files: self._images(self._places(files, wanted), wanted))
 
     def row_index(self, ids: Sequence[str]) -> pa.Table:
-        """Where films are: for each row group that holds any of them its `file`, `group`, `rows` and `films`.
+        """Return the places of films: for each row group that holds any of them its `file`, `group`, `rows`, `films`.
 
         rows: of the films in the group. films: their places in `ids`, each of which is given once.
         Raises UserError if a film is not committed.
@@ -141,33 +187,53 @@ class Store:
                     rows = np.flatnonzero(there >= 0)
                     if len(rows):
                         found.append({"file": name, "group": group, "rows": rows, "films": there[rows]})
-            return pa.Table.from_pylist(found, ROW_INDEX_SCHEMA)
+            return pa.Table.from_pylist(found, _ROW_INDEX_SCHEMA)
 
-        return self._steadily(find)
+        return self._read(find)
 
     def missing(self, plan: pa.Table) -> pa.Table:
-        """The rows of `plan` that are not committed yet, in the plan's order."""
+        """Return the rows of `plan` that are not committed yet, in the plan's order."""
         return plan.filter(pc.invert(pc.is_in(plan["film_id"], value_set=self.ids().combine_chunks())))
 
-    def commit(self, rows: pa.Table) -> str:
-        """Writes rows of STORE_SCHEMA as one file and returns its name. Again with the same films: the same file.
+    def commit(self, rows: pa.Table) -> list[str]:
+        """Write rows of STORE_SCHEMA, films that failed apart from the others. Return the path of each row's file.
 
-        Raises UserError if there is no room, or the rows are of another campaign.
+        The same films go to the same files. Raises UserError if there is no room, or the rows are of another campaign.
         """
         if set(rows["campaign"].unique().to_pylist()) != {self.campaign}:
             raise UserError(f"store {self.uri} takes films of campaign {self.campaign} only")
-        rows = rows.select(STORE_SCHEMA.names).cast(STORE_SCHEMA).sort_by("film_id")
-        name = file_name(rows["film_id"].to_pylist())
-        self.location.write(name, parquet([rows]), RETRY_SECONDS)
-        return name
+        rows = rows.select(STORE_SCHEMA.names).cast(STORE_SCHEMA)
+        failed, generation = pc.equal(rows["status"], "failed"), self.generation
+        paths = {}
+        for kind, part in ((FINISHED, rows.filter(pc.invert(failed))), (FAILED, rows.filter(failed))):
+            if part.num_rows:
+                part = part.sort_by("film_id")
+                paths[kind] = path_of(generation, file_name(part["film_id"].to_pylist(), kind))
+                self.location.write(paths[kind], parquet([part]), RETRY_SECONDS)
+        return [paths[FAILED if one else FINISHED] for one in failed.to_pylist()]
 
-    def write_about(self) -> None:
-        """Writes the file that makes the folder a store: in a new one, or where it was lost."""
-        about = {"format": FORMAT, "campaign": self.campaign, "films": self.planned}
-        self.location.write(CAMPAIGN_FILE, json.dumps(about).encode(), RETRY_SECONDS)
+    def begin_writing(self, planned: int | None = None) -> "Store":
+        """Remove what killed writers left, and note how many films are planned. The caller has the store's lease."""
+        note, generation = read_note(self.location), self.generation
+        others = generations(self.location.names("", RETRY_SECONDS)) - {generation}
+        if others and not self.files_of(generation):
+            raise UserError(
+                f"store {self.uri}: {CAMPAIGN_FILE} names generation {generation}, which is not there, and generation "
+                f"{max(others)} is; remove that file and run `magray simulate` to have it made anew"
+            )
+        remove_leftovers(self.location, generation)
+        wanted = Note(self.campaign, self.planned if planned is None else planned, generation)
+        if note != wanted:
+            wanted.write(self.location)
+        return replace(self, planned=wanted.films)
+
+    def restore_note(self) -> None:
+        """Write the note that makes the folder a store, if it was lost like any other file."""
+        if read_note(self.location) is None:
+            Note(self.campaign, self.planned, self.generation).write(self.location)
 
     def check_room(self, films: pa.Table) -> None:
-        """Raises UserError if the local disk cannot hold the pictures of `films`, rows of a plan, uncompressed."""
+        """Raise UserError if the local disk cannot hold the pictures of `films`, rows of a plan, uncompressed."""
         free = self.location.free_bytes()
         pixels = pc.sum(pc.multiply(*(films[name].cast(pa.int64()) for name in ("nx", "ny")))).as_py() or 0
         needed = pixels + films.num_rows * ROW_BYTES
@@ -178,7 +244,7 @@ class Store:
             )
 
     def _ids_of(self, files: list[str]) -> dict[str, pa.Array]:
-        """The ids in each of the files."""
+        """Return the ids in each of the files."""
         new = [name for name in files if name not in self.id_cache]
         self.id_cache.update(zip(new, self.scan(new, _film_ids), strict=True))
         for gone in self.id_cache.keys() - set(files):
@@ -186,7 +252,7 @@ class Store:
         return {name: self.id_cache[name] for name in files}
 
     def _places(self, files: list[str], wanted: pa.Array) -> dict[str, NDArray[np.int64]]:
-        """For each file that holds wanted films: the place of each of its rows in `wanted`, −1 for other films."""
+        """Return, for each file that holds wanted films, its rows' places in `wanted`; −1 for other films."""
         ids = self._ids_of(files)
         everything = pa.chunked_array(ids.values(), pa.string())
         places = pc.fill_null(pc.index_in(everything, value_set=wanted), -1).to_numpy().astype(np.int64)
@@ -219,32 +285,32 @@ class Store:
         return images
 
     def scan(self, files: list[str], read: Callable[[str, pq.ParquetFile], _Answer]) -> Iterator[_Answer]:
-        """`read` of each file's name and content, in the files' order, many at once."""
+        """Yield `read` of each file's path and content, in the files' order, many at once."""
 
         def one(name: str) -> _Answer:
             with open_parquet(self.location, name) as file:
                 return read(name, file)
 
-        def patient(name: str) -> _Answer:
+        def persistent(name: str) -> _Answer:
             return self.location.retry(lambda: one(name), RETRY_SECONDS)
 
-        return bounded_map(patient, files, readers(self.location))
+        return bounded_map(persistent, files, readers(self.location))
 
-    def _steadily(self, read: Callable[[list[str]], _Answer]) -> _Answer:
-        """What `read` makes of the committed files, begun again if a compaction takes one of them away meanwhile."""
+    def _read(self, read: Callable[[list[str]], _Answer]) -> _Answer:
+        """Return `read` of the committed files; once more if a compaction or a retry removes some of them meanwhile."""
         with reading(self.uri):
-            for _ in range(READINGS):
-                files = self.files()
-                try:
-                    return read(files)
-                except FileNotFoundError:
-                    if self.files() == files:
-                        raise
-        raise UserError(f"store {self.uri} is being compacted; read it when that is done")
+            files = self.files()
+            try:
+                return read(files)
+            except FileNotFoundError:
+                now = self.files()
+                if now == files:
+                    raise
+                return read(now)
 
 
 def create_store(uri: str, campaign: str, plan: pa.Table) -> Store:
-    """The store of a campaign: a new one, or the one at `uri` if it holds this campaign, to go on with.
+    """Return the store of a campaign: a new one, or the one at `uri` if it holds this campaign, to go on with.
 
     A campaign may grow: `plan` must hold every film that is committed, and may hold more.
     Raises UserError if `uri` holds anything else, the plan is of another campaign or physics version, or the disk has
@@ -253,56 +319,35 @@ def create_store(uri: str, campaign: str, plan: pa.Table) -> Store:
     location = locate(uri)
     _check_plan(campaign, plan)
     try:
-        names = location.names()  # without patience: a wrong address is told at once
+        names = location.names()  # without a retry: a wrong address is reported at once
     except OSError as error:
         raise UserError(f"store {uri} cannot be read: {in_words(error)}") from error
-    store = Store(location, campaign, plan.num_rows)
     if CAMPAIGN_FILE in names:
-        old = open_store(uri)
-        _check_continues(old, campaign, plan)
-        store = replace(old, planned=plan.num_rows)
-    elif all(is_ours(name) for name in names):  # none, or those of a store whose first file was lost
+        store = open_store(uri)
+        _check_continues(store, campaign, plan)
+    elif all(is_ours(name) for name in names):  # none, or those of a store whose note was lost
+        store = Store(location, campaign, plan.num_rows)
         _check_continues(_as_its_films_say(store), campaign, plan)
     else:
         raise UserError(f"{uri} holds files and is not a store of magray; choose another folder")
     store.check_room(store.missing(plan))
-    if LEASE_FILE not in location.names():  # whoever has a lease may be at work on what seems to be left over
-        settle(location)
-    store.write_about()
+    store.restore_note()
     return store
 
 
 def open_store(uri: str | Path) -> Store:
-    """The store at a path or URI. Raises UserError if there is none, or a newer magray wrote it."""
+    """Return the store at a path or URI. Raises UserError if there is none, or a newer magray wrote it."""
     location = locate(str(uri))
-    try:
-        format_, campaign, films = _about(location.read(CAMPAIGN_FILE, RETRY_SECONDS))
-    except FileNotFoundError as error:
-        raise UserError(f"there is no store at {uri}; `magray simulate` makes one") from error
-    except OSError as error:
-        raise UserError(f"store {uri} cannot be read: {in_words(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"store {uri} cannot be read: {CAMPAIGN_FILE}: {_first_line(error)}") from error
-    if format_ != FORMAT:
-        advice = "install a newer magray" if format_ > FORMAT else "simulate its films again"
-        raise UserError(f"store {uri} is of format {format_}, this magray reads {FORMAT}; {advice}")
-    return Store(location, campaign, films)
-
-
-def _about(content: bytes) -> tuple[int, str, int]:
-    """Format, campaign and films of a plan, from a store's CAMPAIGN_FILE. Raises ValueError if it is damaged."""
-    about = json.loads(content)
-    values = [about.get(key) for key in ("format", "campaign", "films")] if isinstance(about, dict) else []
-    match values:
-        case [int(format_), str(campaign), int(films)] if films >= 0:
-            return format_, campaign, films
-    raise ValueError("it is damaged; copy it from a backup, or simulate into another store")
+    note = read_note(location)
+    if note is None:
+        raise UserError(f"there is no store at {uri}; `magray simulate` makes one")
+    return Store(location, note.campaign, note.films)
 
 
 def read_row_index(row_index: pa.Table, store_uri: str) -> Iterator[pa.Table]:
-    """The pictures of `Store.pieces`, a row group at a time: columns `film` and `image`. Lists nothing of the store.
+    """Yield the pictures of a `Store.row_index`, a row group at a time: columns `film` and `image`.
 
-    Raises UserError if a file cannot be read, or a compaction took it away.
+    Lists nothing of the store. Raises UserError if a file cannot be read, or a compaction removed it.
     """
     location = _known_location(store_uri)
 
@@ -318,7 +363,7 @@ def read_row_index(row_index: pa.Table, store_uri: str) -> Iterator[pa.Table]:
 
 @contextlib.contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Turns what pyarrow says of a damaged file of the store at `uri` into a UserError."""
+    """Turn pyarrow's errors about a damaged file of the store at `uri` into a UserError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -327,20 +372,20 @@ def reading(uri: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:  # the system refusal, no damage
             raise UserError(f"store {uri} cannot be read: {in_words(error)}") from error
         raise UserError(
-            f"store {uri} cannot be read: {_first_line(error)}; "
+            f"store {uri} cannot be read: {one_line(error)}; "
             "`magray store verify` names the damaged files: delete them and simulate again"
         ) from error
 
 
 def columns_of(file: pq.ParquetFile, names: Sequence[str], row_groups: list[int] | None = None) -> pa.Table:
-    """Columns of an open file. Raises pa.ArrowInvalid if it is not one of a store, or anything is wrong with a row."""
+    """Return columns of an open file. Raises pa.ArrowInvalid if it is not one of a store, or a row is wrong."""
     rows = read_plain(file, schema_of(names), row_groups)
     check_rows(rows)
     return rows
 
 
 def schema_of(names: Sequence[str]) -> pa.Schema:
-    """The schema of some of the columns."""
+    """Return the schema of some of the columns."""
     return pa.schema([STORE_SCHEMA.field(name) for name in names])
 
 
@@ -356,7 +401,7 @@ def _film_ids(_: str, file: pq.ParquetFile) -> pa.Array:
 
 
 def _one_size(films: pa.Table) -> tuple[int, int]:
-    """Height and width of films that all have a picture of the same size."""
+    """Return the height and width of films that all have a picture of the same size."""
     failed = films.filter(pc.equal(films["status"], "failed"))
     if failed.num_rows:
         raise UserError(f"film {failed['film_id'][0]} failed and has no picture")
@@ -381,7 +426,7 @@ def _check_plan(campaign: str, plan: pa.Table) -> None:
 
 
 def _as_its_films_say(store: Store) -> Store:
-    """The store, but of another campaign if any of its films is."""
+    """Return the store, but of another campaign if any of its films is."""
     names = store.table(["campaign"])["campaign"].unique().to_pylist()
     return replace(store, campaign=next((name for name in names if name != store.campaign), store.campaign))
 
@@ -396,7 +441,3 @@ def _check_continues(store: Store, campaign: str, plan: pa.Table) -> None:
             f"store {store.uri} holds another plan: {len(strangers)} of its films are not in this one "
             f"(such as {pc.min(strangers)}); choose another store"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).split("\n", 1)[0].rstrip(".")

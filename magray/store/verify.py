@@ -1,7 +1,7 @@
-"""Is a store what it should be: each film of the plan once, whole, and nothing else?
+"""Check that a store holds each film of the plan once, whole, and nothing else.
 
-Every file is read once, several at a time, a row group at a time. Their scalars are then held against the plan's (or,
-without one, against their ids) in batches of BATCH_FILMS.
+Every file is read once, several at a time, a row group at a time. The scalars are then compared with the plan's (or,
+without one, with the ids) in batches of BATCH_FILMS.
 """
 
 from collections.abc import Iterator
@@ -11,42 +11,54 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from magray.errors import UserError
+from magray.errors import UserError, one_line
 from magray.files.parquet import read_plain
 from magray.films.plan import PLAN_SCHEMA, checked_plan, films_of
 from magray.store.faults import faults, has_picture, shown
-from magray.store.journal import JOURNAL_FILE, committed_files, is_unfinished, read_journal
-from magray.store.parquet import bounded_map, file_name, is_film_file, large_batches, open_parquet, readers
+from magray.store.layout import (
+    CAMPAIGN_FILE,
+    FAILED,
+    FINISHED,
+    FORMER_JOURNAL,
+    LEASE_FILE,
+    folder_of,
+    holds_failed,
+    is_film_file,
+    is_unfinished,
+    leftover_folder,
+    path_of,
+)
+from magray.store.parquet import bounded_map, file_name, large_batches, open_parquet, readers
 from magray.store.retry import RETRY_SECONDS
 from magray.store.schema import STORE_SCHEMA
-from magray.store.store import BATCH_FILMS, CAMPAIGN_FILE, LEASE_FILE, SCALARS, Store, schema_of
+from magray.store.store import BATCH_FILMS, SCALARS, Store, schema_of
 
 ROWS = schema_of(SCALARS).append(pa.field("pixels", pa.int32()))  # of each file: the pictures' sizes in their place
 
 
 @dataclass
 class Report:
-    """What was found. Each list holds one film id, or one line about a row or file."""
+    """The findings of `verify`: lists of film ids, and of lines about a row or file."""
 
     expected: int  # films in the plan
     committed: int = 0  # of these, whole in the store
     missing: list[str] = field(default_factory=list)  # film ids; known only where the plan is
     duplicate: list[str] = field(default_factory=list)  # film ids
     truncated: list[str] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)  # rows with values that no simulation gives
+    damaged: list[str] = field(default_factory=list)  # rows with values that no simulation may give
     foreign: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)  # left by a writer that was killed; harmless
 
     @property
     def ok(self) -> bool:
-        """True if every film is there once, whole, and nothing else is."""
+        """Whether every film is there once, whole, and nothing else is."""
         return self.committed == self.expected and not (
             self.duplicate or self.truncated or self.damaged or self.foreign
         )
 
     @property
     def lines(self) -> list[str]:
-        """The report in words: first the count, then a line for each thing found."""
+        """The report for people: first the count, then a line for each finding."""
         found = [f"{self.committed} of {self.expected} films are committed"]
         for kind in ("missing", "duplicate", "truncated", "damaged", "foreign", "unfinished"):
             found += [f"{kind}: {what}" for what in getattr(self, kind)]
@@ -54,10 +66,11 @@ class Report:
 
 
 def verify(store: Store, plan: pa.Table | None = None) -> Report:
-    """Reads every byte of the store, checksums included. Without the plan, missing films are counted but not named.
+    """Read every byte of the store, checksums included, and return what is wrong with it.
 
-    With the plan, the films' inputs are compared with the plan's; without it, they must be those that the ids stand
-    for, which takes longer. Raises UserError if a compaction takes files away meanwhile.
+    With the plan, missing films are named and the films' inputs compared with the plan's. Without it, missing films are
+    counted, and inputs must be those that the ids stand for, which takes longer.
+    Raises UserError if a compaction removes files meanwhile.
     """
     plan = None if plan is None else checked_plan(plan)
     report = Report(store.planned if plan is None else plan.num_rows)
@@ -74,20 +87,25 @@ def verify(store: Store, plan: pa.Table | None = None) -> Report:
 
 
 def _film_files(store: Store, report: Report) -> list[str]:
-    """The files to read. What else lies in the store goes into the report."""
-    journal = read_journal(store.location)
-    if journal is not None and journal.old:
-        report.unfinished.append(f"{JOURNAL_FILE}: files are being replaced; if nobody is at it, compact the store")
-    for name in store.location.names(RETRY_SECONDS):
-        if is_unfinished(name):
+    """Return the files to read. Whatever else lies in the store goes into the report."""
+    generation, names = store.generation, store.location.names("", RETRY_SECONDS)
+    folder = f"{folder_of(generation)}/"
+    left = {leftover_folder(name, generation) for name in names} - {""}
+    report.unfinished += [f"{name}: left by a compaction; the next one removes it" for name in sorted(left)]
+    outside = [name for name in names if not name.startswith((folder, *left))]
+    inside = store.location.names(folder_of(generation), RETRY_SECONDS) if generation else []
+    for name in [*outside, *(f"{folder}{name}" for name in inside)]:
+        _, _, base = name.rpartition("/")
+        counts = name == path_of(generation, base) and is_film_file(base)
+        if is_unfinished(base) and name in (base, path_of(generation, base)):
             report.unfinished.append(name)
-        elif not is_film_file(name) and name not in (CAMPAIGN_FILE, LEASE_FILE, JOURNAL_FILE):
+        elif not counts and name not in (CAMPAIGN_FILE, LEASE_FILE, FORMER_JOURNAL):
             report.foreign.append(f"{name} is no file of a store")
-    return committed_files(store.location)
+    return store.files()
 
 
 def _read(store: Store, files: list[str], report: Report) -> Iterator[pa.Table]:
-    """What is to be checked of each file that can be read."""
+    """Yield what is to be checked of each file that can be read."""
 
     def read(name: str) -> pa.Table | Exception | None:
         try:
@@ -101,15 +119,16 @@ def _read(store: Store, files: list[str], report: Report) -> Iterator[pa.Table]:
         if found is None:
             report.foreign.append(f"{name} has other columns than a store")
         elif isinstance(found, Exception):
-            report.truncated.append(f"{name} cannot be read ({str(found).splitlines()[0]})")
+            report.truncated.append(f"{name} cannot be read ({one_line(found)})")
         else:
-            if file_name(found["film_id"].to_pylist()) != name:
+            kind = FAILED if holds_failed(name) else FINISHED
+            if file_name(found["film_id"].to_pylist(), kind) != name.rpartition("/")[2]:
                 report.truncated.append(f"{name} does not hold the films that it was written with")
             yield found.append_column("file", pa.array([name] * found.num_rows, pa.string()))
 
 
 def _rows(store: Store, name: str) -> pa.Table | None:
-    """A file's rows with the number of `pixels` in place of each picture; None if it is not one of a store."""
+    """Return a file's rows with the number of `pixels` in place of each picture; None if it is not one of a store."""
     with open_parquet(store.location, name, checked=True) as file:
         schema = file.schema_arrow
         if schema.names != STORE_SCHEMA.names or schema.types != STORE_SCHEMA.types:
@@ -122,7 +141,7 @@ def _rows(store: Store, name: str) -> pa.Table | None:
 
 
 def _belonging(rows: pa.Table, campaign: str, plan: pa.Table | None, report: Report) -> pa.Array:
-    """Ids of the films that belong here and are whole; the others go into the report."""
+    """Return the ids of the films that belong here and are whole; the others go into the report."""
     rows = _sound(rows, report)
     foreign = pc.not_equal(rows["campaign"], campaign)
     for row in rows.filter(foreign).select(["film_id", "file", "campaign"]).to_pylist():
@@ -148,7 +167,7 @@ def _report(lines: list[str], rows: pa.Table, what: str) -> None:
 
 
 def _sound(rows: pa.Table, report: Report) -> pa.Table:
-    """The rows whose values are ones that a simulation gives; the others go into the report."""
+    """Return the rows with values that a simulation may give; the others go into the report."""
     sound = np.ones(rows.num_rows, bool)
     found = [*faults(rows.select(SCALARS)), ("its size is not the one of its cells", _differs_in_size(rows))]
     for what, wrong in found:
@@ -158,7 +177,7 @@ def _sound(rows: pa.Table, report: Report) -> pa.Table:
 
 
 def _differs_in_size(rows: pa.Table) -> pa.Array:
-    """For each row: has its picture another size than the film that it is of?"""
+    """Return for each row whether its picture has another size than its film."""
     pixel_nm = pc.multiply(rows["dx"], 1e9)
     close = pc.less_equal(pc.abs(pc.subtract(rows["pixel_nm"], pixel_nm)), pc.multiply(pixel_nm, 1e-9))
     cells = pc.and_(pc.equal(rows["height"], rows["ny"]), pc.equal(rows["width"], rows["nx"]))
@@ -166,7 +185,7 @@ def _differs_in_size(rows: pa.Table) -> pa.Array:
 
 
 def _differs_from_plan(rows: pa.Table, plan: pa.Table) -> pa.Array:
-    """For each row, all of whose films are in the plan: is any of its inputs another than there?"""
+    """Return for each row, whose film is in the plan, whether any of its inputs differs from the plan's."""
     planned = plan.select(PLAN_SCHEMA.names).take(pc.index_in(rows["film_id"], value_set=_one(plan["film_id"])))
     same = pa.array(np.ones(rows.num_rows, bool))
     for name in PLAN_SCHEMA.names:
@@ -175,7 +194,7 @@ def _differs_from_plan(rows: pa.Table, plan: pa.Table) -> pa.Array:
 
 
 def _differs_from_id(rows: pa.Table) -> pa.Array:
-    """For each row: are its inputs none that its id stands for?"""
+    """Return for each row whether its inputs differ from those that its id stands for."""
     try:
         films = films_of(rows)
     except UserError:
@@ -192,5 +211,5 @@ def _without(ids: pa.ChunkedArray, others: pa.Array) -> pa.ChunkedArray:
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array."""
+    """Return a column as one array."""
     return column.combine_chunks()

@@ -112,9 +112,8 @@ def calibration_ids(film_ids: list[str], fraction: float) -> set[str]:
 
 def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
     """The films to train on, and those to calibrate with: film_id, sizes, targets, CONSTANTS, protocol; by id."""
-    wanted = (pc.field("split") == "train") & (pc.field("status") == "converged")
     columns = dict.fromkeys(["film_id", "pixel_nm", "height", "width", *config.targets, *CONSTANTS, "protocol"])
-    table = store.table(list(columns), wanted).sort_by("film_id")
+    table = store.films("train", list(columns))
     if table.num_rows < 2:
         raise UserError(
             f"store {store.uri} has {table.num_rows} training films, and a fit needs 2 or more; simulate more"

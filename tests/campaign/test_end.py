@@ -11,7 +11,7 @@ from magray.errors import FilmsLost
 from magray.films import plan_table
 from magray.micromagnetics import relax
 from magray.store import Store, open_store, rows_of
-from magray.store.store import CAMPAIGN_FILE
+from magray.store.layout import CAMPAIGN_FILE
 from tests.support.specimens import co_like
 
 FILMS = [co_like((8, 8), seed=seed) for seed in range(3)]

@@ -1,4 +1,4 @@
-"""Where campaigns meet misfortunes: three nodes and an object store, with a clock and a disk that can fail."""
+"""A cluster to inject faults into: three nodes and an object store, with a clock and a disk that can fail."""
 
 import os
 import secrets
@@ -13,16 +13,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
-from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled
 from ray.cluster_utils import Cluster
 
 from magray.films import Minimize, Protocol, plan_table
+from magray.runtime.ray_internals import forget_token
 from tests.support.object_storage import ObjectStorage
 from tests.support.s3_faults import FaultyProxy, before
 from tests.support.specimens import co_like
 
-CAMPAIGN, FILMS, NODES = "survival", 24, 3
-BUCKET = "survival"
+CAMPAIGN, FILMS, NODES = "chaos", 24, 3
+BUCKET = "chaos"
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
@@ -33,8 +33,8 @@ def slow_plan(films: int = FILMS) -> pa.Table:
     return plan_table([co_like((64, 64), seed=seed, protocol=endless) for seed in range(films)], CAMPAIGN)
 
 
-class Misfortune:
-    """The wrong clock and the full disk of every process of the house; see faults.c."""
+class ClockAndDiskFaults:
+    """A wrong clock and a full disk for every process of the cluster; see faults.c."""
 
     def __init__(self, folder: Path) -> None:
         self.shim, self.file, self.disk = folder / "faults.so", folder / "faults", folder / "disk"
@@ -44,56 +44,56 @@ class Misfortune:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs in its environment to meet it."""
+        """The environment in which a process has these faults."""
         return {
             "LD_PRELOAD": str(self.shim),
             "RAY_LD_PRELOAD_ON_WORKERS": "1",
-            "MISFORTUNE": str(self.file),
+            "INJECTED_FAULTS": str(self.file),
             "FULL_DISK": str(self.disk),
         }
 
-    def strike(self, clock_seconds: int = 0, disk_full: bool = False) -> None:
-        """From now on, in all processes."""
+    def inject(self, clock_seconds: int = 0, disk_full: bool = False) -> None:
+        """Set the faults of all processes from now on."""
         with self.file.open("r+b" if self.file.exists() else "wb") as shared:
             shared.write(struct.pack("qq", clock_seconds, disk_full))
 
     def end(self) -> None:
-        """The clock is right and the disk has room."""
-        self.strike()
+        """Set the clock right and give the disk room."""
+        self.inject()
 
 
 @dataclass
-class House:
-    """Where campaigns run: three nodes of one core, an object store behind a proxy, and somebody who takes notes."""
+class ChaosCluster:
+    """Three nodes of one core, an object store behind a proxy, and a probe that notes each film simulated."""
 
     folder: Path
     storage: ObjectStorage
     proxy: FaultyProxy
-    misfortune: Misfortune
+    faults: ClockAndDiskFaults
     plan: pa.Table
     environment: dict[str, str]
     pictures: dict[str, bytes] = field(default_factory=dict)  # of an undisturbed campaign, by film id
     cluster: Any = None  # ray.cluster_utils.Cluster, once it is started
 
     def start(self) -> None:
-        """Starts the cluster."""
+        """Start the cluster."""
         self.environment["RAY_AUTH_TOKEN"] = _token()
         with _environment(self.environment):
-            AuthenticationTokenLoader.instance().reset_cache()
+            forget_token()
             self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         self.add_nodes()
         self.environment["RAY_ADDRESS"] = self.cluster.address
-        self.misfortune.disk.mkdir()
+        self.faults.disk.mkdir()
 
-    def mend(self) -> None:
-        """Three nodes, a server, a clock and a disk for the next round."""
-        self.misfortune.end()
+    def repair(self) -> None:
+        """Repair nodes, server, clock and disk for the next round."""
+        self.faults.end()
         if self.storage.process is None:
             self.storage.start()
         self.add_nodes()
 
     def add_nodes(self) -> None:
-        """Makes them three again. Ray's processes have the environment of the process that starts them."""
+        """Have three nodes again. Ray's processes have the environment of the process that starts them."""
         with _environment(self.environment):
             while len(self.cluster.worker_nodes) < NODES - 1:
                 self.cluster.add_node(num_cpus=1)
@@ -117,7 +117,7 @@ class House:
         return "\n".join(f"--- {file.name}\n{file.read_text()[-1500:]}" for file in files)
 
     def _is_ours(self, process: Path) -> bool:
-        return f"WITNESS_NOTES={self.environment['WITNESS_NOTES']}".encode() in (process / "environ").read_bytes()
+        return f"PROBE_NOTES={self.environment['PROBE_NOTES']}".encode() in (process / "environ").read_bytes()
 
 
 def _token() -> str:
@@ -141,26 +141,26 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def house(folder: Path) -> Iterator[House]:
-    """A house that is taken down with the context."""
+def chaos_cluster(folder: Path) -> Iterator[ChaosCluster]:
+    """A cluster that is shut down with the context."""
     storage = ObjectStorage(folder / "object storage")
-    misfortune, notes = Misfortune(folder), folder / "notes"
+    faults, notes = ClockAndDiskFaults(folder), folder / "notes"
     notes.touch()
     try:
         storage.start()
         storage.filesystem().create_dir(BUCKET)
         with before(storage.endpoint) as proxy:
-            environment = storage.environment | misfortune.environment
-            environment |= {"AWS_ENDPOINT_URL": proxy.endpoint, "WITNESS_NOTES": str(notes)}
+            environment = storage.environment | faults.environment
+            environment |= {"AWS_ENDPOINT_URL": proxy.endpoint, "PROBE_NOTES": str(notes)}
             environment["PYTHONPATH"] = os.pathsep.join([str(HERE / "probe"), str(ROOT)])
-            home = House(folder, storage, proxy, misfortune, slow_plan(), environment)
-            pq.write_table(home.plan, folder / "plan.parquet")
+            chaos = ChaosCluster(folder, storage, proxy, faults, slow_plan(), environment)
+            pq.write_table(chaos.plan, folder / "plan.parquet")
             with _environment(storage.environment):  # this process speaks to the server itself
                 try:
-                    home.start()
-                    yield home
+                    chaos.start()
+                    yield chaos
                 finally:
-                    if home.cluster is not None:
-                        home.cluster.shutdown()
+                    if chaos.cluster is not None:
+                        chaos.cluster.shutdown()
     finally:
         storage.stop()

@@ -1,4 +1,4 @@
-/* Preloaded into a process (LD_PRELOAD), sets its clock back and fills its disk when the file MISFORTUNE says so: two
+/* Preloaded into a process (LD_PRELOAD), sets its clock back and fills its disk when the file INJECTED_FAULTS says so: two
    64-bit numbers, the seconds that the wall clock is wrong by, and 1 if the disk that holds the folder FULL_DISK is full.
    Who waits until a time by the wrong clock is woken when that clock shows it: the kernel, whose clock is right, is told
    the time by its own. Otherwise such waits would end at once, again and again.
@@ -24,7 +24,7 @@ static volatile const int64_t calm[2];
 static volatile const int64_t *said = calm;
 
 __attribute__((constructor)) static void listen_to_the_file(void) {
-    const char *name = getenv("MISFORTUNE");
+    const char *name = getenv("INJECTED_FAULTS");
     int file = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0) return;
     void *shared = mmap(NULL, sizeof calm, PROT_READ, MAP_SHARED, file, 0);

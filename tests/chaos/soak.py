@@ -3,7 +3,7 @@
     python -m tests.chaos.soak --kills 200 --seed 1
     python -m tests.chaos.soak --only fit "store compact" --kills 20
 
-Small projects of 12 films run as shells run them, most on one warm Ray cluster, each tenth on one of their own. A
+Small projects of 16 films run as shells run them, most on one warm Ray cluster, each tenth on one of their own. A
 signal (SIGKILL, SIGTERM, SIGINT) comes after a random time, or as soon as a random one of the command's files has
 appeared. Afterwards the same command must end with 0 and leave what an undisturbed run leaves: the same films but for
 rounding, the same weights and tables bit for bit, the same answer, a report, and nothing besides. What fell is kept in
@@ -49,7 +49,7 @@ PROJECT = """\
 name: {name}
 output: {name}
 campaign:
-  films: 12
+  films: 16
   seed: {seed}
   cells: [128, 128]
   cell_size: [4 nm, 4 nm, 4 nm]
@@ -132,7 +132,7 @@ COMMANDS = {
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a command leaves if nobody disturbs it, what it says, and how long it takes."""
+    """The files, output and time of a command that is not disturbed."""
 
     folder: Path
     said: str
@@ -141,14 +141,14 @@ class Undisturbed:
 
 
 class Soak:
-    """Runs commands in one and the same folder, so that they mean the same paths each time."""
+    """A folder for commands, one and the same folder, so that paths are the same each time."""
 
     def __init__(self, folder: Path, seed: int, address: str) -> None:
         self.folder, self.work, self.seed, self.address = folder, folder / "work", seed, address
         self.undisturbed: dict[str, Undisturbed] = {}
 
     def calm(self, name: str) -> Undisturbed:
-        """The command's undisturbed run, and first those of the commands before it."""
+        """Return the command's undisturbed run, after first those of the commands before it."""
         if name not in self.undisturbed:
             self._lay_out(COMMANDS[name].after)
             begin = time.monotonic()
@@ -172,7 +172,7 @@ class Soak:
             self._wait(process, *moment)
             if process.poll() is None:
                 kills += 1
-                wrong += self._strike(process, chance.choice(SIGNALS))
+                wrong += self._signal(process, chance.choice(SIGNALS))
         process = self._start(name, address)
         self._wait(process, DEADLINE)
         if process.poll() is None:
@@ -198,7 +198,7 @@ class Soak:
         return kept
 
     def _lay_out(self, after: str) -> None:
-        """The folder as the command `after` leaves it; with nothing but the configs, if there is none."""
+        """Lay out the folder as the command `after` leaves it; with the configs alone, if there is none."""
         before = self.calm(after).folder if after else None
         shutil.rmtree(self.work, ignore_errors=True)
         if before:
@@ -228,7 +228,7 @@ class Soak:
             count, before = count + len(now - before), now
         return count
 
-    def _strike(self, process: subprocess.Popen[bytes], what: signal.Signals) -> list[str]:
+    def _signal(self, process: subprocess.Popen[bytes], what: signal.Signals) -> list[str]:
         """Send the signal; return what is wrong with how the process ends."""
         process.send_signal(what)
         try:
@@ -250,7 +250,7 @@ class Soak:
 
 
 def differences(calm: Path, work: Path) -> list[str]:
-    """What a folder has that an undisturbed run's has not, or lacks, or has in another way."""
+    """Return the differences of a folder from an undisturbed run's."""
     there, here = _tree(calm), _tree(work)
     wrong = [f"left over: {name}" for name in sorted(here) if UNFINISHED.search(f"/{name}")]
     wrong += [f"missing: {name}" for name in sorted(there - here) if not UNFINISHED.search(f"/{name}")]
@@ -261,14 +261,18 @@ def differences(calm: Path, work: Path) -> list[str]:
 
 
 def alike(calm: Path, work: Path) -> bool:
-    """Whether two files say the same."""
+    """Return whether two files say the same."""
     if calm.name.startswith("films-"):
         return films_alike(_rows(calm), _rows(work))
+    if calm.name == "search.parquet":
+        return trials_alike(_rows(calm), _rows(work))
+    if calm.name == "search.png":
+        return work.stat().st_size > 0  # of its trials
     return bool(content_of(calm) == content_of(work))
 
 
 def films_alike(calm: pa.Table, work: pa.Table) -> bool:
-    """Whether two tables hold the same films: the solver's sums are rounded as their memory lies, so no bit for bit."""
+    """Return whether two tables hold the same films: sums are rounded as their memory lies, so not bit for bit."""
     if calm.schema != work.schema or calm.num_rows != work.num_rows:
         return False
     for name, column in zip(calm.column_names, calm.columns, strict=True):
@@ -284,8 +288,26 @@ def films_alike(calm: pa.Table, work: pa.Table) -> bool:
     return True
 
 
+def trials_alike(calm: pa.Table, work: pa.Table) -> bool:
+    """Return whether two searches have as many trials, and those in common the same errors as far as both trained.
+
+    The rest is chance: trials run side by side, ASHA stops one by what the others have shown until then, and what is
+    proposed next depends on what has ended.
+    """
+    results = ("trial", "step", "status", "views", "worst", "worst_scale", "curve", "errors")
+
+    def curves(trials: pa.Table) -> dict[str, list[float]]:
+        settings = [name for name in trials.column_names if name not in results]
+        return {repr([row[name] for name in settings]): row["curve"] for row in trials.to_pylist()}
+
+    there, here = curves(calm), curves(work)
+    common = [(there[trial], here[trial]) for trial in there.keys() & here.keys()]
+    same = all(repr(one[: len(other)]) == repr(other[: len(one)]) for one, other in common)
+    return same and calm.num_rows == work.num_rows
+
+
 def content_of(path: Path) -> Any:
-    """What must be the same in two runs: everything but times and the device."""
+    """Return what must be the same in two runs: everything but times and the device."""
     if path.suffix in (".html", ".jsonl", ".md"):
         return path.stat().st_size > 0
     if path.suffix == ".parquet":
@@ -311,7 +333,7 @@ def _tree(folder: Path) -> set[str]:
 
 
 def _census(folder: Path) -> set[tuple[str, int]]:
-    """Files with their times of change."""
+    """Return files with their times of change."""
     found = set()
     for place, _, files in os.walk(folder):
         for name in files:
@@ -323,7 +345,7 @@ def _census(folder: Path) -> set[tuple[str, int]]:
 
 
 def _moment(chance: random.Random, calm: Undisturbed) -> tuple[float, float]:
-    """Seconds and changes of files after which a signal comes: half of them as soon as some file has changed."""
+    """Return seconds and changes of files after which a signal comes: half of them as soon as some file has changed."""
     if calm.changes and chance.random() < 0.5:
         return math.inf, chance.randint(1, calm.changes)
     return chance.uniform(0, calm.seconds), math.inf
@@ -331,7 +353,7 @@ def _moment(chance: random.Random, calm: Undisturbed) -> tuple[float, float]:
 
 @contextmanager
 def warm_cluster() -> Iterator[str]:
-    """A Ray cluster of two cores on loopback, which asks for a token; its address."""
+    """Run a Ray cluster of two cores on loopback, with a token; yield its address."""
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "PYTHONPATH": str(ROOT)}
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]

@@ -219,9 +219,9 @@ def test_a_D_beyond_the_critical_value_is_allowed_with_a_warning(magray: Magray,
 
 
 def test_a_store_that_holds_another_plan_is_left_alone(magray: Magray, small: list[str], store: Path) -> None:
-    before = {path.name: path.read_bytes() for path in store.iterdir()}
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
     refuses(magray("simulate", CONFIG, *small, "--set", f"simulate.store={store}"), "holds another plan")
-    assert {path.name: path.read_bytes() for path in store.iterdir()} == before
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
 
 
 def test_a_store_without_room_is_refused_before_work_starts(

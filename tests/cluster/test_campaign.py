@@ -17,15 +17,16 @@ import pytest
 import ray
 from ray.exceptions import UserCodeException
 
+from magray.campaign.progress import FilmProgress
 from magray.campaign.run import run_campaign
 from magray.cli.console import INTERRUPTED
+from magray.config import SimulateConfig
 from magray.errors import FilmsLost, UserError
 from magray.films import Minimize, Protocol, Quench, plan_table
 from magray.micromagnetics.solver import relax
-from magray.runtime.progress import FilmProgress
 from magray.store import open_store, verify
+from magray.store.layout import CAMPAIGN_FILE
 from magray.store.rows import pixels
-from magray.store.store import CAMPAIGN_FILE
 from tests.support.specimens import co_like
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -45,7 +46,7 @@ def slow(count: int) -> pa.Table:
 
 def committed(store: Path) -> dict[str, int]:
     """When each file of a store was written, ns."""
-    return {path.name: path.stat().st_mtime_ns for path in store.glob("films-*.parquet")}
+    return {f"films-1/{path.name}": path.stat().st_mtime_ns for path in store.glob("films-1/*.parquet")}
 
 
 def wait_for_a_commit(store: Path, seconds: float = 60) -> dict[str, int]:
@@ -59,7 +60,7 @@ def wait_for_a_commit(store: Path, seconds: float = 60) -> dict[str, int]:
 def test_ray_changes_nothing_and_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The films of a campaign are those that the solver makes by itself; the terminal shows our progress only."""
     plan = quick(10)
-    summary = run_campaign(plan, str(tmp_path / "store"), campaign=CAMPAIGN, block_films=4)
+    summary = run_campaign(plan, str(tmp_path / "store"), SimulateConfig(block_films=4), campaign=CAMPAIGN)
     said = capfd.readouterr()
     store = open_store(str(tmp_path / "store"))
     assert verify(store, plan).ok
@@ -78,11 +79,11 @@ def test_ray_changes_nothing_and_says_nothing(tmp_path: Path, capfd: pytest.Capt
 
 def test_a_second_run_simulates_what_is_missing_and_touches_nothing_else(tmp_path: Path) -> None:
     plan, store = quick(10), tmp_path / "store"
-    run_campaign(plan, str(store), campaign=CAMPAIGN, block_films=4, progress=False)
+    run_campaign(plan, str(store), SimulateConfig(block_films=4), campaign=CAMPAIGN, progress=False)
     (store / min(committed(store))).unlink()
     before = committed(store)
     lost = verify(open_store(str(store)), plan).missing
-    summary = run_campaign(plan, str(store), campaign=CAMPAIGN, block_films=4, progress=False)
+    summary = run_campaign(plan, str(store), SimulateConfig(block_films=4), campaign=CAMPAIGN, progress=False)
     assert (summary.films, summary.simulated) == (10, len(lost))
     assert verify(open_store(str(store)), plan).ok
     assert before.items() <= committed(store).items()
@@ -106,9 +107,10 @@ def test_films_whose_files_are_removed_meanwhile_are_told_and_simulated_by_the_n
 
     monkeypatch.setattr("magray.campaign.run.FilmProgress", Thief)
     with pytest.raises(FilmsLost) as error:
-        run_campaign(plan, str(store), campaign=CAMPAIGN, block_films=4, progress=False)
+        run_campaign(plan, str(store), SimulateConfig(block_films=4), campaign=CAMPAIGN, progress=False)
     assert str(error.value).startswith(f"{len(lost)} of 10 films are not in {store}")
-    assert run_campaign(plan, str(store), campaign=CAMPAIGN, block_films=4, progress=False).simulated == len(lost)
+    done = run_campaign(plan, str(store), SimulateConfig(block_films=4), campaign=CAMPAIGN, progress=False)
+    assert done.simulated == len(lost)
     assert verify(open_store(str(store)), plan).ok
 
 
@@ -125,12 +127,13 @@ from magray.cli import app as cli
 from magray.cli.console import resumable
 from magray.runtime.connect import connect
 from magray.campaign.run import run_campaign
+from magray.config import SimulateConfig
 cli.app = typer.Typer()
 @cli.app.command()
 def simulate(plan: str, store: str):
     with resumable():
         connect(num_cpus=2)
-        run_campaign(pq.read_table(plan), store, campaign="small", block_films=2)
+        run_campaign(pq.read_table(plan), store, SimulateConfig(block_films=2), campaign="small")
 cli.main()
 """
 
@@ -204,7 +207,7 @@ def free_cores() -> float:
     return float(ray.available_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
 
 
-def test_a_failure_that_nobody_can_mend_is_raised_and_leaves_the_cores_free(
+def test_a_failure_that_the_user_cannot_put_right_is_raised_and_leaves_the_cores_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A next campaign would otherwise wait for the actors of this one."""
@@ -232,7 +235,7 @@ def test_films_that_failed_are_simulated_again_on_request_alone(tmp_path: Path) 
     done = run_campaign(plan, store, campaign=CAMPAIGN, progress=False)
     assert (done.simulated, done.failed) == (6, 2)
     assert run_campaign(plan, store, campaign=CAMPAIGN, progress=False).simulated == 0
-    done = run_campaign(plan, store, campaign=CAMPAIGN, retry_failed=True, progress=False, log=log)
+    done = run_campaign(plan, store, SimulateConfig(retry_failed=True), campaign=CAMPAIGN, progress=False, log=log)
     assert (done.films, done.simulated, done.failed) == (6, 2, 2)
     assert "2 films had failed and are simulated again" in log.read_text()
     assert verify(open_store(store), plan).ok
@@ -241,8 +244,4 @@ def test_films_that_failed_are_simulated_again_on_request_alone(tmp_path: Path) 
 def test_impossible_orders_are_refused(tmp_path: Path) -> None:
     plan, store = quick(2), str(tmp_path / "store")
     with pytest.raises(UserError, match="actors must lie between 1 and the 2 cores"):
-        run_campaign(plan, store, campaign=CAMPAIGN, actors=3)
-    with pytest.raises(UserError, match="block_films must be 1 or more"):
-        run_campaign(plan, store, campaign=CAMPAIGN, block_films=0)
-    with pytest.raises(UserError, match="backend"):
-        run_campaign(plan, store, campaign=CAMPAIGN, backend="abacus")
+        run_campaign(plan, store, SimulateConfig(actors=3), campaign=CAMPAIGN)

@@ -6,12 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from magray.campaign import progress
 from magray.campaign.pipeline import blocks_of
+from magray.campaign.progress import FilmProgress
 from magray.campaign.simulator import Committer, FilmSimulator
 from magray.films import plan_table
-from magray.runtime import progress
+from magray.runtime import progress as bars
 from magray.runtime.events import EventLog
-from magray.runtime.progress import FilmProgress, duration
+from magray.runtime.progress import duration
 from magray.store import create_store, verify
 from tests.support.specimens import co_like
 
@@ -53,7 +55,8 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(progress, "monotonic", lambda: now)
+    for module in (progress, bars):
+        monkeypatch.setattr(module, "monotonic", lambda: now)
     with FilmProgress(30, 10, EventLog()) as films:
         now = 4.0
         films.add(block("converged", "converged"))
@@ -73,7 +76,7 @@ def test_the_rate_of_now_forgets_what_was_a_minute_ago(monkeypatch: pytest.Monke
     films = FilmProgress(1000, 0, EventLog(show=False))
     for now in clock:
         films.add(block(*["converged"] * (1 if now < 100 else 2)))
-    assert films.words.startswith("0.2 films/s now, 0.153 overall")
+    assert films.text.startswith("0.2 films/s now, 0.153 overall")
 
 
 def test_an_interrupted_campaign_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +107,7 @@ def test_what_happens_is_written_down_with_the_films_ids(tmp_path: Path, capsys:
     )
     assert (first["file"], first["evaluations"], first["seconds"]) == ("films-0.parquet", 200, 1.0)
     assert note["event"] == "note"
-    assert note["text"] == "a process died, here:1 took its place; what it had in hand is done again"
+    assert note["text"] == "a process died, here:1 took its place; its unfinished films are simulated again"
     assert note["text"] in capsys.readouterr().err
     assert second["films"] == ["film0"]
     assert (ended["event"], ended["outcome"], ended["films"]) == ("ended", "done", 4)

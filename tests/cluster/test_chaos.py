@@ -1,12 +1,12 @@
-"""One round of each misfortune; `python -m benchmarks.survival` plays more of them, at other moments."""
+"""One round of each fault; `python -m benchmarks.survival` plays more of them, at other moments."""
 
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.cluster import House, house
-from tests.chaos.faults import MISFORTUNES, play
+from tests.chaos.cluster import ChaosCluster, chaos_cluster
+from tests.chaos.faults import FAULTS, play
 
 A_MINUTE_EACH = {"S3 500", "S3 SlowDown", "S3 silent"}  # for the benchmark; "S3 in moods" has all three
 
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="a C compiler
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("survival")) as home:
-        yield home
+def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosCluster]:
+    with chaos_cluster(tmp_path_factory.mktemp("chaos")) as chaos:
+        yield chaos
 
 
-@pytest.mark.parametrize("misfortune", [name for name in MISFORTUNES if name not in A_MINUTE_EACH])
-def test_each_film_is_there_once_and_as_if_nothing_had_happened(home: House, misfortune: str) -> None:
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name not in A_MINUTE_EACH])
+def test_each_film_is_there_once_and_as_if_nothing_had_happened(chaos: ChaosCluster, fault: str) -> None:
     """Committed films are not simulated again, and their files stay as they are."""
-    outcome = play(home, misfortune, seed=0)
+    outcome = play(chaos, fault, seed=0)
     assert outcome.wrong == [], outcome.said

@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 from magray.runtime.connect import connect
 from magray.runtime import resources as devices
 from magray.runtime.resources import Devices, choose_devices
-from magray.runtime.events import News
+from magray.runtime.events import EventLog
 from magray.runtime.nodes import nodes_watched
 from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline
 from magray.errors import UserError
@@ -27,15 +27,15 @@ from magray.store import create_store
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 os.environ["RAY_ADDRESS"] = cluster.address
 connect()
-devices.PATIENCE = 1.0
-news = News(Path(sys.argv[3]))
+devices.GPU_WAIT_SECONDS = 1.0
+events = EventLog(Path(sys.argv[3]))
 for actors in (None, 2):
     try:
-        choose_devices("cupy", actors, 1.0, news)
+        choose_devices("cupy", actors, 1.0, events)
     except UserError as error:
         print(error)
-print(choose_devices("auto", None, 1.0, news))
-print(choose_devices("cpu", 3, 1.0, news))
+print(choose_devices("auto", None, 1.0, events))
+print(choose_devices("cpu", 3, 1.0, events))
 
 plan = pq.read_table(sys.argv[1])
 store = create_store(sys.argv[2], "small", plan)
@@ -43,7 +43,7 @@ simulators = set()
 
 def simulate():
     pool = gpu_pool(actors=2, gpu_share=1.0, block_films=2, slots=2)
-    with nodes_watched(news):
+    with nodes_watched(events):
         for results in committed(pipeline(list(blocks_of(plan, plan, 2)), store.uri, Devices("cpu", 2, 1.0), pool)):
             simulators.update(results["simulator"].to_pylist())
 

@@ -19,7 +19,7 @@ from magray.config import FitConfig, MicroscopeConfig
 from magray.errors import UserError
 from magray.estimator.estimator import Estimator
 from magray.evaluation.metrics import r2
-from magray.evaluation.study import Trial, films_to_test, run_study
+from magray.evaluation.study import Trial, run_study
 from magray.imaging import views
 from magray.imaging.microscope import Microscope, apply_microscope
 from magray.store import STORE_SCHEMA, Store, create_store
@@ -82,7 +82,7 @@ def test_two_parameters_are_learned_together(store: Store, tmp_path: Path) -> No
 def test_who_learned_through_a_microscope_reads_what_it_shows(store: Store, undisturbed: Path, tmp_path: Path) -> None:
     config = SHORT.model_copy(update={"microscope": MicroscopeConfig.model_validate(WEAK_EYES)})
     fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
-    films = films_to_test(store)
+    films = store.films("test")
     shown = views(torch.from_numpy(store.images(films["film_id"].to_pylist())), 0.25, 4.0)[:, 0]
     seen = apply_microscope(shown, 0.25, Microscope((4.0, 8.0), (0.3, 0.6))).numpy()
     r2s = []

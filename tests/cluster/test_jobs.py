@@ -76,7 +76,7 @@ def is_complete(folder: Path) -> bool:
 
 def committed(folder: Path) -> dict[str, int]:
     """When each file of films was written."""
-    return {path.name: path.stat().st_mtime_ns for path in (folder / "store").glob("films-*")}
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "store").glob("films-1/*")}
 
 
 def test_ray_job_submit_does_a_stage(head: Head, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_whoever_may_not_join_is_told_why_in_one_line(head: Head, tmp_path: Path
         f"no Ray job server answers at http://{head.address}: ": start(head, *submit, f"http://{head.address}"),
         "and this machine Ray 2.59.0 on Python": start(head, "python", "-c", old, *submit[1:], head.address),
         f"{head.job_server[7:]} speaks HTTP": start(head, *submit, head.job_server[7:]),
-        "ray://127.0.0.1:10001 is no address to work at": start(head, *submit, "ray://127.0.0.1:10001"),
+        "ray://127.0.0.1:10001 is not an address of a cluster": start(head, *submit, "ray://127.0.0.1:10001"),
     }
     for words, process in refused.items():
         code, said = end(process)
@@ -226,15 +226,15 @@ def test_an_address_where_no_cluster_is_costs_no_time(
     """Ray itself would try for two minutes and more."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setitem(os.environ, "RAY_API_SERVER_ADDRESS", "")
-    monkeypatch.setattr(jobs, "KNOCK_SECONDS", 1.0)
+    monkeypatch.setattr(jobs, "CONNECT_SECONDS", 1.0)
     monkeypatch.setattr("magray.runtime.connect.ray.is_initialized", lambda: False)
     began = time.monotonic()
     for address, words in (
         ("127.0.0.1:9", "no Ray cluster answers at 127.0.0.1:9: .*is it running?"),
         (elsewhere, f"{elsewhere} speaks HTTP; if it is a cluster's job server, write http://{elsewhere}"),
         (f"http://{elsewhere}", "is a job server: magray simulate, fit and study take it"),
-        ("ray://head:10001", "ray://head:10001 is no address to work at: write http://host:8265"),
-        ("the cluster", "the cluster is no address to work at"),
+        ("ray://head:10001", "ray://head:10001 is not an address of a cluster: write http://host:8265"),
+        ("the cluster", "the cluster is not an address of a cluster"),
     ):
         with pytest.raises(UserError, match=words):
             connect(address)

@@ -13,9 +13,9 @@ from magray.errors import UserError
 from magray.films import plan_table
 from magray.store import create_store, verify
 from magray.store import lease as leases
+from magray.store.layout import LEASE_FILE
 from magray.store.lease import lease
 from magray.store.location import locate
-from magray.store.store import LEASE_FILE
 from tests.support.specimens import co_like
 
 HOLD = """
@@ -48,7 +48,7 @@ def test_a_second_driver_refuses_while_the_first_lives_and_takes_over_when_it_is
     with lease(locate(str(tmp_path)), said.append):
         waited = time.monotonic() - start
     assert said == ["the driver before this one is dead; going on from what it left"]
-    assert leases.PATIENCE <= waited < leases.PATIENCE + 3
+    assert leases.EXPIRY <= waited < leases.EXPIRY + 3
     assert not (tmp_path / LEASE_FILE).exists()
 
 
@@ -72,7 +72,7 @@ def test_of_two_that_begin_at_once_one_works(tmp_path: Path) -> None:
 
 
 def test_a_lease_is_no_foreign_file_and_a_torn_one_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "PATIENCE", 0.1)
+    monkeypatch.setattr(leases, "EXPIRY", 0.1)
     plan = plan_table([co_like((16, 16))], "small")
     store = create_store(str(tmp_path / "store"), "small", plan)
     (tmp_path / "store" / LEASE_FILE).write_bytes(b'{"driv')

@@ -35,12 +35,13 @@ DRIVER = """
 import sys, pyarrow.parquet as pq, ray
 from magray.runtime.connect import connect
 from magray.campaign.run import run_campaign
+from magray.config import SimulateConfig
 from magray.errors import UserError
 connect(num_cpus=2)
 print(ray._private.worker._global_node.get_session_dir_path(), flush=True)
 try:
     for store in sys.argv[2:]:
-        run_campaign(pq.read_table(sys.argv[1]), store, campaign="small", block_films=2, progress=False)
+        run_campaign(pq.read_table(sys.argv[1]), store, SimulateConfig(block_films=2), campaign="small", progress=False)
 except UserError as error:
     sys.exit(f"UserError: {error}")
 """
@@ -195,7 +196,7 @@ def test_a_bucket_that_does_not_exist_is_one_line(bucket: str) -> None:
 
 
 def test_an_option_that_pyarrow_does_not_know_is_one_line() -> None:
-    with pytest.raises(UserError, match="it knows region, scheme, endpoint_override, not regoin"):
+    with pytest.raises(UserError, match="its options are region, scheme, endpoint_override, not regoin"):
         locate("s3://bucket/films?regoin=eu-central-1&scheme=https")
 
 

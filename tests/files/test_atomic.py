@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from magray.estimator.weights import save_weights
-from magray.files.atomic import atomic_write, read_table, write_table
+from magray.files.atomic import atomic_folder, atomic_write, read_table, write_table
 from magray.imaging import write_picture
 from magray.network.branches import paper_cnn
 from magray.report.figures import save
@@ -53,8 +53,8 @@ def test_a_file_that_fails_to_be_written_leaves_the_former_and_nothing_else(tmp_
 
 def test_what_a_killed_writer_left_goes_with_the_next_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "study.parquet"
-    killed = "import os, sys; from magray.files.atomic import whole_file; from pathlib import Path\n"
-    killed += "with whole_file(Path(sys.argv[1])) as unfinished: unfinished.touch(); os.kill(os.getpid(), 9)"
+    killed = "import os, sys; from magray.files.atomic import atomic_write; from pathlib import Path\n"
+    killed += "with atomic_write(Path(sys.argv[1])) as unfinished: unfinished.touch(); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", killed, path], check=False)
     (left,) = tmp_path.iterdir()
     others = [tmp_path / left.name.replace("study", "causes"), tmp_path / ".study.parquet.elsewhere.1.unfinished"]
@@ -62,6 +62,16 @@ def test_what_a_killed_writer_left_goes_with_the_next_and_nothing_else(tmp_path:
         other.touch()
     write_table(pa.table({"trial": ["a"]}), path)
     assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+def test_a_killed_writer_of_a_folder_does_not_stop_the_next(tmp_path: Path) -> None:
+    killed = "import os, sys; from magray.files.atomic import atomic_folder; from pathlib import Path\n"
+    killed += "with atomic_folder(Path(sys.argv[1])) as unfinished: (unfinished / 'a').touch(); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", killed, tmp_path / "pictures"], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_folder(tmp_path / "pictures") as unfinished:
+        (unfinished / "b").touch()
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "pictures", tmp_path / "pictures" / "b"]
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray.data  # noqa: F401  # registers extension types of Arrow, one of which unpickles its values
 
-from magray import whole
+import magray
 from magray.errors import UserError
 from magray.files.atomic import read_notes, read_table, write_table
 from magray.films import films_of, plan_table
@@ -19,7 +19,7 @@ from magray.store import STORE_SCHEMA, Store, create_store, export_pictures, ope
 from tests.support.stores import plan_of
 from tests.support.stripes import striped_film, striped_store
 
-PACKAGE = Path(whole.__file__).parents[1]
+PACKAGE = Path(magray.__file__).parent
 BENCHMARKS = PACKAGE.parent / "benchmarks"
 READERS = {
     "read_table",
@@ -117,7 +117,7 @@ def test_a_store_with_pickled_values_is_refused_whoever_reads_it(column: str, ma
     for read in readings:
         with pytest.raises(UserError, match=f"cannot be read: column {column} holds binary, not"):
             read()
-    assert verify(open_store(store.uri), plan).foreign == [f"{path.name} has other columns than a store"]
+    assert verify(open_store(store.uri), plan).foreign == [f"films-1/{path.name} has other columns than a store"]
 
 
 class Spy(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
@@ -165,7 +165,7 @@ def readers_in(path: Path) -> set[str]:
 def test_nothing_but_one_module_reads_parquet_or_arrow_files() -> None:
     found = {path: readers_in(path) for folder in (PACKAGE, BENCHMARKS) for path in folder.rglob("*.py")}
     assert {path.relative_to(PACKAGE).as_posix(): names for path, names in found.items() if names} == {
-        "parquet.py": {"ParquetFile", "read_metadata"}
+        "files/parquet.py": {"ParquetFile", "read_metadata"}
     }
 
 

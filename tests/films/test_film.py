@@ -1,4 +1,4 @@
-"""A film's identity, and the values that no film can have."""
+"""A film's id, and the values that no film can have."""
 
 from dataclasses import replace
 from typing import Any
@@ -55,9 +55,9 @@ WHOLE_NUMBERS = Protocol(Uniform((1, -2, 3), 0), (Quench(1, 1e-9, 300, (0, -0.0,
     ],
 )
 def test_the_id_never_changes(film: Film, film_id: str) -> None:
-    """Films in stores all over the world bear it; a change of PHYSICS_VERSION must come with it.
+    """Stores are full of them; a change needs another PHYSICS_VERSION.
 
-    Inputs that came later are not in the ids of films that have none of them.
+    Inputs that came later are not part of the ids of films without them.
     """
     assert film.film_id == film_id
 
@@ -117,7 +117,7 @@ def quenched_id() -> str:
     return co_like(protocol=QUENCHED).film_id
 
 
-def test_how_a_number_is_written_is_not_part_of_the_id() -> None:
+def test_the_type_of_a_number_is_not_part_of_the_id() -> None:
     assert co_like(Ms=1500000, field=(-0.0, 0, 0)).film_id == co_like(Ms=1.5e6).film_id
 
 
@@ -130,7 +130,7 @@ def test_how_a_number_is_written_is_not_part_of_the_id() -> None:
         (Protocol(stages=(Quench(1.0, 1e-9, 0),)), Protocol(stages=(Quench(1.0, 1e-9, -0.0),))),
     ],
 )
-def test_how_a_number_of_the_protocol_is_written_is_not_part_of_the_id(whole: Protocol, decimal: Protocol) -> None:
+def test_the_type_of_a_number_in_the_protocol_is_not_part_of_the_id(whole: Protocol, decimal: Protocol) -> None:
     """YAML makes floats of all of them, so that Python's films would not be found in a store that YAML's made."""
     assert co_like(protocol=whole).film_id == co_like(protocol=decimal).film_id
 
@@ -149,7 +149,7 @@ def test_a_protocol_survives_its_text(protocol: Protocol) -> None:
     assert Protocol.from_json(protocol.to_json()).to_json() == protocol.to_json()
 
 
-def test_people_read_a_protocol_as_what_was_done_in_turn() -> None:
+def test_a_protocol_in_words_names_its_stages_in_turn() -> None:
     assert str(Protocol()) == "start: random; minimised to 0.0001 Ms"
     start = "start: uniform along 0, 0, 1, tilted by 0.02 rad"
     assert str(QUENCHED) == f"{start}; 2 ns at α 0.5 and 300 K in 0, 0, 8 kA/m; minimised to 0.001 Ms"
@@ -344,7 +344,7 @@ def test_numbers_of_every_kind_make_the_same_film() -> None:
         ({"field": (0, 0, 1e308)}, "field must lie between"),
     ],
 )
-def test_what_is_no_number_of_a_film_is_refused_by_name(change: dict[str, Any], message: str) -> None:
+def test_inputs_of_other_types_are_refused_by_name(change: dict[str, Any], message: str) -> None:
     """Values that another film's id would be made of, and those whose squares leave the range of a float."""
     with pytest.raises(UserError, match=message):
         co_like(**change)
@@ -369,7 +369,7 @@ def test_what_is_no_number_of_a_film_is_refused_by_name(change: dict[str, Any], 
         lambda: Protocol(initial=np.array(["random"] * 2)),  # type: ignore[arg-type]
     ],
 )
-def test_what_is_no_number_of_a_stage_is_refused(make: Any) -> None:
+def test_inputs_of_a_stage_of_other_types_are_refused(make: Any) -> None:
     with pytest.raises(UserError, match=r"^(minimize|quench|protocol): "):
         make()
 

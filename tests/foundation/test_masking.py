@@ -1,4 +1,4 @@
-"""Passwords, keys and signatures are shown to nobody, however the URL that holds them is written."""
+"""Passwords, keys and signatures are masked, however the URL that holds them is written."""
 
 import json
 import time
@@ -53,14 +53,14 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("text", "shown"), SHOWN.items())
-def test_what_gives_access_is_masked_and_the_rest_stays(text: str, shown: str) -> None:
+def test_credentials_are_masked_and_the_rest_stays(text: str, shown: str) -> None:
     assert mask(text) == shown
     assert mask(shown) == shown
     assert str(UserError(f"no answer from {text}")) == f"no answer from {shown}"
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_what_gives_no_access_is_shown_as_it_is(text: str) -> None:
+def test_texts_without_credentials_are_unchanged(text: str) -> None:
     assert mask(text) == text
 
 

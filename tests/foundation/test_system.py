@@ -1,4 +1,4 @@
-"""What the system refuses is told in one line, and what it cannot show is told in plainer letters."""
+"""Errors of the system are reported in one line, and terminals without a character show a plainer one."""
 
 import errno
 import os
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 
@@ -18,7 +19,7 @@ from magray.cli import app as cli
 from magray.cli.console import print_results
 from magray.config import load_config
 from magray.errors import UserError, in_words
-from magray.files.atomic import atomic_write
+from magray.files.atomic import atomic_write, write_table
 from magray.project.stages import StageResult
 from magray.store import open_store
 from magray.training.checkpoint import save_state
@@ -31,7 +32,7 @@ OBEDIENT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.ge
 
 
 def python(program: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
-    """A Python process of its own."""
+    """Run a Python process."""
     return subprocess.run(
         [*OBEDIENT, sys.executable, "-P", "-c", program, *arguments],
         capture_output=True,
@@ -40,7 +41,7 @@ def python(program: str, *arguments: str, **settings: str) -> subprocess.Complet
 
 
 def refused(action: Callable[[], object], *, limit: int | None = None) -> str:
-    """What a command would tell of the OSError that an action raises, with files up to `limit` bytes."""
+    """Return the message about the OSError that an action raises, with files of up to `limit` bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
@@ -52,6 +53,15 @@ def refused(action: Callable[[], object], *, limit: int | None = None) -> str:
     return in_words(raised.value)
 
 
+def test_a_table_that_may_not_be_read_is_not_to_be_moved_away(tmp_path: Path) -> None:
+    """The file is as good as ever; only the access is missing."""
+    write_table(pa.table({"trial": ["a"]}), tmp_path / "study.parquet")
+    (tmp_path / "study.parquet").chmod(0)
+    program = "import pathlib, sys; from magray.files.atomic import read_notes; read_notes(pathlib.Path(sys.argv[1]))"
+    last = python(program, str(tmp_path / "study.parquet")).stderr.decode().splitlines()[-1]
+    assert last.endswith(f"{tmp_path}/study.parquet: permission denied; ask for access, or choose another place")
+
+
 def write(path: Path, size: int = 10_000) -> None:
     with atomic_write(path) as unfinished:
         unfinished.write_bytes(bytes(size))
@@ -59,7 +69,7 @@ def write(path: Path, size: int = 10_000) -> None:
 
 @pytest.fixture
 def stops(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[BaseException], str]:
-    """The one line that the command line says, with exit code 2, where a command raises."""
+    """Return the one line that the command line prints, with exit code 2, for the error that a command raises."""
 
     def run(error: BaseException) -> str:
         def app() -> None:

@@ -61,7 +61,7 @@ def test_a_wrong_unit_is_refused_with_those_that_fit() -> None:
         ),
     ],
 )
-def test_what_is_no_finite_quantity_is_refused(text: object) -> None:
+def test_anything_but_a_finite_quantity_is_refused(text: object) -> None:
     with pytest.raises(UserError, match=r"^Ms: "):
         parse_quantity(text, "magnetisation", "Ms")
 

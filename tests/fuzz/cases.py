@@ -101,9 +101,8 @@ def _store(draw: DrawFn, whole: Specimen) -> Case:
         name, tree = draw(
             st.sampled_from(
                 [
-                    ("_campaign", {"format": 2, "campaign": "fuzz", "films": 14}),
+                    ("_campaign", {"format": 3, "campaign": "fuzz", "films": 14, "generation": 1}),
                     ("_driver", {"driver": "x", "beat": 1}),
-                    ("_replacing", {"id": "x", "into": [], "from": [table.rpartition("/")[2]]}),
                 ]
             )
         )

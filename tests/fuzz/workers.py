@@ -183,7 +183,7 @@ def prepare() -> None:
         raise UserError("no cluster is started here")
 
     ray.init = refuse  # type: ignore[assignment]
-    lease.BEAT, lease.PATIENCE, lease.SETTLE = 0.02, 0.06, 0.01
+    lease.BEAT, lease.EXPIRY, lease.CONTEST = 0.02, 0.06, 0.01
     torch.set_num_threads(1)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + SPARE_BYTES, used + SPARE_BYTES))

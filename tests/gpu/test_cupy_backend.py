@@ -1,4 +1,4 @@
-"""The CuPy backend against the oracle and the CPU, and what it promises of a film in any company."""
+"""The CuPy backend against the reference and the CPU; a film does not depend on the others in its batch."""
 
 from collections import deque
 from dataclasses import replace
@@ -68,7 +68,7 @@ ALONE = {"exchange": "Aex", "anisotropy": "Ku1", "dmi": "D", "zeeman": "field", 
 
 
 @pytest.mark.parametrize("term", ALONE)
-def test_each_term_is_the_oracles(film: Film, term: str) -> None:
+def test_each_term_is_the_references(film: Film, term: str) -> None:
     """One term and demag at a time, 2e-6 of the largest field."""
     lone = replace(film, **{name: value for name, value in OFF.items() if name != ALONE[term]})
     m, force = gpu_force(lone)
@@ -120,7 +120,7 @@ def test_a_film_is_the_same_alone_in_a_crowd_after_a_refill_and_in_a_second_run(
 
 
 def quenched(backend: str, stage: Quench, **changes: Any) -> NDArray[np.float32]:
-    """A film that is not a power of two wide, after a quench from a random start."""
+    """Return m of a film that is not a power of two wide, after a quench from a random start."""
     (done,) = relax([co_like((96, 160), protocol=Protocol(stages=(stage,)), **changes)], backend)
     assert done.m is not None
     return done.m

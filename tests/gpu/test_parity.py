@@ -1,4 +1,4 @@
-"""The CuPy backend against the oracle on films that nobody chose."""
+"""The CuPy backend against the reference on random films."""
 
 from functools import cache
 from typing import Any
@@ -54,7 +54,7 @@ def geometry(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @given(constants=CONSTANTS, cell_size=CELLS)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_force_torque_and_energies_are_the_oracles(
+def test_force_torque_and_energies_are_the_references(
     geometry: dict[str, Any], constants: dict[str, Any], cell_size: tuple[float, float, float]
 ) -> None:
     """At the random start: 2e-6 of the largest field, 1e-6 of µ0 Ms² times it."""

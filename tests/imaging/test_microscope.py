@@ -1,4 +1,4 @@
-"""A microscope blurs by lengths and not by pixels, adds noise, and knows neither brightness nor contrast."""
+"""A microscope blurs by lengths and not by pixels, adds noise, and is independent of brightness and contrast."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SHARP = Microscope((0.0, 0.0), (0.0, 0.0))
 
 
 def ripples(cycles: float) -> torch.Tensor:
-    """A view (1, 128, 128) with so many cycles of a cosine along its rows, from its middle on: it slopes nowhere."""
+    """Return a view (1, 128, 128) with `cycles` of a cosine along its rows, even about the middle: without a slope."""
     x = (torch.arange(VIEW_SIZE) + 0.5) / VIEW_SIZE - 0.5
     return torch.cos(2 * torch.pi * cycles * x).expand(1, VIEW_SIZE, VIEW_SIZE).contiguous()
 
@@ -52,8 +52,8 @@ def test_a_picture_without_contrast_stays_flat() -> None:
     assert detrend(torch.full((1, VIEW_SIZE, VIEW_SIZE), 0.7)).abs().max() < 0.1
 
 
-def test_noise_is_white_and_as_strong_as_said() -> None:
-    """A cosine has a variance of 1/2; levelling divides by the spread of both."""
+def test_noise_is_white_and_has_the_given_strength() -> None:
+    """A cosine has a variance of 1/2; detrending divides by the standard deviation of both."""
     noisy = Microscope((0.0, 0.0), (0.5, 0.5)).pictures(ripples(5), torch.ones(1), torch.Generator().manual_seed(0))
     added = noisy * np.sqrt(0.5 + 0.25) - ripples(5)
     assert added.std() == pytest.approx(0.5, rel=0.03)
@@ -68,7 +68,7 @@ def test_every_picture_draws_its_own_blur_and_noise_the_same_ones_for_the_same_s
     assert not torch.allclose(shown[0], shown[1], atol=0.1)
 
 
-def test_a_photograph_is_blurred_noisy_and_in_full_contrast() -> None:
+def test_a_rendered_picture_is_blurred_noisy_and_in_full_contrast() -> None:
     image = np.rint(ripples(8)[0].numpy() * 100 + 100).astype(np.uint8)
     clear = render_picture(image, 0.5, SHARP)
     assert clear.shape == (VIEW_SIZE, VIEW_SIZE)

@@ -1,4 +1,4 @@
-"""Views are exact, wrap where they should, and are the same from NumPy and from torch."""
+"""Views are exact, wrap around periodic films, and are the same from NumPy and from torch."""
 
 import math
 
@@ -16,7 +16,7 @@ def picture(*shape: int) -> NDArray[np.uint8]:
 
 
 def brute_force_average(image: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
-    """Every old pixel cut into size × size equal parts: each new pixel is then a whole number of them."""
+    """Return means over old pixels divided into size × size equal parts, of which a new pixel is a whole number."""
     h, w = image.shape
     parts = np.kron(image.astype(float), np.ones((size, size)))
     return np.asarray(parts.reshape(size, h, size, w).mean(axis=(1, 3)))
@@ -24,7 +24,7 @@ def brute_force_average(image: NDArray[np.uint8], size: int) -> NDArray[np.float
 
 @pytest.mark.parametrize(("h", "w", "size"), [(24, 24, 8), (12, 12, 8), (9, 15, 8), (8, 8, 8), (3, 5, 8)])
 def test_area_averages_are_those_of_a_brute_force_sum(h: int, w: int, size: int) -> None:
-    """Whole ratios, 3 : 2 as 192 cells on 128 pixels, crooked ratios, none, and pictures coarser than the view."""
+    """Integer ratios, 3 : 2 as 192 cells on 128 pixels, other ratios, 1, and pictures coarser than the view."""
     image = picture(h, w)
     np.testing.assert_allclose(area_average(image, size), brute_force_average(image, size), rtol=1e-5)
 
@@ -34,7 +34,7 @@ def test_a_view_keeps_the_mean_of_its_film() -> None:
     assert area_average(image).mean() == pytest.approx(image.mean(), rel=1e-5)
 
 
-def test_numpy_and_torch_show_the_same() -> None:
+def test_numpy_and_torch_give_the_same_views() -> None:
     images = picture(3, 96, 64)
     tensor = torch.from_numpy(images)
     rows = np.array([90, 0, 7])
@@ -44,13 +44,13 @@ def test_numpy_and_torch_show_the_same() -> None:
     np.testing.assert_allclose(area_average(tensor).numpy(), area_average(images), rtol=1e-5)
 
 
-def test_a_cut_wraps_around_the_periodic_film() -> None:
+def test_a_crop_wraps_around_the_periodic_film() -> None:
     image = picture(1, 16, 24)
     expected = np.roll(image, (-12, -20), axis=(1, 2))[:, :10, :10]
     np.testing.assert_array_equal(crop(image, 10, 12, 20), expected)
 
 
-def test_tiles_cover_a_film_once_and_leave_out_what_is_no_whole_tile() -> None:
+def test_tiles_cover_a_film_once_without_incomplete_tiles() -> None:
     image = picture(1, 16, 24)
     parts = tiles(image, 8)
     np.testing.assert_array_equal(parts[0, 4], image[0, 8:16, 8:16])
@@ -67,7 +67,7 @@ def test_four_quarter_turns_are_none() -> None:
 
 @pytest.mark.parametrize(("scale", "cells"), [(0.25, 64), (0.5, 128), (0.75, 192), (2.0, 512), (0.6, 154), (0.8, 205)])
 def test_scales_are_counted_as_the_paper_counts_them(scale: float, cells: int) -> None:
-    """Its "1.0 µm" is 256 cells of 4 nm, and "2.0 µm" a whole film of 512."""
+    """The scale "1.0 µm" is 256 cells of 4 nm, and "2.0 µm" a whole film of 512."""
     assert cells_of(scale, 4.0) == cells
     assert math.isclose(scale_of(cells, 4.0), scale, rel_tol=0.005)
 

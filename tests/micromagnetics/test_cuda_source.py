@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 import magray.micromagnetics.gpu
-from magray.micromagnetics import backend as backend
-from magray.micromagnetics import demag_tensor, minimizer
-from magray.micromagnetics import llg as quench
+from magray.cuda import compiler_options
+from magray.micromagnetics.gpu.constants import SCHEME
 
 FOLDER = Path(magray.micromagnetics.gpu.__file__).parent
 NVCC = shutil.which("nvcc")
@@ -18,22 +17,12 @@ ANY_FILM = ("film.cu", "tensor.cu", "minimizer.cu", "quench.cu", "fourier.cu")
 SHORT_FILM = (*ANY_FILM, "columns.cu", "rows.cu")
 
 
-def test_the_kernels_use_the_constants_of_the_python_code() -> None:
-    """One scheme on every backend; the kernels have them as macros, which loops are unrolled by."""
+def test_no_kernel_has_a_constant_of_the_python_code_as_a_number_of_its_own() -> None:
+    """All come from there as macros, so that there is one scheme on every backend; each of them is used."""
     text = "".join((FOLDER / name).read_text(encoding="utf-8") for name in SHORT_FILM)
-    macros = dict(re.findall(r"#define (\w+) +([\d.e-]+)f? *(?://.*)?$", text, re.MULTILINE))
-    constants = {
-        "HISTORY": backend.HISTORY,
-        "MAX_ROTATION": minimizer.MAX_ROTATION,
-        "NONMONOTONE_WINDOW": minimizer.NONMONOTONE_WINDOW,
-        "OVERSTEPS": minimizer.OVERSTEPS,
-        "ENERGY_NOISE": minimizer.ENERGY_NOISE,
-        "MIN_CURVATURE": minimizer.MIN_CURVATURE,
-        "MAX_INNER_STEPS": quench.MAX_INNER_STEPS,
-        "NEAR": demag_tensor.NEAR,
-        "SMOOTH": demag_tensor.SMOOTH,
-    }
-    assert {name: float(macros[name]) for name in constants} == constants
+    for name in SCHEME:
+        assert not re.search(rf"#define {name}\b", text)
+        assert re.search(rf"\b{name}\b", text)
 
 
 @pytest.mark.skipif(NVCC is None, reason="no nvcc on this machine")
@@ -53,8 +42,8 @@ def test_the_kernels_compile_without_spilling_registers(
     """Spilled registers are memory traffic that nobody counted. Open edges cost a few; they are no large campaigns."""
     source = tmp_path / "all.cu"
     source.write_text("".join((FOLDER / name).read_text(encoding="utf-8") for name in sources))
-    defined = [f"-D{name}={value}" for name, value in definitions.items()]
-    command = [str(NVCC), f"-arch={architecture}", "-std=c++17", "-Xptxas", "-v", "-cubin", *defined]
+    options = compiler_options(SCHEME | definitions)
+    command = [str(NVCC), f"-arch={architecture}", *options, "-Xptxas", "-v", "-cubin"]
     done = subprocess.run(
         [*command, "-o", str(tmp_path / "k.cubin"), str(source)], capture_output=True, text=True, check=False
     )

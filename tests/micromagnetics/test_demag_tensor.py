@@ -34,7 +34,7 @@ ODD_XY = np.array([1, 1, 1, -1])
 def field_of(
     m: NDArray[np.float64], cell_size: tuple[float, float, float], open_edges: tuple[bool, bool]
 ) -> NDArray[np.float64]:
-    """The demagnetising field in units of Ms: (3, ny, nx)."""
+    """Return the demagnetising field in units of Ms: (3, ny, nx)."""
     _, ny, nx = m.shape
     shape = ny * (1 + open_edges[1]), nx * (1 + open_edges[0])
     nxx, nyy, nzz, nxy = fourier_tensor((nx, ny), cell_size, open_edges)
@@ -52,12 +52,12 @@ def uniform(cells: tuple[int, int], axis: int) -> NDArray[np.float64]:
 def demagnetising_factors(
     cells: tuple[int, int], cell_size: tuple[float, float, float], open_edges: tuple[bool, bool]
 ) -> list[float]:
-    """−⟨h⟩ along m of the uniformly magnetised film, for m along x, y and z."""
+    """Return −⟨h⟩ along m of the uniformly magnetised film, for m along x, y and z."""
     return [-field_of(uniform(cells, k), cell_size, open_edges)[k].mean() for k in range(3)]
 
 
 def prism_factor(a: float, b: float, c: float) -> float:
-    """Nz of a rectangular prism of sides a × b × c: Aharoni, J. Appl. Phys. 83, 3432 (1998), eq. (1).
+    """Return Nz of a rectangular prism of sides a × b × c: Aharoni, J. Appl. Phys. 83, 3432 (1998), eq. (1).
 
     π Nz = (b² − c²)/(2bc) ln((R − a)/(R + a)) + (a² − c²)/(2ac) ln((R − b)/(R + b)) + b/(2c) ln((ab + a)/(ab − a))
          + a/(2c) ln((ab + b)/(ab − b)) + c/(2a) ln((bc − b)/(bc + b)) + c/(2b) ln((ac − a)/(ac + a))
@@ -84,7 +84,9 @@ def prism_factor(a: float, b: float, c: float) -> float:
 
 
 def bar_factor(width: float, thickness: float) -> float:
-    """Nz of an endless bar, through its thickness: Aharoni's formula with b → ∞. π Nz, with p = thickness / width, is
+    """Return Nz of an infinite bar, through its thickness: Aharoni's formula with b → ∞.
+
+    π Nz, with p = thickness / width, is
 
     (1 − p²)/(2p) ln(1 + p²) + p ln p + 2 arctan(1/p).
     """
@@ -128,7 +130,7 @@ def test_a_uniform_film_has_the_field_of_an_infinite_plate(
 
 @pytest.mark.parametrize("k", [(0, 1), (1, 0), (3, 2), (8, 8), (0, 8)])
 def test_every_wave_has_the_field_of_a_slab(k: tuple[int, int]) -> None:
-    """The slab's tensor in closed form, summed over the aliases of a wave on the cell grid: another way altogether.
+    """The slab's tensor in closed form, summed over the aliases of a wave on the cell grid: an independent method.
 
     Averages over a cell multiply a wave q by sinc(qx dx/2) sinc(qy dy/2), once for the source, once for the field;
     a slab of thickness t has Nzz = (1 − exp(−q t)) / (q t), and the rest of the trace lies along q.
@@ -149,7 +151,7 @@ def test_every_wave_has_the_field_of_a_slab(k: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_films_of_any_cells_have_the_field_of_a_slab(seed: int) -> None:
-    """Cells of nobody's choice, t/dx from 0.02 to 10: Nzz of waves of every length, as above."""
+    """Random cells, t/dx from 0.02 to 10: Nzz of waves of every length, as above."""
     random = np.random.default_rng(seed)
     n, cell = 16, (1.0, 2 ** random.uniform(-1, 1), float(np.geomspace(0.02, 10, 4)[seed]))
     spectrum, a = fourier_tensor((n, n), cell), np.arange(-700, 701)
@@ -161,17 +163,17 @@ def test_films_of_any_cells_have_the_field_of_a_slab(seed: int) -> None:
 
 
 @pytest.mark.parametrize("thickness", [0.02, 0.3, 10.0])
-def test_what_is_averaged_to_second_order_is_as_good_as_the_rest(
+def test_averages_to_second_order_are_as_accurate_as_the_rest(
     thickness: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against Newell's closed form and the Gauss rule carried twice as far; single precision knows 3e-8."""
+    """Against Newell's closed form and the Gauss rule carried twice as far; single precision resolves 3e-8."""
     tensor = tensor_quarter((24, 10), (1.0, 0.7, thickness))
     monkeypatch.setattr("magray.micromagnetics.demag_tensor.NEAR", 2 * NEAR)
     monkeypatch.setattr("magray.micromagnetics.demag_tensor.SMOOTH", 2 * SMOOTH)
     assert np.abs(tensor_quarter((24, 10), (1.0, 0.7, thickness)) - tensor).max() < 2e-8
 
 
-def test_a_film_is_the_same_whatever_period_it_is_seen_with() -> None:
+def test_a_film_has_the_same_field_with_twice_its_period() -> None:
     """N summed over a period of 16 cells is that of 32 cells, folded once more."""
     cell = (4e-9, 4e-9, 2e-9)
     small, large = tensor_quarter((16, 16), cell), tensor_quarter((32, 32), cell)
@@ -265,7 +267,7 @@ def test_the_trace_is_that_of_one_cell_whatever_the_edges(open_edges: tuple[bool
     assert np.abs(trace).max() < 1e-10
 
 
-def test_what_cannot_be_used_is_zero() -> None:
+def test_the_tensor_is_zero_between_cells_that_cannot_exist() -> None:
     """No two cells of an open film of n cells are n cells apart."""
     assert (tensor_quarter((8, 6), CUBE, OPEN_X)[:, :, 8] == 0).all()
     assert (tensor_quarter((8, 6), CUBE, OPEN_Y)[:, 6, :] == 0).all()
@@ -281,7 +283,7 @@ def test_turning_a_strip_turns_its_field() -> None:
     assert np.abs(field_of(turned, (5.0, 3.0, 1.0), OPEN_Y) - expected).max() < 1e-10
 
 
-def test_far_edges_are_not_felt() -> None:
+def test_far_edges_have_no_effect() -> None:
     """In the middle of a wide film of up and down domains, 8 cells each, it does not matter whether its edges are open.
 
     What edges add falls off as the domains' waves do, exp(−2π distance / wavelength), and from the corners as a power.

@@ -1,4 +1,4 @@
-"""Grains: a cell belongs to the nearest of all centres, grains are as large as asked for, and stay what they are."""
+"""Grains: a cell belongs to the nearest of all centres, grains have the given size, and maps never change."""
 
 import zlib
 from typing import Any
@@ -15,7 +15,7 @@ CELL = (2e-9, 2e-9, 1e-9)
 
 
 def distances2(centres: NDArray[np.float64], nx: int, ny: int, dx: float, dy: float) -> NDArray[np.float64]:
-    """From each cell to the nearest repetition of every centre: (gy·gx, ny, nx), m²."""
+    """Return the squared distances from each cell to the nearest image of every centre: (gy·gx, ny, nx), m²."""
     _, gy, gx = centres.shape
     x = (np.arange(gx) + centres[0]).reshape(-1, 1, 1) * nx * dx / gx - (np.arange(nx) + 0.5) * dx
     y = (np.arange(gy)[:, None] + centres[1]).reshape(-1, 1, 1) * ny * dy / gy - ((np.arange(ny) + 0.5) * dy)[:, None]
@@ -61,7 +61,7 @@ def test_25_tiles_are_enough_for_the_worst_centres(side_x: float, side_y: float)
         assert np.abs(chosen - d2.min(axis=0)).max() < 1e-12  # corners meet: equally near centres are all right
 
 
-def test_grains_have_the_size_that_was_asked_for() -> None:
+def test_grains_have_the_given_size() -> None:
     """1024 nm are 51 tiles of 20.08 nm, so 2,601 grains; no grain is lost at 10 cells a side."""
     of_grain = areas(grain_map((512, 512), CELL, 20e-9, 7))
     assert of_grain.size == 51**2
@@ -69,14 +69,14 @@ def test_grains_have_the_size_that_was_asked_for() -> None:
     assert of_grain.mean() * 4 == pytest.approx(20**2, rel=0.01)  # nm²
 
 
-def test_tiles_are_square_whatever_the_cells() -> None:
+def test_tiles_are_square_for_any_cells() -> None:
     """480 nm × 600 nm, in cells of 2 nm × 5 nm: 24 × 30 tiles of 20 nm."""
     grains = grain_map((240, 120), (2e-9, 5e-9, 1e-9), 20e-9, 1)
     assert grains.max() == 24 * 30 - 1
     assert areas(grains).mean() * 10 == pytest.approx(20**2, rel=1e-12)
 
 
-def test_grains_vary_less_than_those_of_centres_anywhere() -> None:
+def test_grains_vary_less_than_those_of_a_poisson_process() -> None:
     """Areas vary by 0.245 of their mean (measured), and by 0.53 for the Voronoi tessellation of a Poisson process:
     tiles keep centres apart. 10,404 grains put three standard errors at 0.005."""
     of_grain = areas(grain_map((2048, 2048), CELL, 40e-9, 3))
@@ -104,7 +104,7 @@ def test_moving_all_centres_by_a_tile_moves_all_grains() -> None:
         assert (names[_nearest(moved, nx, ny, 1.0, 1.0)] == expected).all()
 
 
-def test_the_seed_decides() -> None:
+def test_another_seed_gives_other_grains() -> None:
     grains = grain_map((64, 48), CELL, 12e-9, 7)
     assert grains.dtype == np.int32
     assert (grains == grain_map((64, 48), CELL, 12e-9, 7)).all()
@@ -112,8 +112,8 @@ def test_the_seed_decides() -> None:
     assert (grains != grain_map((64, 48), CELL, 12e-9, 7 + 2**40)).mean() > 0.2
 
 
-def test_grains_stay_what_they_are() -> None:
-    """Films in stores were made with these maps: another number here asks for another PHYSICS_VERSION."""
+def test_grains_never_change() -> None:
+    """Films in stores were made with these maps: a change of them needs another PHYSICS_VERSION."""
     grains = grain_map((512, 256), (2e-9, 3e-9, 1e-9), 17e-9, 2**40 + 7)
     assert zlib.crc32(grains.astype("<i4").tobytes()) == 2441300766
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 import magray.micromagnetics.gpu
 from magray import Film, Minimize, Protocol, Quench, Uniform, UserError
-from magray.micromagnetics import llg as quench
+from magray.cuda import compile_module
+from magray.micromagnetics import llg
 from magray.micromagnetics.cpu import CpuBackend
 from magray.micromagnetics.demag_tensor import padded_cells, waves_quarter
 from magray.micromagnetics.initial_state import initial_state, ku1_map
@@ -46,15 +47,14 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield batch
 
 
-class SearchRun:
-    """A film's slot of arrays, the kernels, and the transforms: a batch without its graph."""
+class Slots:
+    """A batch's arrays, kernels and transforms, without its graphs: two slots, one of which has the film."""
 
     def __init__(self, gpu: Any, film: Film) -> None:
         folder = Path(magray.micromagnetics.gpu.__file__).parent
         names = ("film.cu", "tensor.cu", "minimizer.cu", *gpu.fourier.sources(film))
         code = "".join((folder / name).read_text(encoding="utf-8") for name in names)
-        options = [f"-D{name}={value}" for name, value in gpu.options(film).items()]
-        self.module = gpu.cp.RawModule(code=code, options=options)
+        self.module = compile_module(code, gpu.macros(film))
         self.film, (self.nx, self.ny) = film, film.cells
         self.films, self.reports = np.zeros(SLOTS, gpu.FILM), np.zeros(SLOTS, gpu.REPORT)
         self.films[SLOT] = gpu.film_record(film)
@@ -118,24 +118,24 @@ class SearchRun:
 def test_the_transforms_are_numpys(gpu: Any, cells: tuple[int, int], edges: Any) -> None:
     """Demag and preconditioner to single precision, 1e-6 of the largest value; an idle slot is left alone."""
     film = co_like(cells, D=0.0, dmi="none", open_edges=edges)
-    bench = SearchRun(gpu, film)
-    bench.m[:] = vectors = np.random.default_rng(0).normal(size=bench.m.shape)
-    bench.reports["mode"][SLOT] = 1
-    bench.transforms.demag(bench.m, bench.h, bench.films, bench.reports, 1)
+    slots = Slots(gpu, film)
+    slots.m[:] = vectors = np.random.default_rng(0).normal(size=slots.m.shape)
+    slots.reports["mode"][SLOT] = 1
+    slots.transforms.demag(slots.m, slots.h, slots.films, slots.reports, 1)
     expected = field_terms(film, vectors[SLOT])["demag"] / film.Ms
-    assert np.abs(bench.h[SLOT] - expected).max() <= 1e-6 * np.abs(expected).max()
-    w = np.zeros_like(bench.m)
-    bench.transforms.precondition(bench.m, w, bench.films, bench.reports)
+    assert np.abs(slots.h[SLOT] - expected).max() <= 1e-6 * np.abs(expected).max()
+    w = np.zeros_like(slots.m)
+    slots.transforms.precondition(slots.m, w, slots.films, slots.reports)
     expected = Reference(film).precondition(vectors[SLOT])
     assert np.abs(w[SLOT] - expected).max() <= 1e-6 * np.abs(expected).max()
-    assert np.sum(bench.transforms.powers[SLOT]) == pytest.approx(np.vdot(vectors[SLOT], expected), rel=1e-6)
-    if bench.transforms.fused:
-        assert not bench.h[0].any()
+    assert np.sum(slots.transforms.powers[SLOT]) == pytest.approx(np.vdot(vectors[SLOT], expected), rel=1e-6)
+    if slots.transforms.fused:
+        assert not slots.h[0].any()
         assert not w[0].any()
 
 
 def any_cells(count: int, seed: int) -> list[tuple[float, float, float]]:
-    """Cells of nobody's choice: dy/dx from 0.5 to 2, thickness/dx from 0.02 to 10."""
+    """Return random cells: dy/dx from 0.5 to 2, thickness/dx from 0.02 to 10."""
     random = np.random.default_rng(seed)
     return [
         (4e-9, 4e-9 * float(y), 4e-9 * float(z))
@@ -192,50 +192,50 @@ def test_a_film_is_the_same_beside_films_of_other_cells(gpu: Any, cells: tuple[i
 
 
 @pytest.mark.parametrize("cells", [(64, 1024), (512, 128), (1024, 64), (30, 14)], ids=str)
-def test_the_force_is_the_oracles_and_its_products_are_numpys(gpu: Any, cells: tuple[int, int]) -> None:
+def test_the_force_is_the_references_and_its_products_are_numpys(gpu: Any, cells: tuple[int, int]) -> None:
     """And a film's are the same to the bit in another slot."""
     dmi: Any = "bulk" if cells[1] < 128 else "interfacial"
     film = co_like(cells, cell_size=(2e-9, 5e-9, 0.8e-9), dmi=dmi, D=2e-3, field=(1e5, -2e5, 3e5))
-    bench = SearchRun(gpu, film)
-    vectors = bench.remember()
+    slots = Slots(gpu, film)
+    vectors = slots.remember()
     for slot in range(SLOTS):
-        bench.begin(slot)
-        bench.state["fresh"], bench.state["count"], bench.state["head"], bench.state["order"] = 0, 4, 2, (3, 0, 4, 1)
-    bench.force()
-    exact = Reference(film).evaluate(bench.m[SLOT].astype(np.float64))
-    assert np.abs(bench.h[SLOT] - exact.force).max() <= 2e-6 * np.abs(exact.force).max()
-    sums = bench.sums[SLOT].sum(axis=0)
+        slots.begin(slot)
+        slots.state["fresh"], slots.state["count"], slots.state["head"], slots.state["order"] = 0, 4, 2, (3, 0, 4, 1)
+    slots.force()
+    exact = Reference(film).evaluate(slots.m[SLOT].astype(np.float64))
+    assert np.abs(slots.h[SLOT] - exact.force).max() <= 2e-6 * np.abs(exact.force).max()
+    sums = slots.sums[SLOT].sum(axis=0)
     assert sums[0] / (cells[0] * cells[1]) == pytest.approx(exact.energy, rel=1e-5)
-    assert np.sqrt(bench.torques[SLOT].max()) == pytest.approx(exact.torque, rel=1e-5)
-    expected = [np.vdot(v, bench.h[SLOT].astype(np.float64)) for v in vectors]
+    assert np.sqrt(slots.torques[SLOT].max()) == pytest.approx(exact.torque, rel=1e-5)
+    expected = [np.vdot(v, slots.h[SLOT].astype(np.float64)) for v in vectors]
     assert sums[1:] == pytest.approx(
         expected, abs=1e-5 * float(np.linalg.norm(vectors[0]) * np.linalg.norm(exact.force))
     )
-    for made in (bench.h, bench.sums, bench.torques):
+    for made in (slots.h, slots.sums, slots.torques):
         assert made[0].tobytes() == made[1].tobytes()
 
 
 @pytest.mark.parametrize("changes", [{"sigma": 0.0}, {}, {"grain_size": 20e-9}, {"protocol": TILTED}], ids=str)
 def test_a_film_begins_as_its_seed_says(gpu: Any, changes: dict[str, Any]) -> None:
     film = co_like((30, 14), seed=2**62 + 5, **changes)
-    bench = SearchRun(gpu, film)
-    bench.begin()
-    np.testing.assert_allclose(bench.m[SLOT], initial_state(film), atol=2e-7)
-    np.testing.assert_allclose(bench.ku1[SLOT], ku1_map(film), atol=2e-7)
+    slots = Slots(gpu, film)
+    slots.begin()
+    np.testing.assert_allclose(slots.m[SLOT], initial_state(film), atol=2e-7)
+    np.testing.assert_allclose(slots.ku1[SLOT], ku1_map(film), atol=2e-7)
 
 
 def test_a_stage_begins_where_the_one_before_it_ended(gpu: Any) -> None:
     """In either of the two m that a slot has; its map of Ku1 stays."""
-    bench = SearchRun(gpu, co_like(ANY))
-    bench.begin()
-    ku1, ended = bench.ku1.copy(), np.random.default_rng(0).normal(size=bench.m.shape).astype(np.float32)
-    for initial, m in ((gpu.AS_IT_IS, bench.m), (gpu.AS_THE_OTHER_IS, bench.other)):
-        bench.m[:] = bench.other[:] = 0
+    slots = Slots(gpu, co_like(ANY))
+    slots.begin()
+    ku1, ended = slots.ku1.copy(), np.random.default_rng(0).normal(size=slots.m.shape).astype(np.float32)
+    for initial, m in ((gpu.AS_IT_IS, slots.m), (gpu.AS_THE_OTHER_IS, slots.other)):
+        slots.m[:] = slots.other[:] = 0
         m[:] = ended
-        bench.films["initial"] = initial
-        bench.begin()
-        assert (bench.m[SLOT] == ended[SLOT]).all()
-        assert (bench.ku1 == ku1).all()
+        slots.films["initial"] = initial
+        slots.begin()
+        assert (slots.m[SLOT] == ended[SLOT]).all()
+        assert (slots.ku1 == ku1).all()
 
 
 def test_a_machine_without_a_compiler_is_told_what_to_install(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +258,7 @@ THICK: dict[str, Any] = {"cell_size": (4e-9, 4e-9, 22e-9), "Ms": 1e6, "Ku1": 0.6
     ("cells", "changes"), [((32, 32), {}), ((64, 64), {}), ((32, 32), THICK)], ids=["32", "64", "thick"]
 )
 def test_a_batch_relaxes_a_film(gpu: Any, cells: tuple[int, int], changes: dict[str, Any]) -> None:
-    """All kernels of the minimiser in turn: what the film reports of itself is the oracle's.
+    """All kernels of the minimiser in turn: what the film reports of itself is the reference's.
 
     The thick film is one that goes round in circles unless its preconditioner is scaled.
     """
@@ -284,11 +284,11 @@ def test_a_batch_quenches_a_film(
     gpu: Any, cells: tuple[int, int], temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The path of the CPU backend, by a short ramp and long steps of three; rounding grows from the random start."""
-    monkeypatch.setattr(quench, "RAMP", 4)
-    monkeypatch.setattr(quench, "SINGLE", 1)
+    monkeypatch.setattr(llg, "RAMP", 4)
+    monkeypatch.setattr(llg, "SINGLE", 1)
     stage = Quench(alpha=0.5, duration=4e-12, temperature=temperature)
     film = co_like(cells, dmi="interfacial", protocol=Protocol(stages=(Minimize(max_evaluations=1), stage)))
-    parts = quench.Steps.of(film, stage).parts
+    parts = llg.Steps.of(film, stage).parts
     batch = gpu.Batch(film, SLOTS)
     first = gpu.film_record(film, 1)
     first["initial"] = gpu.RANDOM
@@ -297,8 +297,8 @@ def test_a_batch_quenches_a_film(
         batch.launch(gpu.QUENCHING, parts)
     m, _, torques2 = batch.take(SLOT, int(report["buffer"]))
     backend = CpuBackend(film)
-    expected, long_steps = quench.quench(backend, initial_state(film), film, stage, number=1)
+    expected, outer_steps = llg.quench(backend, initial_state(film), film, stage, number=1)
     assert parts > 1
-    assert report["evaluations"] == long_steps
+    assert report["evaluations"] == outer_steps
     assert np.abs(m - expected).max() < 1e-3
     assert np.sqrt(torques2.max()) == pytest.approx(backend.evaluate(expected).torque, rel=1e-3)

@@ -36,7 +36,7 @@ def test_random_starts_are_uniform_on_the_sphere() -> None:
     assert np.abs((m**2).mean(axis=(1, 2)) - 1 / 3).max() < 0.0035
 
 
-def test_ku1_varies_as_sigma_says() -> None:
+def test_ku1_varies_with_the_given_sigma() -> None:
     ku1 = ku1_map(co_like((256, 256), sigma=0.2))
     assert ku1.mean() == pytest.approx(1, abs=0.003)
     assert ku1.std() == pytest.approx(0.2, rel=0.01)
@@ -45,7 +45,7 @@ def test_ku1_varies_as_sigma_says() -> None:
     assert (ku1_map(co_like(sigma=0.0)) == 1).all()
 
 
-def test_seeds_decide_and_start_and_ku1_are_independent() -> None:
+def test_another_seed_is_another_film_and_start_and_ku1_are_independent() -> None:
     film, other = co_like(seed=1), co_like(seed=2)
     assert (random_directions(film) == random_directions(co_like(seed=1, D=1e-3))).all()
     assert (random_directions(film) != random_directions(other)).mean() > 0.99
@@ -70,7 +70,7 @@ def test_a_uniform_start_is_tilted_by_its_noise() -> None:
     assert abs(np.mean(m[0] * m[1])) < 0.05**2 * 4 / 256
 
 
-def test_there_is_nothing_outside_of_an_ellipse() -> None:
+def test_m_is_zero_outside_of_an_ellipse() -> None:
     for protocol in (Protocol(), Protocol(Uniform((1, 1, 1)))):
         m = initial_state(co_like((64, 32), open_edges="ellipse", protocol=protocol))
         length = np.linalg.norm(m, axis=0)
@@ -98,7 +98,7 @@ def test_a_thermal_field_is_new_in_every_step_stage_and_cell() -> None:
     assert (thermal_field(co_like((256, 256), D=1e-3), (1, 0)) == second).all()
 
 
-def test_streams_have_nothing_to_do_with_one_another() -> None:
+def test_streams_are_independent() -> None:
     """Start, Ku1, grains and thermal field of one seed: 4 standard errors."""
     places = np.arange(65_536, dtype=np.uint64)
     streams = (STREAM_START, STREAM_KU1, STREAM_GRAINS, STREAM_THERMAL)

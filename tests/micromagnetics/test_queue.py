@@ -18,7 +18,7 @@ def done(film: Film) -> RelaxedFilm:
 
 
 def by_fours(queue: FilmQueue) -> Iterator[RelaxedFilm]:
-    """A solver of four slots that ends its films in another order than they came in."""
+    """Relax films in four slots, and end them in another order than that of the queue."""
     while (lane := queue.next_bucket()) is not None:
         time.sleep(0.001)
         slots = [lane.popleft() for _ in range(min(4, len(lane)))]
@@ -34,14 +34,14 @@ def test_every_thread_gets_its_own_films_in_its_order() -> None:
             assert [answer.film for answer in answers] == block
 
 
-def test_films_of_any_cells_and_thickness_wait_in_one_lane() -> None:
+def test_films_of_any_cell_size_and_thickness_share_a_bucket() -> None:
     """They share a batch; films of another number of cells, or with open edges, do not."""
     queue = FilmQueue()
     cells = [(4e-9, 4e-9, 4e-9), (4e-9, 4e-9, 0.3e-9), (2e-9, 5e-9, 9e-9)]
     together = [*(co_like((16, 16), cell_size=cell) for cell in cells), co_like((16, 16), demag=False)]
     queue.add([co_like((16, 8)), *together, co_like((16, 16), open_edges="x")])
-    assert list(map(list, queue.lanes.values()))[1] == together
-    assert len(queue.lanes) == 3
+    assert list(map(list, queue.buckets.values()))[1] == together
+    assert len(queue.buckets) == 3
 
 
 def test_films_of_several_threads_are_in_the_slots_together() -> None:
@@ -61,7 +61,7 @@ def test_films_of_several_threads_are_in_the_slots_together() -> None:
     assert most >= 3
 
 
-def test_a_solver_that_breaks_tells_every_thread() -> None:
+def test_every_thread_gets_the_error_of_a_broken_solver() -> None:
     def broken(queue: FilmQueue) -> Iterator[RelaxedFilm]:
         lane = queue.next_bucket()
         assert lane is not None

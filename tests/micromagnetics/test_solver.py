@@ -1,4 +1,4 @@
-"""The solver and its minimiser: what they promise of any film."""
+"""The solver and its minimiser on films of every kind."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -20,7 +20,7 @@ from tests.support.specimens import BACKENDS, broken, co_like
 
 
 def test_both_backends_relax_a_film_to_the_same_state() -> None:
-    """From the same start, in double and in single precision; a small film has one minimum to fall into."""
+    """From the same start, in double and in single precision; a small film has a single minimum."""
     film = co_like((48, 32), field=(0.0, 0.0, 2e5))
     (exact,), (fast,) = relax([film], "numpy"), relax([film], "cpu")
     assert exact.m is not None
@@ -44,7 +44,7 @@ def test_a_relaxed_film_has_the_torque_and_energy_it_reports() -> None:
     assert np.abs(np.linalg.norm(done.m, axis=0) - 1).max() < 1e-6
 
 
-def test_a_film_does_not_depend_on_its_company() -> None:
+def test_a_film_does_not_depend_on_the_others() -> None:
     """Alone, among others, on one thread or two: the same bits."""
     film = co_like((64, 64))
     others = [co_like((64, 64), seed=seed) for seed in range(5)]
@@ -57,7 +57,7 @@ def test_a_film_does_not_depend_on_its_company() -> None:
 
 
 def test_a_field_does_not_depend_on_where_its_arrays_lie_in_memory() -> None:
-    """Side by side, they send the compiled loops another way, past the vector units; which threads see now and then."""
+    """Arrays that lie side by side send the compiled loops past the vector units, as happens in threads."""
     film = co_like((64, 64))
     backend, m = CpuBackend(film), initial_state(film)
     arrays = {"m": m, "h": backend.demag(m), "ku1": backend.ku1, "out": np.zeros_like(m)}
@@ -96,7 +96,7 @@ def test_a_film_that_turns_non_finite_is_reported_and_the_others_go_on() -> None
     assert second.converged
 
 
-def test_relax_takes_films_from_a_generator_and_refuses_what_is_no_film() -> None:
+def test_relax_takes_films_from_a_generator_and_refuses_anything_else() -> None:
     quick = Protocol(stages=(Minimize(max_evaluations=2),))
     films = [co_like((8, 8), seed=seed, protocol=quick) for seed in (2, 1)]
     assert [done.film for done in relax((film for film in films), "numpy")] == films
@@ -120,7 +120,7 @@ def test_a_backend_that_is_not_there_is_refused(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_thick_films_of_little_anisotropy_converge(backend: str) -> None:
-    """22 nm thick, Keff a fifteenth of ½ µ0 Ms²: waves are 15 times as stiff as the preconditioner thinks.
+    """22 nm thick, Keff a fifteenth of ½ µ0 Ms²: waves are 15 times as stiff as in the preconditioner.
 
     Without it being scaled, the steps of this film went round in circles, at a torque of 0.1 Ms.
     """
@@ -147,7 +147,7 @@ SHORT = Protocol(stages=(Minimize(1e-4, max_evaluations=400),))
     ],
 )
 def test_both_backends_relax_films_of_every_kind_to_the_same_state(changes: dict[str, Any]) -> None:
-    """A field along z leaves one minimum to fall into."""
+    """A field along z leaves a single minimum."""
     film = co_like((24, 16), field=(1e5, 0.0, 4e5), **{"protocol": SHORT, **changes})
     (exact,), (fast,) = relax([film], "numpy"), relax([film], "cpu")
     assert exact.m is not None
@@ -171,13 +171,13 @@ def test_both_backends_relax_films_of_every_kind_to_the_same_state(changes: dict
     ],
 )
 def test_films_in_strong_fields_or_without_demag_relax_as_quickly(backend: str, changes: dict[str, Any]) -> None:
-    """Both make the film stiffer than Ku1 − ½ µ0 Ms² says: its preconditioner has to know. 30 to 90 evaluations."""
+    """Both make the film stiffer than Ku1 − ½ µ0 Ms², as its preconditioner includes. 30 to 90 evaluations."""
     (done,) = relax([co_like((64, 64), protocol=SHORT, **changes)], backend)
     assert done.converged, done.reason
 
 
 @pytest.mark.parametrize("backend", ["numpy", *BACKENDS])
-def test_a_film_along_a_maximum_falls_from_it(backend: str) -> None:
+def test_a_film_leaves_a_maximum_of_its_energy(backend: str) -> None:
     """Without anisotropy a film lies in its plane; one that starts along z does not stay there, thanks to its noise."""
     soft = co_like((32, 32), Ku1=0.0, sigma=0.0, D=0.0, dmi="none", protocol=Protocol(Uniform((0, 0, 1))))
     (done,) = relax([soft], backend)

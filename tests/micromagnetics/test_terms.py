@@ -1,4 +1,4 @@
-"""Each term of the oracle against its own energy, and the CPU backend against the oracle."""
+"""Each term against its own energy, and the CPU backend against the reference."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ GEOMETRIES = [((8, 8), CUBE), ((30, 12), OBLONG), ((10, 48), CUBE)]
 
 
 def film_of(geometry: tuple[tuple[int, int], tuple[float, float, float]], **changes: Any) -> Film:
-    """A Co-like film of these cells, with `changes`."""
+    """Return a Co-like film of these cells, with `changes`."""
     return co_like(cells=geometry[0], cell_size=geometry[1], **changes)
 
 
@@ -44,7 +44,7 @@ films = st.builds(
 
 
 def moments(film: Film, seed: int = 0) -> np.ndarray:
-    """Random unit vectors on the film's cells, and 0 outside of an ellipse."""
+    """Return random unit vectors on the film's cells, and 0 outside of an ellipse."""
     return directions(film, seed) * mask(film)
 
 
@@ -62,7 +62,7 @@ def test_the_field_is_the_negative_gradient_of_the_energy(term: str, film: Film)
 
 
 def helix(film: Film, first: int, second: int) -> np.ndarray:
-    """m turning once along x, from axis `first` towards `second`."""
+    """Return m turning once along x, from axis `first` towards `second`."""
     nx, ny = film.cells
     angle = 2 * np.pi * np.arange(nx) / nx * np.ones((ny, 1))
     m = np.zeros((3, ny, nx))
@@ -96,7 +96,7 @@ def test_a_film_along_z_has_the_energies_of_the_textbook() -> None:
 
 
 def alone(film: Film, term: str) -> Film:
-    """The film with all terms but `term` and demag switched off, as far as a film can be."""
+    """Return the film with all terms but `term` and demag switched off, as far as a film can be."""
     off: dict[str, Any] = {"Ku1": 0.0, "Aex": 1e-30, "D": 0.0, "field": (0.0, 0.0, 0.0)}
     keep = {"exchange": "Aex", "anisotropy": "Ku1", "dmi": "D", "zeeman": "field"}.get(term, "")
     return replace(film, **{name: value for name, value in off.items() if name != keep})
@@ -105,7 +105,7 @@ def alone(film: Film, term: str) -> Film:
 @pytest.mark.parametrize("term", TERMS)
 @given(film=films)
 @settings(max_examples=15, deadline=None)
-def test_the_cpu_backend_has_the_oracles_fields_and_energies(term: str, film: Film) -> None:
+def test_the_cpu_backend_has_the_references_fields_and_energies(term: str, film: Film) -> None:
     """Single against double precision, one term and demag at a time: 2e-6 of the largest field, 1e-6 of the energy."""
     film = alone(film, term)
     m = moments(film)
@@ -118,19 +118,19 @@ def test_the_cpu_backend_has_the_oracles_fields_and_energies(term: str, film: Fi
 
 
 def largest_field(film: Film, m: np.ndarray) -> float:
-    """Of all terms, Ms; above 0."""
+    """Return the largest field of all terms, Ms; above 0."""
     return max(1e-30, *(float(np.abs(h).max()) for h in field_terms(film, m).values())) / film.Ms
 
 
 @given(film=films, alpha=st.floats(0.01, 2.0), kelvin=st.sampled_from([0.0, 300.0]), number=st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
-def test_the_cpu_backend_takes_the_oracles_short_step(film: Film, alpha: float, kelvin: float, number: int) -> None:
-    """As long as a quench makes it, with all terms and the same stochastic field: 1e-5.
+def test_the_cpu_backend_takes_the_references_inner_step(film: Film, alpha: float, kelvin: float, number: int) -> None:
+    """Of the length that a quench chooses, with all terms and the same stochastic field: 1e-5.
 
-    A cell turns by up to 2.5 rad of exchange a stage, known to 2e-6 of the largest field, and by no more of the rest.
+    A cell rotates by up to 2.5 rad a stage by exchange, known to 2e-6 of the largest field, and by less by the rest.
     """
     steps = Steps.of(film, Quench(alpha, 1e-9, kelvin))
-    short = InnerStep(alpha, steps.turn, steps.thermal_std, (number, 1))
+    short = InnerStep(alpha, steps.rotation, steps.thermal_std, (number, 1))
     m = moments(film).astype(np.float32)
     fast, exact = CpuBackend(film), Reference(film)
     after = fast.advance(m, fast.demag(m), short)
@@ -154,7 +154,7 @@ def test_a_film_without_edges_is_the_same_wherever_it_is_cut(term: str) -> None:
 @pytest.mark.parametrize("dmi", ["bulk", "interfacial"])
 @pytest.mark.parametrize("backend", [Reference, CpuBackend])
 def test_an_open_film_is_the_sum_over_its_pairs_of_neighbours(backend: Any, dmi: Any) -> None:
-    """One pair after the other: a neighbour n away has 2 Aex / d² (m' − m) − D / d · n × m' (bulk; interfacial: n × ẑ).
+    """Pair by pair: a neighbour n away has 2 Aex / d² (m' − m) − D / d · n × m' (bulk; interfacial: n × ẑ).
 
     Where there is none, nothing is added; that is the natural boundary condition.
     """
@@ -180,7 +180,7 @@ def test_an_open_film_is_the_sum_over_its_pairs_of_neighbours(backend: Any, dmi:
 @given(film=films)
 @settings(max_examples=15, deadline=None)
 def test_neighbours_are_mutual_and_inside(film: Film) -> None:
-    """If b is on the right of a, a is on the left of b; a cell outside of the film is nobody's neighbour."""
+    """If b is on the right of a, a is on the left of b; a cell outside of the film has no neighbours."""
     cells, (left, right, below, above) = mask(film), neighbours(film)
     assert ((right & cells) == np.roll(left & cells, -1, axis=1) & cells).all()
     assert ((above & cells) == np.roll(below & cells, -1, axis=0) & cells).all()

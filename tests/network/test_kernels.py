@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import nn
 
+from magray.cuda import compiler_options
 from magray.network.branches import ScaleAwareCnn
 from magray.network.execution import ExecutionConfig
 from magray.network.kernels.blocks import Block
-from magray.network.kernels.kernels import Compile, Kernels, options, source
+from magray.network.kernels.kernels import Compile, Kernels, macros, source
 from magray.network.kernels.pictures import Pictures
 from magray.network.kernels.update import Update
 from magray.training.config import TrainConfig
@@ -44,7 +45,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Compile:
     folder = tmp_path_factory.mktemp("kernels")
 
     def make(sources: tuple[str, ...], definitions: dict[str, int]) -> Kernels:
-        return Kernels(emulator.Kernels(source(sources), options(definitions), folder), nullcontext)
+        return Kernels(emulator.Kernels(source(sources), compiler_options(macros(definitions)), folder), nullcontext)
 
     return make
 
@@ -276,7 +277,14 @@ def test_the_kernels_compile_without_spilling_registers(architecture: str, bfloa
     def make(sources: tuple[str, ...], definitions: dict[str, int]) -> Any:
         file = tmp_path / "kernels.cu"
         file.write_text(source(sources))
-        command = [str(NVCC), f"-arch={architecture}", *options(definitions), "-Xptxas", "-v", "-cubin"]
+        command = [
+            str(NVCC),
+            f"-arch={architecture}",
+            *compiler_options(macros(definitions)),
+            "-Xptxas",
+            "-v",
+            "-cubin",
+        ]
         command += ["-o", str(tmp_path / "kernels.cubin"), str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -184,7 +184,7 @@ def followed(server: Running) -> tuple[int, str]:
 def test_following_shows_each_line_once_and_ends_as_the_job(
     status: JobStatus, exit_code: int | None, ours: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0)
     begun, running = details("fit-a", JobStatus.PENDING), details("fit-a", JobStatus.RUNNING)
     looks = ("", begun), ("a\nb", running), ("a\nbc\n", running), ("a\nbc\nd\n", details("fit-a", status, exit_code))
     code, shown = followed(Running(*looks))
@@ -196,11 +196,11 @@ def test_following_shows_each_line_once_and_ends_as_the_job(
 def test_a_short_silence_of_the_server_is_waited_for_and_a_long_one_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0)
     away = ConnectionError("away for a moment"), RuntimeError("Request failed with status code 502: busy")
     end = "done\n", details("fit-a", JobStatus.SUCCEEDED, 0)
     assert followed(Running(*away, end)) == (0, "done\n")
-    monkeypatch.setattr(jobs, "PATIENCE", 0)
+    monkeypatch.setattr(jobs, "SILENCE_SECONDS", 0)
     with pytest.raises(UserError, match=r"fit-a may go on; run the same command again .*away for a moment"):
         followed(Running(*away, end))
 
@@ -215,7 +215,7 @@ def test_a_job_of_ray_job_submit_does_its_stage(monkeypatch: pytest.MonkeyPatch,
     assert (tmp_path / "seven" / "plan.parquet").exists()
 
 
-def test_a_users_mistake_in_such_a_job_is_one_line_and_exit_code_2(
+def test_a_users_error_in_such_a_job_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["jobs/fit.py", str(QUICKSTART), "--set", "campaign.flims=7"])

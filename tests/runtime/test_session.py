@@ -33,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(session, "PLACES", (str(place),))
         monkeypatch.setattr(session, "atexit", SimpleNamespace(register=stack.callback))
-        monkeypatch.setattr(cluster, "AuthenticationTokenLoader", Mock())  # which a Ray of other tests may need
+        monkeypatch.setattr(cluster, "forget_token", Mock())  # which a Ray of other tests may need
         monkeypatch.setattr(ray, "shutdown", lambda: None)
         yield place
 
@@ -121,6 +121,7 @@ def test_a_ray_that_does_not_start_is_one_line(place: Path, monkeypatch: pytest.
 def signals() -> Iterator[None]:
     """Handlers as they were, after the test."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -175,7 +175,7 @@ def test_protocols_are_compared_at_trained_scales(train_set: str) -> None:
     ("override", "complaint"),
     [
         ("scales=[]", "scales: list should have at least 1 item"),
-        ("scales=[0.5, 0.5]", "scales: one is there twice"),
+        ("scales=[0.5, 0.5]", "scales: one is given twice"),
         ("tolerance=1.5", "tolerance: input should be less than 1"),
         ("learning_rates=[1.0e-2, 1.0e-3]", "low must be below high"),
         ("views=[900, 300]", "views: give them ascending"),
@@ -241,7 +241,7 @@ def test_a_trial_that_diverges_ends_at_once_and_is_written_down_as_failed(
     assert [one["worst"] for one in told] == [0.4, HOPELESS]
     said: list[str] = []
     trials = Trials(tmp_path / "search.parquet", "these films")
-    bench: Any = SimpleNamespace(how="search", dataset=dataset, trials=trials, saved=tmp_path, tell=said.append)
+    bench: Any = SimpleNamespace(strategy="search", dataset=dataset, trials=trials, saved=tmp_path, tell=said.append)
     TrialLogger(bench, "explore", lambda _: candidate).on_trial_complete(
         1, [], SimpleNamespace(config={}, last_result=told[-1], error_file=None)
     )

@@ -1,4 +1,4 @@
-"""Each term of the oracle against the same term of magnum.np (Bruckner et al., Sci. Rep. 13, 12054, 2023).
+"""Each term of the reference against the same term of magnum.np (Bruckner et al., Sci. Rep. 13, 12054, 2023).
 
 An independent code. `pip install -e '.[dev,peers]'` brings it; without it these tests are skipped.
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from magray.films import Film, Minimize, Protocol, Quench, Uniform
 from magray.films.protocol import Stage, Vector
 from magray.micromagnetics import relax
-from magray.micromagnetics.dormand_prince import slope
 from magray.micromagnetics.llg import GAMMA0
-from magray.micromagnetics.reference import Reference
+from magray.micromagnetics.reference import Reference, llg_slope
 from magray.units import MU0
 from tests.support.specimens import BACKENDS, followed
 
@@ -64,7 +63,7 @@ def rate(m: Vectors, field_mT: Vector) -> Vectors:
     stage = reversal(field_mT, 1e-9)
     film = rectangle((stage,))
     force = Reference(film.in_stage(stage)).evaluate(m).force
-    return average(slope(m, force, ALPHA)) * GAMMA0 * film.Ms / (1 + ALPHA**2)
+    return average(llg_slope(m, force, ALPHA)) * GAMMA0 * film.Ms / (1 + ALPHA**2)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

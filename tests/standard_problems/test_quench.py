@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 import magray.micromagnetics.llg as scheme
 from magray.films import Film, Minimize, Protocol, Quench, Uniform
 from magray.micromagnetics import RelaxedFilm, relax
-from magray.micromagnetics.dormand_prince import integrate
 from magray.micromagnetics.initial_state import initial_state
 from magray.micromagnetics.llg import BOLTZMANN, GAMMA0, quench
 from magray.micromagnetics.reference import Reference
 from magray.units import MU0
+from tests.support.dormand_prince import integrate
 from tests.support.specimens import BACKENDS, co_like, followed, walls_per_um
 
 Vectors = NDArray[np.float64]

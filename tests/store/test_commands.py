@@ -65,6 +65,7 @@ def test_ls_stops_at_its_limit(magray: Magray, store: Store, monkeypatch: pytest
 def test_show_counts_by_status(magray: Magray, store: Store) -> None:
     _, out, _ = magray("show", store.uri)
     assert out[:2] == [f"campaign stripes: {FILMS} of {FILMS} films at {store.uri}", f"  converged: {FILMS}"]
+    assert out[2] == f"files: {store.uri}/films-1/*.parquet"
 
 
 def test_compact_merges_once_and_then_has_nothing_to_do(magray: Magray, store: Store) -> None:
@@ -129,14 +130,14 @@ def test_a_row_that_no_simulation_gives_is_refused_in_one_line_and_named(
 ) -> None:
     """Whatever reads the column refuses it, and nothing is written; `verify` names the film or its file."""
     path = with_values(store, column, value, kind)
-    before = {file: file.read_bytes() for file in Path(store.uri).iterdir()}
+    before = {file: file.read_bytes() for file in Path(store.uri).rglob("*") if file.is_file()}
     commands = [("export", store.uri, tmp_path / "out", "--format", name) for name in ("png", "ovf", "hf")]
     for command in [*commands, ("compact", store.uri)]:
         code, out, err = magray(*command)
         assert (code, out, len(err)) == (2, [], 1), command
         assert words in err[0]
         assert "`magray store verify` names the damaged files" in err[0]
-    assert {file: file.read_bytes() for file in Path(store.uri).iterdir() if file.is_file()} == before
+    assert {file: file.read_bytes() for file in Path(store.uri).rglob("*") if file.is_file()} == before
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["in_one_file", "store"]
     code, out, _ = magray("verify", store.uri)
     assert code == 1
@@ -152,9 +153,8 @@ def test_ls_show_and_what_a_fit_reads_refuse_what_is_wrong_with_the_columns_that
         code, _, err = magray(*command)
         assert (code, len(err)) == (2, 1), command
         assert "`magray store verify` names the damaged files" in err[0]
-    converged = pc.field("status") == "converged"
     with pytest.raises(UserError, match=f"{column} is "):
-        store.table(["film_id", column], converged)
+        store.films(columns=["film_id", column])
 
 
 @pytest.mark.parametrize(
@@ -196,6 +196,9 @@ def test_verify_holds_every_value_against_the_film_that_it_is_of(
         '{"format": 2, "campaign": "a", "films": -1}',
         '{"format": 2, "campaign": "a", "films": "many"}',
         '{"format": 2, "campaign": "a", "films": [1]}',
+        '{"format": 3, "campaign": "a", "films": 1}',
+        '{"format": 3, "campaign": "a", "films": 1, "generation": -1}',
+        '{"format": 3, "campaign": "a", "films": 1, "generation": "films-1"}',
         '{"format": 2, "campaign": "a", "films": ' + "9" * 5000 + "}",
         b"\xff\xfe",
     ],
@@ -216,3 +219,19 @@ def test_a_filter_may_name_columns_that_are_not_asked_for(store: Store) -> None:
     assert store.table(["D"], pc.field("split") == "neither").num_rows == 0
     some = store.ids().to_pylist()[:2]
     assert store.table(["film_id"], pc.field("film_id").isin(some)).num_rows == 2
+
+
+def test_films_are_those_that_converged_by_id_of_one_split_or_both(store: Store) -> None:
+    rows = pa.concat_tables(store.batches(STORE_SCHEMA.names)).to_pylist()
+    for name in store.files():
+        store.location.remove(name)
+    rows[0] |= {"status": "failed", "image": None}
+    rows[1] |= {"status": "not_converged"}
+    for place, row in enumerate(rows):
+        row["split"] = "test" if place % 2 else "train"
+    store.commit(pa.Table.from_pylist(rows, schema=STORE_SCHEMA))
+    for split in ("train", "test", None):
+        ids = sorted(row["film_id"] for row in rows[2:] if split in (row["split"], None))
+        assert store.films(split, ["D", "film_id"])["film_id"].to_pylist() == ids
+    assert store.films("test", ["D"]).column_names == ["D"]
+    assert "image" not in store.films().column_names

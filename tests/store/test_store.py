@@ -20,9 +20,10 @@ from magray.errors import UserError
 from magray.films import Film, plan_table
 from magray.micromagnetics import RelaxedFilm, relax
 from magray.store import STORE_SCHEMA, Store, create_store, open_store, rows_of, verify
+from magray.store.layout import FORMAT
 from magray.store.location import Location
 from magray.store.rows import pixels
-from magray.store.store import FORMAT, read_row_index
+from magray.store.store import read_row_index
 
 CAMPAIGN = "small"
 
@@ -126,14 +127,14 @@ def test_pictures_are_zstd_without_a_dictionary(finished: Made) -> None:
 
 def test_duckdb_polars_and_pandas_read_the_same_columns(finished: Made) -> None:
     """Without pictures in the way: every scalar is a plain Parquet column."""
-    files = f"{finished.store.uri}/*.parquet"
+    files = finished.store.glob
     want = finished.store.table().sort_by("film_id")
     names = ", ".join(want.column_names)
     by_duckdb = duckdb.execute(f"SELECT {names} FROM read_parquet('{files}') ORDER BY film_id").fetchall()
     assert by_duckdb == [tuple(row.values()) for row in want.to_pylist()]
     by_polars = pl.scan_parquet(files).select(want.column_names).sort("film_id").collect()
     assert by_polars.rows() == by_duckdb
-    by_pandas = pd.read_parquet(finished.store.uri, columns=want.column_names).sort_values("film_id")
+    by_pandas = pd.read_parquet(Path(files).parent, columns=want.column_names).sort_values("film_id")
     pd.testing.assert_frame_equal(by_pandas.reset_index(drop=True), want.to_pandas(), check_dtype=False)
 
 
@@ -151,7 +152,8 @@ def test_a_failed_film_is_a_row_without_a_picture(finished: Made, tmp_path: Path
 def test_committing_a_block_again_changes_nothing(made: Made) -> None:
     """A task that Ray runs twice writes the same films to the same file, in whatever order they finished."""
     again = rows_of(made.relaxed[1::-1], made.plan.slice(0, 2))
-    assert made.store.commit(again) in made.store.files()
+    (file,) = set(made.store.commit(again))
+    assert file in made.store.files()
     assert len(made.store.files()) == 3
     assert verify(made.store, made.plan).ok
 
@@ -301,21 +303,22 @@ def test_verify_finds_rows_of_another_plan_or_campaign(made: Made) -> None:
 def test_verify_finds_files_that_do_not_belong(made: Made) -> None:
     folder = Path(made.store.uri)
     (folder / "notes.txt").write_text("lunch")
-    (folder / "films-of-summer.parquet").write_bytes(a_file(made.store).read_bytes())
-    pq.write_table(pa.table({"x": [1]}), folder / "films-0.parquet")
+    (folder / "films-1" / "films-of-summer.parquet").write_bytes(a_file(made.store).read_bytes())
+    (folder / a_file(made.store).name).write_bytes(a_file(made.store).read_bytes())
+    pq.write_table(pa.table({"x": [1]}), folder / "films-1" / "films-0.parquet")
     report = verify(made.store, made.plan)
-    assert len(report.foreign) == 2
+    assert len(report.foreign) == 3
     assert len(report.truncated) == 1
     assert report.missing == []
 
 
 def test_what_a_killed_writer_left_is_harmless_and_goes_away(made: Made) -> None:
-    left = Path(made.store.uri) / f".{a_file(made.store).name}.0123abcd.tmp"
+    left = a_file(made.store).with_name(f".{a_file(made.store).name}.0123abcd.tmp")
     left.write_bytes(b"half")
     report = verify(made.store, made.plan)
     assert report.ok
-    assert report.unfinished == [left.name]
-    create_store(made.store.uri, CAMPAIGN, made.plan)
+    assert report.unfinished == [f"films-1/{left.name}"]
+    create_store(made.store.uri, CAMPAIGN, made.plan).begin_writing()
     assert not left.exists()
 
 
@@ -336,7 +339,7 @@ def test_a_disk_that_fills_up_leaves_no_half_file(made: Made, monkeypatch: pytes
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Location, "_put", fill_up)
-    before = sorted(Path(made.store.uri).iterdir())
+    before = sorted(Path(made.store.uri).rglob("*"))
     with pytest.raises(UserError, match="no room left"):
         made.store.commit(rows_of(made.relaxed[:3], made.plan.slice(0, 3)))
-    assert sorted(Path(made.store.uri).iterdir()) == before
+    assert sorted(Path(made.store.uri).rglob("*")) == before

@@ -1,4 +1,4 @@
-"""A real Ray head for tests: `ray start --head` in processes of its own, on loopback, that asks for a token."""
+"""Run a real Ray head for tests: `ray start --head` in processes of its own, on loopback, with a token."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ START_SECONDS = 120.0
 
 
 class Head:
-    """A running head. `environment`: what a process needs to be let in."""
+    """A running head. `environment`: for a process that joins it."""
 
     def __init__(self, folder: Path, cpus: int) -> None:
         self.folder, self.mark = folder, f"TESTS_HEAD={secrets.token_hex(8)}"
@@ -52,7 +52,7 @@ class Head:
                 time.sleep(0.2)
 
     def stop(self) -> None:
-        """Kills the head's own processes, whoever their parents are by now. `ray stop` would kill everybody's."""
+        """Kill the head's own processes, whatever their parents are by now. `ray stop` would kill other heads'."""
         while found := [int(place.name) for place in Path("/proc").glob("[0-9]*") if self._is_ours(place)]:
             for process in found:
                 with suppress(ProcessLookupError):
@@ -70,7 +70,7 @@ class Head:
 
 @contextmanager
 def running_head(cpus: int = 2) -> Iterator[Head]:
-    """A head while the context lasts. Its folder has a short name: those of its sockets must not be long."""
+    """Run a head while the context lasts. Its folder has a short name, for the paths of sockets must be short."""
     with tempfile.TemporaryDirectory(prefix="head-", ignore_cleanup_errors=True) as folder:
         head = Head(Path(folder), cpus)
         try:

@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS in a process of its own, on loopback, with one user."""
+"""Run a real S3 server for tests: SeaweedFS in a process of its own, on loopback, with one user."""
 
 import json
 import os
@@ -20,7 +20,7 @@ READY_BYTES = bytes(6_000_000)  # more than one chunk, as a restarted server may
 
 
 class ObjectStorage:
-    """The server. What it holds lies in a folder and survives `kill` and `start`; so does its address."""
+    """An S3 server. Its content lies in a folder and survives `kill` and `start`; so does its address."""
 
     def __init__(self, folder: Path, secret: str = "only-for-tests", ports: Sequence[int] = ()) -> None:
         self.folder, self.secret = folder, secret
@@ -31,7 +31,7 @@ class ObjectStorage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a user of the server has in the environment."""
+        """The environment of a user of the server."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": USER,
@@ -41,7 +41,7 @@ class ObjectStorage:
         }
 
     def start(self) -> None:
-        """Starts the server and waits until it keeps what it is given, in new buckets and in those that it has."""
+        """Start the server and wait until it keeps what is written, in new buckets and in those that it has."""
         options = [f"-{name}.port={port}" for name, port in zip(SERVICES, self.ports, strict=False)]
         options += [f"-{name}.port.grpc={port}" for name, port in zip(SERVICES, self.ports[4:], strict=True)]
         options += ["-filer", "-s3", f"-s3.config={self._users()}", "-s3.autoCreateBucket=false", "-s3.iam=false"]
@@ -60,7 +60,7 @@ class ObjectStorage:
         self._wait()
 
     def kill(self) -> None:
-        """The server dies as in a power cut."""
+        """Kill the server as a power cut does."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
@@ -70,12 +70,12 @@ class ObjectStorage:
                 left.unlink()
 
     def stop(self) -> None:
-        """The server ends, if it runs."""
+        """End the server, if it runs."""
         if self.process is not None:
             self.kill()
 
     def filesystem(self) -> fs.S3FileSystem:
-        """A client of the server that the environment has no say in."""
+        """Return a client of the server that ignores the environment."""
         return fs.S3FileSystem(
             access_key=USER,
             secret_key=self.secret,
@@ -85,7 +85,7 @@ class ObjectStorage:
         )
 
     def _users(self) -> Path:
-        """The file that tells the server who may come: one user, with one secret."""
+        """Write the server's file of users: one, with one secret."""
         keys = [{"accessKey": USER, "secretKey": self.secret}]
         users = {"identities": [{"name": USER, "credentials": keys, "actions": ["Admin", "Read", "Write", "List"]}]}
         file = self.folder / "users.json"
@@ -106,7 +106,7 @@ class ObjectStorage:
                 time.sleep(0.1)
 
     def _write_everywhere(self) -> None:
-        """A file into a new bucket, and into each that is there: a bucket has volumes of its own."""
+        """Write a file into a new bucket, and into each that is there: a bucket has volumes of its own."""
         files = self.filesystem()
         files.create_dir("ready")
         for bucket in files.get_file_info(fs.FileSelector("")):
@@ -117,7 +117,7 @@ class ObjectStorage:
 
 @contextmanager
 def running(folder: Path) -> Iterator[ObjectStorage]:
-    """A server that ends with the context."""
+    """Run a server while the context lasts."""
     storage = ObjectStorage(folder)
     try:
         storage.start()
@@ -127,7 +127,7 @@ def running(folder: Path) -> Iterator[ObjectStorage]:
 
 
 def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
-    """The server would let in whoever its own environment names."""
+    """Return the environment without AWS variables: the server would let in whoever these name."""
     return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
 
 

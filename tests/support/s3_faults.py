@@ -1,4 +1,4 @@
-"""An object store that misbehaves on command: a proxy on loopback before a real one.
+"""Inject faults into an object store: a proxy on loopback before a real one.
 
 Clients sign the address that they speak to. The proxy passes their requests on as they are, Host included, so that the
 server finds the signature right.
@@ -22,7 +22,7 @@ OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding"}
 
 
 class FaultyProxy(ThreadingHTTPServer):
-    """Passes S3 requests on to `backend` (http://host:port), but for those that come while it has a fault."""
+    """A proxy that passes S3 requests on to `backend` (http://host:port), unless it has a fault."""
 
     daemon_threads = True
 
@@ -36,16 +36,16 @@ class FaultyProxy(ThreadingHTTPServer):
         self.closed = threading.Event()
 
     def misbehave(self, fault: Fault, seconds: float) -> None:
-        """From now on and for `seconds`. A request that meets silence is never answered, not even afterwards."""
+        """Have a fault for `seconds` from now. A request that meets silence is never answered, not even afterwards."""
         self._fault, self._until = fault, time.monotonic() + seconds
 
     @property
     def fault(self) -> Fault | None:
-        """What a request would meet now."""
+        """The fault that a request would meet now."""
         return self._fault if time.monotonic() < self._until else None
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that gave up is what silence is for; nothing to print."""
+        """Print nothing: silence is meant to make clients give up."""
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -112,12 +112,12 @@ class _Request(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
+        """Print nothing."""
 
 
 @contextmanager
 def before(backend: str) -> Iterator[FaultyProxy]:
-    """A proxy before a server; it ends with the context."""
+    """Run a proxy before a server while the context lasts."""
     proxy = FaultyProxy(backend)
     serving = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
     serving.start()

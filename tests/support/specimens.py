@@ -1,4 +1,4 @@
-"""Films that several experiments use."""
+"""Films and states that several tests share."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from magray.films import Film, Minimize, Protocol, Quench
 from magray.micromagnetics import gpu_problem
 from magray.micromagnetics.cpu import CpuBackend
-from magray.micromagnetics.dormand_prince import integrate
 from magray.micromagnetics.minimizer import minimize
+from tests.support.dormand_prince import integrate
 
-# What an experiment runs on: `@pytest.mark.parametrize("backend", BACKENDS)`.
+# The backends of an experiment: `@pytest.mark.parametrize("backend", BACKENDS)`.
 _NEEDS_GPU = [pytest.mark.gpu, pytest.mark.skipif(bool(gpu_problem()), reason=f"no GPU: {gpu_problem()}")]
 BACKENDS = ["cpu", pytest.param("cupy", marks=_NEEDS_GPU)]
 
@@ -21,7 +21,7 @@ CO_LIKE: dict[str, Any] = {"Ms": 1.5e6, "Ku1": 1.6e6, "Aex": 31e-12, "dmi": "bul
 
 
 def co_like(cells: tuple[int, int] = (32, 32), **changes: Any) -> Film:
-    """The paper's Co-like film at D = 0.5 mJ/m², σ = 0.1, with `changes`."""
+    """Return the paper's Co-like film at D = 0.5 mJ/m², σ = 0.1, with `changes`."""
     defaults = {"cell_size": (4e-9, 4e-9, 4e-9), "D": 0.5e-3, "sigma": 0.1, "seed": 7}
     return Film(cells=cells, **{**CO_LIKE, **defaults, **changes})
 
@@ -34,13 +34,13 @@ def broken(film: Film) -> Film:
 
 
 def directions(film: Film, seed: int = 0) -> NDArray[np.float64]:
-    """Random unit vectors on the film's cells, (3, ny, nx), that have nothing to do with the film's own seed."""
+    """Return random unit vectors on the film's cells, (3, ny, nx), independent of the film's own seed."""
     m = np.random.default_rng(seed).normal(size=(3, film.cells[1], film.cells[0]))
     return np.asarray(m / np.linalg.norm(m, axis=0))
 
 
 def walls_per_um(film: Film, m: NDArray[np.floating]) -> float:
-    """Changes of sign of mz along rows and columns, per µm of line."""
+    """Return the changes of sign of mz along rows and columns, per µm of line."""
     up = m[2] > 0
     crossings = np.sum(up != np.roll(up, 1, axis=0)) + np.sum(up != np.roll(up, 1, axis=1))
     (nx, ny), (dx, dy, _) = film.cells, film.cell_size
@@ -48,7 +48,7 @@ def walls_per_um(film: Film, m: NDArray[np.floating]) -> float:
 
 
 def followed(film: Film, m: NDArray[np.floating], stage: Quench, tolerance: float = 1e-5) -> NDArray[np.float64]:
-    """m after the stage by the reference integrator: every term at every one of its adaptive steps, from CPU fields."""
+    """Return m after the stage by the adaptive integrator, with all terms at every step, from fields of the CPU."""
     backend = CpuBackend(film.in_stage(stage))
     after, _ = integrate(
         lambda m: backend.evaluate(m.astype(np.float32)).force, m.astype(np.float64), film, stage, tolerance
@@ -57,7 +57,7 @@ def followed(film: Film, m: NDArray[np.floating], stage: Quench, tolerance: floa
 
 
 def minimized(film: Film, start: NDArray[np.floating], torque: float, backend: str) -> NDArray[np.float32]:
-    """m where the minimiser comes to rest, from a start that no protocol makes, (3, ny, nx)."""
+    """Return m after minimisation from any start, (3, ny, nx)."""
     m = np.asarray(start, np.float32)
     return _minimized_on_gpu(film, m, torque) if backend == "cupy" else _minimized_on_cpu(film, m, torque)
 

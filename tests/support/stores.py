@@ -10,7 +10,7 @@ from tests.support.stripes import striped_store
 
 
 def scattered_store(folder: Path, films: int, films_per_file: int) -> Store:
-    """A committed store of `films` striped films in `folder`, `films_per_file` in each file."""
+    """Return a committed store of `films` striped films in `folder`, `films_per_file` in each file."""
     rows = pa.concat_tables(striped_store(folder.with_name("in_one_file"), films).batches(STORE_SCHEMA.names))
     store = create_store(str(folder), "stripes", rows.select(PLAN_SCHEMA.names))
     for first in range(0, films, films_per_file):
@@ -19,5 +19,5 @@ def scattered_store(folder: Path, films: int, films_per_file: int) -> Store:
 
 
 def plan_of(store: Store) -> pa.Table:
-    """The plan of a complete store."""
+    """Return the plan of a complete store."""
     return store.table(PLAN_SCHEMA.names)

@@ -1,1 +1,1 @@
-"""The CuPy backend: many films at once, each in a slot of its own. CuPy is imported only when a solver is made."""
+"""The CuPy backend: many films at once, each in a slot of a batch. CuPy is imported only with a solver."""

@@ -1,8 +1,8 @@
 """A batch of film slots on one GPU: the arrays, and one iteration of the minimiser or the quench over all of them.
 
 An iteration of the minimiser is a step, an evaluation of the field at the new point, and a decision; one of the quench
-is a long step. Every slot makes its own. Iterations are captured in CUDA graphs, one of each kind, so that the host has
-nothing to do between two looks at the slots' reports.
+is an outer step. Slots are independent of each other. Iterations are captured in CUDA graphs, one of each kind, so that
+the host is idle between two reads of the slots' reports.
 
 CuPy compiles a kernel of its own for each kind of arithmetic, filling or assignment, which delays a new machine's first
 film. So arrays are only made of zeros, copied whole and set from the host here, which takes no kernel.
@@ -18,10 +18,11 @@ import cupy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from magray.errors import UserError
+from magray.cuda import compile_module
 from magray.films.film import Film
 from magray.films.protocol import Quench, Uniform
-from magray.micromagnetics.backend import Coefficients, stiffness
+from magray.micromagnetics.backend import HISTORY, Coefficients, stiffness
+from magray.micromagnetics.gpu.constants import SCHEME
 from magray.micromagnetics.gpu.fourier import definitions, sources, transforms
 from magray.micromagnetics.gpu.tensors import kind_of
 from magray.micromagnetics.grains import tiles
@@ -40,8 +41,8 @@ FILM = np.dtype(
         ("seed_low", np.uint32),
         ("seed_high", np.uint32),
         *((name, np.int32) for name in ("initial", "grains_x", "grains_y", "mode")),
-        *((name, np.float32) for name in ("alpha", "turn", "kick")),
-        *((name, np.int32) for name in ("stage", "ramp", "single", "parts", "long_steps", "demag", "tensor")),
+        *((name, np.float32) for name in ("alpha", "rotation", "thermal_std")),
+        *((name, np.int32) for name in ("stage", "ramp", "single", "parts", "outer_steps", "demag", "tensor")),
     ],
     align=True,
 )
@@ -60,8 +61,8 @@ IDLE, RUNNING, CONVERGED, NOT_CONVERGED, FAILED, QUENCHING, QUENCHED = range(7)
 RANDOM, UNIFORM, AS_IT_IS, AS_THE_OTHER_IS = range(4)  # initial states
 
 SOURCES = ("film.cu", "tensor.cu", "minimizer.cu", "quench.cu")  # compiled as one with those of the transforms
-RING = 5  # as in film.cu
-FORCE_SUMS = 11
+RING = HISTORY + 1  # as in film.cu
+FORCE_SUMS = 3 + 2 * HISTORY  # as in minimizer.cu
 ROWS = 8  # of a film to a block of the force kernel
 TILE, TILE_THREADS = 32, 320  # cells of a side, and threads, of a block of the quench
 ITERATIONS = 8  # in a graph: how long a finished film may wait for the host
@@ -69,7 +70,7 @@ TERMS = ("exchange", "anisotropy", "dmi", "demag", "zeeman")
 
 
 def film_record(film: Film, number: int = 0) -> NDArray[np.void]:
-    """The film as the kernels read it, for the stage `number` of its protocol."""
+    """Return the film as the kernels read it, for the stage `number` of its protocol."""
     stage = film.protocol.stages[number]
     specimen = film.in_stage(stage)
     c = Coefficients.of(specimen)
@@ -93,7 +94,7 @@ def film_record(film: Film, number: int = 0) -> NDArray[np.void]:
 
 
 def _record_start(record: NDArray[np.void], film: Film) -> None:
-    """The initial state and the grains."""
+    """Set the initial state and the grains."""
     initial = film.protocol.initial
     if isinstance(initial, Uniform):
         record["initial"], record["noise"] = UNIFORM, initial.noise
@@ -106,34 +107,27 @@ def _record_start(record: NDArray[np.void], film: Film) -> None:
 
 def _record_quench(record: NDArray[np.void], film: Film, stage: Quench) -> None:
     steps = Steps.of(film, stage)
-    record["mode"], record["alpha"], record["long_steps"] = QUENCHING, stage.alpha, steps.long
-    for name in ("turn", "kick", "ramp", "single", "parts"):
+    record["mode"], record["alpha"], record["outer_steps"] = QUENCHING, stage.alpha, steps.outer
+    for name in ("rotation", "thermal_std", "ramp", "single", "parts"):
         record[name] = getattr(steps, name)
 
 
 def kernels(film: Film) -> cp.RawModule:
-    """The kernels, compiled for films of such a shape; CuPy keeps the result on disk."""
+    """Return the kernels, compiled for films of the shape of `film`. Raises UserError without a compiler."""
     folder = Path(__file__).parent
     source = "".join((folder / name).read_text(encoding="utf-8") for name in (*SOURCES, *sources(film)))
-    defined = (f"-D{name}={value}" for name, value in options(film).items())
-    module = cp.RawModule(code=source, options=("-std=c++17", *defined))
-    try:
-        module.compile()
-    except (ImportError, OSError, RuntimeError) as error:  # all that CuPy raises where NVRTC is missing or too old
-        problem = str(error).strip().splitlines()[0]
-        help_line = "install CuPy with its own compiler, for example cupy-cuda13x[ctk]"
-        raise UserError(f"the CUDA kernels cannot be compiled: {problem}; {help_line}") from error
-    return module
+    return compile_module(source, macros(film))
 
 
-def options(film: Film) -> dict[str, int]:
-    """What the kernels are compiled with."""
+def macros(film: Film) -> dict[str, int | float | str]:
+    """Return the macros that the kernels are compiled with for films of the shape of `film`."""
     (open_x, open_y), ellipse = film.open_axes, film.open_edges == "ellipse"
-    return {"OPEN_X": int(open_x), "OPEN_Y": int(open_y), "ELLIPSE": int(ellipse)} | definitions(film)
+    shape = {"OPEN_X": int(open_x), "OPEN_Y": int(open_y), "ELLIPSE": int(ellipse)}
+    return SCHEME | shape | definitions(film)
 
 
 class Batch:
-    """`slots` films of the shape of `film`, being minimised or quenched. Fields in units of Ms."""
+    """A batch of `slots` films of the shape of `film`, being minimised or quenched. Fields in units of Ms."""
 
     def __init__(self, film: Film, slots: int) -> None:
         self.nx, self.ny = film.cells
@@ -161,7 +155,7 @@ class Batch:
         vectors = (self.slots, 3, self.ny, self.nx)
         self.m = [cp.zeros(vectors, np.float32) for _ in range(2)]
         self.w = [cp.zeros(vectors, np.float32) for _ in range(2)]  # P times the force
-        self.demag: list[cp.ndarray] = []  # of a quench: at the beginning of this long step and of the one before
+        self.demag: list[cp.ndarray] = []  # of a quench: at the beginning of this outer step and of the one before
         self.h = cp.zeros(vectors, np.float32)
         self.ku1 = cp.zeros((self.slots, self.ny, self.nx), np.float32)
         self.rings = [cp.zeros((RING, self.slots, 3, self.cells // 2), np.uint32) for _ in range(2)]
@@ -179,7 +173,7 @@ class Batch:
         self.one_field = cp.zeros((1, 3, self.ny, self.nx), np.float32)
 
     def field(self, at: int) -> None:
-        """The force at m[at], into h, with the sums that the minimiser needs of it: one field evaluation."""
+        """Compute the force at m[at] into h, with the sums that the minimiser needs: one field evaluation."""
         shape = (np.int32(self.slots), np.int32(self.ny), np.int32(self.nx), np.int32(ROWS))
         arrays = (self.m[at], self.h, self.ku1, self.w[1 - at], *self.rings, self.films, self.states, self.reports)
         arguments = (*arrays, self.sums, self.torques, *shape)
@@ -191,12 +185,12 @@ class Batch:
         self._kernel("force")((self.force_blocks, self.slots), (threads,), arguments)
 
     def _evaluate(self, at: int) -> None:
-        """The force and P times the force at m[at]."""
+        """Compute the force and P times the force at m[at]."""
         self.field(at)
         self.fourier.precondition(self.h, self.w[at], self.films, self.reports)
 
     def _iterate(self, here: int) -> None:
-        """A step from m[here] to the other m, its evaluation, and the decision."""
+        """Take a step from m[here] to the other m, evaluate it, and decide on it."""
         there = 1 - here
         arrays = (self.m[here], self.m[there], self.h, self.w[here], self.w[there], *self.rings)
         results = (self.slopes, self.turns, *(np.int32(n) for n in (self.slots, self.cells, self.nx)))
@@ -208,7 +202,7 @@ class Batch:
         self._kernel("decide")((self.slots,), (32,), (self.films, self.states, self.reports, *force, *step, *power))
 
     def _quench(self, there: int, parts: int) -> None:
-        """A long step, of `parts` short ones at most, of every quenching slot from the other m to m[there]."""
+        """Take an outer step, of `parts` inner ones at most, of every quenching slot from the other m to m[there]."""
         here = 1 - there
         if not self.demag:
             self.demag = [cp.zeros_like(self.h) for _ in range(2)]
@@ -221,10 +215,10 @@ class Batch:
                 grid, (TILE_THREADS,), (*arrays, np.int32(part), np.int32(self.ny), np.int32(self.nx))
             )
         arguments = (self.films, self.states, self.reports, np.int32(self.slots), np.int32(there))
-        self._kernel("end_long_step")((math.ceil(self.slots / 32),), (32,), arguments)
+        self._kernel("end_outer_step")((math.ceil(self.slots / 32),), (32,), arguments)
 
     def _capture(self, iterate: Callable[[int], None]) -> Any:
-        """A graph of ITERATIONS iterations. The first reads m[1], where films begin."""
+        """Return a graph of ITERATIONS iterations. The first reads m[1], where films begin."""
         for there in (0, 1):  # loads every kernel and plan before the capture
             iterate(there)
         self.stream.begin_capture()
@@ -233,7 +227,7 @@ class Batch:
         return self.stream.end_capture()
 
     def begin(self, records: dict[int, NDArray[np.void]]) -> None:
-        """Puts films into slots; the graph's next evaluation is their first."""
+        """Put films into slots; the graph's next evaluation is their first."""
         with self.stream:
             places = self.fourier.tensors.assign({slot: kind_of(record) for slot, record in records.items()})
             for slot, record in records.items():
@@ -247,14 +241,14 @@ class Batch:
             self._kernel("begin")(grid, (256,), (*arrays, *sizes))
 
     def begin_next_stage(self, slot: int, buffer: int, record: NDArray[np.void]) -> None:
-        """Goes on with the film that the slot holds, from its m[buffer]."""
+        """Begin the next stage of the film that the slot holds, from its m[buffer]."""
         record["initial"] = AS_IT_IS if buffer else AS_THE_OTHER_IS
         self.begin({slot: record})
 
     def launch(self, mode: int, parts: int = 0) -> None:
-        """Starts ITERATIONS iterations of every slot that is in the mode RUNNING or QUENCHING.
+        """Start ITERATIONS iterations of every slot in the mode RUNNING or QUENCHING.
 
-        parts: the most short steps that a long step of a slot has.
+        parts: the largest number of inner steps in an outer step of a slot.
         """
         if (mode, parts) not in self.graphs:
             with self.stream:
@@ -262,14 +256,14 @@ class Batch:
         self.graphs[mode, parts].launch(self.stream)
 
     def reports_now(self) -> NDArray[np.void]:
-        """The slots' reports, once what was started is done."""
+        """Return the slots' reports, once all launched work is done."""
         with self.stream:
             return np.frombuffer(self.reports.get().tobytes(), REPORT)
 
     def take(self, slot: int, buffer: int) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray]:
-        """Copies of a slot's m, (3, ny, nx), on the device: there once the batch's stream has come to them.
+        """Copy a slot's m, (3, ny, nx), on the device, in the batch's stream.
 
-        With it the sums of its energies over cells, (blocks, terms), and its largest |m × h|², (blocks).
+        Returns it with the sums of its energies over cells, (blocks, terms), and its largest |m × h|², (blocks).
         """
         with self.stream:
             m = self.m[buffer][slot].copy()

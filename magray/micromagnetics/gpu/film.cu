@@ -1,5 +1,5 @@
-// Films in their slots: what they are, how they begin, their local terms, and what is told of them at the end. The first of
-// the files that are compiled as one; the passes of the minimiser, the quench and the transforms stand behind it.
+// Films in their slots: constants, initial states, local terms, and final energies. The first of the files that are
+// compiled as one; the passes of the minimiser, the quench and the transforms follow.
 //
 // Layout: vectors are (slot, component, y, x), float32; the spectra of real FFTs are (slot, component, ky, kx), complex64,
 // kx ≤ nx/2. Steps and preconditioned changes of the minimiser are kept as bfloat16, two in a word, in rings (ring place,
@@ -8,15 +8,10 @@
 // Every sum is made in a fixed order, first over a block, then over blocks, so a film's result does not depend on the
 // other slots and is the same in every run.
 
-#define PAIRS 4             // of the minimiser
-#define RING (PAIRS + 1)    // and the step that may become a pair
-#define MEMORY 10           // energies that a step is compared with
-#define LARGEST_TURN 0.2f   // rad, of each cell in a step
-#define ENERGY_NOISE 1e-6   // relative, of an energy in single precision
-#define OVERSTEPS 5         // taken back, before the preconditioner is scaled
-#define SMALLEST_CURVATURE 1e-3  // step · change against change · P change
+// Compiled with the macros of constants.py: the constants of the minimiser, the quench and the tensors. Also with
+// -DOPEN_X=1 and -DOPEN_Y=1 for films that end along x, along y, with -DELLIPSE=1 for elliptic ones.
+#define RING (HISTORY + 1)  // pairs of the minimiser, and the step that may become one
 #define WARP 32
-// compiled with -DOPEN_X=1 and -DOPEN_Y=1 for films that end along x, along y, with -DELLIPSE=1 for elliptic ones
 #ifndef OPEN_X
 #define OPEN_X 0
 #endif
@@ -44,8 +39,8 @@ struct Film {
     int initial;                         // 0 random, 1 uniform, 2 the m and Ku1 that the slot holds, 3 its other m
     int grains_x, grains_y;              // tiles of grains; 0: each cell is a grain
     int mode;                            // RUNNING or QUENCHING: what the stage begins as
-    float alpha, turn, kick;             // of a quench, as in quench.py
-    int stage, ramp, single, parts, long_steps;
+    float alpha, rotation, thermal_std;  // of a quench, as in llg.py
+    int stage, ramp, single, parts, outer_steps;
     int demag, tensor;                   // 0 without a demagnetising field; the place of its tensor
 };
 
@@ -63,23 +58,23 @@ struct Report {
 
 // Where a film's minimisation stands, beside its report. Lives on the device alone.
 struct Slot {
-    double energies[MEMORY];
+    double energies[NONMONOTONE_WINDOW];
     int accepted;
     int fresh;                             // the next evaluation has no point before it to compare with
     int skip;                              // the next step leaves m where it is
     float limit;                           // of a cell's turn, rad
-    int count, head, order[PAIRS];         // live pairs, oldest first, as ring places; place of the latest step
+    int count, head, order[HISTORY];         // live pairs, oldest first, as ring places; place of the latest step
     int newest;                            // the pair whose change the next step has to write, or -1
-    double force_step[PAIRS], force_change[PAIRS];       // f·s_i and f·P y_i at the latest point
-    double step_change[PAIRS][PAIRS], change_change[PAIRS][PAIRS];  // s_i·y_j for j ≥ i, y_i·P y_j
+    double force_step[HISTORY], force_change[HISTORY];       // f·s_i and f·P y_i at the latest point
+    double step_change[HISTORY][HISTORY], change_change[HISTORY][HISTORY];  // s_i·y_j for j ≥ i, y_i·P y_j
     double force_force;                    // f·P f
-    float step_weight[PAIRS], change_weight[PAIRS];      // of the next step
-    int step;                              // of a quench: the long step that comes next
+    float step_weight[HISTORY], change_weight[HISTORY];      // of the next step
+    int step;                              // of a quench: the outer step that comes next
     int taken_back;                        // steps
     float scale;                           // of the preconditioner
 };
 
-// ---------------------------------------------------------------- the film's shape, as in shape.py
+// ---------------------------------------------------------------- the film's shape, as in mask.py
 
 __device__ __forceinline__ bool inside(int x, int y, int nx, int ny) {
     if (!ELLIPSE) return true;
@@ -102,7 +97,7 @@ __device__ __forceinline__ Edges edges_at(int x, int y, int nx, int ny) {
     return has;
 }
 
-// ---------------------------------------------------------------- random numbers: Philox4x32-10, as in random.py
+// ---------------------------------------------------------------- random numbers: Philox4x32-10, as in philox.py
 
 __device__ __forceinline__ void philox(unsigned int place, unsigned int stream, unsigned int step, unsigned int stage,
                                        unsigned int k0, unsigned int k1, unsigned int out[4]) {
@@ -174,7 +169,7 @@ __device__ __forceinline__ float ku1_of(const Film& film, int cell, int nx, int 
     return (float)(1.0 + film.sigma * (sqrt(-2 * log(uniform(w[0]))) * cos(6.283185307179586 * uniform(w[1]))));
 }
 
-// Fills the listed slots with their films' starts and Ku1 maps and sets them running; m: what is evaluated next; other:
+// Fills the listed slots with their films' initial states and Ku1 maps and sets them running; m: what is evaluated next; other:
 // the other of the two m. Grid: (blocks over cells, listed slots).
 extern "C" __global__ void begin(const Film* films, Slot* slots, Report* reports, const int* list, float* m_all,
                                  const float* other_all, float* ku1, int ny, int nx) {
@@ -201,7 +196,7 @@ extern "C" __global__ void begin(const Film* films, Slot* slots, Report* reports
         reports[slot].mode = film.mode;
         s->fresh = 1;
         s->skip = 1;
-        s->limit = LARGEST_TURN;
+        s->limit = MAX_ROTATION;
         s->scale = 1;
         s->newest = -1;
     }
@@ -302,7 +297,7 @@ __device__ __forceinline__ void add_local_terms(const Film& film, float ku1, con
     h[2] += film.anisotropy * ku1 * m[2];
 }
 
-// ---------------------------------------------------------------- what is told of a finished film
+// ---------------------------------------------------------------- energies of a finished film
 
 #define TERM_SUMS 5  // exchange, anisotropy, dmi, demag, zeeman, each in µ0 Ms² over all cells
 

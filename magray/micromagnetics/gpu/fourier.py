@@ -1,8 +1,8 @@
-"""The demagnetising field and the preconditioner of a batch, by way of Fourier space.
+"""The demagnetising field and the preconditioner of a batch, computed in Fourier space.
 
 `ShortTransforms` takes periodic films of 64 to 1024 = 2^n cells along x and along y; its kernels join the transforms
-with what comes between and behind them. `WholeTransforms` leaves all other films to cuFFT. A plan always transforms as
-many slots as the film's size says, and every slot by itself, so that a film is treated alike in any company.
+with what comes between and behind them. `WholeTransforms` leaves all other films to cuFFT. A plan transforms a
+number of slots that depends on the film's size only, so that a film's result does not depend on the others.
 """
 
 import math
@@ -25,7 +25,7 @@ RUNNING = 1  # a slot's mode, as in film.cu
 
 
 def takes_short(film: Film) -> bool:
-    """Whether the film's transforms are ShortTransforms."""
+    """Return whether the film's transforms are ShortTransforms."""
     if any(film.open_axes) or any(n not in SHORT for n in film.cells):
         return False
     largest = max(SHARED_OF_ROW * film.cells[0], SHARED_OF_COLUMN * film.cells[1])
@@ -33,22 +33,22 @@ def takes_short(film: Film) -> bool:
 
 
 def sources(film: Film) -> tuple[str, ...]:
-    """The files that the transforms of such films add to the module, in order."""
+    """Return the source files of the transforms of such films, in order."""
     return ("fourier.cu", "columns.cu", "rows.cu") if takes_short(film) else ("fourier.cu",)
 
 
 def definitions(film: Film) -> dict[str, int]:
-    """What these are compiled with."""
+    """Return the macros that these are compiled with."""
     return {"NX": film.cells[0], "NY": film.cells[1]} if takes_short(film) else {}
 
 
 def transforms(module: cp.RawModule, film: Film, slots: int) -> Any:
-    """The faster of the two ways that takes films of this shape."""
+    """Return the fastest transforms that take films of this shape."""
     return (ShortTransforms if takes_short(film) else WholeTransforms)(module, film, slots)
 
 
 def slots_of_a_plan(film: Film) -> int:
-    """Batches have multiples of it."""
+    """Return the number of slots in a plan; batches have multiples of it."""
     return CHUNK if film.cells[0] * film.cells[1] <= CHUNK_CELLS else 1
 
 
@@ -72,7 +72,7 @@ class WholeTransforms:
         self.powers = cp.zeros((slots, self.power_blocks))
 
     def demag(self, m: cp.ndarray, h: cp.ndarray, films: cp.ndarray, reports: cp.ndarray, mode: int) -> None:
-        """h: the demagnetising field of m, Ms; both (slots, 3, ny, nx), of the slots in this mode."""
+        """Set h to the demagnetising field of m, Ms; both (slots, 3, ny, nx), of the slots in this mode."""
         spectrum = self._spectrum(self.wide)
         for chunk in self._chunks(len(m)):
             self.wide.forward(self._with_room(m[chunk]), spectrum[chunk])
@@ -88,7 +88,7 @@ class WholeTransforms:
                 h[chunk] = room[..., : self.ny, : self.nx]
 
     def precondition(self, f: cp.ndarray, w: cp.ndarray, films: cp.ndarray, reports: cp.ndarray) -> None:
-        """w: P f of running slots; and the parts of f · P f in `powers`."""
+        """Set w to P f of running slots, and `powers` to the partial sums of f · P f."""
         spectrum = self._spectrum(self.plans)
         for chunk in self._chunks(len(f)):
             self.plans.forward(f[chunk], spectrum[chunk])
@@ -105,7 +105,7 @@ class WholeTransforms:
         return self.memory[: self.slots * 3 * plans.waves].reshape(self.slots, -1)
 
     def _chunks(self, slots: int) -> list[slice]:
-        """The slots that one plan transforms, one after another."""
+        """Return the slices of slots that the plan transforms one after another."""
         step = min(self.step, slots)
         return [slice(first, first + step) for first in range(0, slots, step)]
 
@@ -119,7 +119,7 @@ class WholeTransforms:
 
 
 class ShortTransforms:
-    """One-dimensional transforms of our own: of the rows, of the columns there and back, and of the rows back."""
+    """Hand-written one-dimensional transforms: of the rows, of the columns there and back, and of the rows back."""
 
     fused = True  # force() is the kernel `force` and demag() in one
 
@@ -145,28 +145,28 @@ class ShortTransforms:
         self._force_rows.max_dynamic_shared_size_bytes = self.sizes["force_bytes"]
 
     def _sizes(self) -> dict[str, int]:
-        """Of the kernels' tiles, blocks and shared memory."""
+        """Return the sizes of the kernels' tiles, blocks and shared memory."""
         names = ("tiles", "tile_threads", "tile_bytes", "rows", "row_threads", "force_threads", "force_bytes")
         sizes = cp.zeros(len(names), np.int32)
         self._kernel("short_sizes")((1,), (1,), (sizes,))
         return dict(zip(names, sizes.tolist(), strict=True))
 
     def demag(self, m: cp.ndarray, h: cp.ndarray, films: cp.ndarray, reports: cp.ndarray, mode: int) -> None:
-        """h: the demagnetising field of m, Ms; both (slots, 3, ny, nx), of the slots in this mode."""
+        """Set h to the demagnetising field of m, Ms; both (slots, 3, ny, nx), of the slots in this mode."""
         self._demag_spectrum(m, films, reports, mode)
         self._rows("rows_back", self.spectrum, h, reports, mode)
 
     def force(
         self, m: cp.ndarray, films: cp.ndarray, reports: cp.ndarray, arguments: tuple[Any, ...], blocks: int
     ) -> None:
-        """The kernel `force` on running slots, with its arguments and blocks, but h need not hold the demag."""
+        """Launch `force` on running slots with its arguments and blocks; h need not hold the demagnetising field."""
         self._demag_spectrum(m, films, reports, RUNNING)
         grid, threads = (blocks, len(m)), (self.sizes["force_threads"],)
         arguments = (self.spectrum, self.row_roots, *arguments)
         self._force_rows(grid, threads, arguments, shared_mem=self.sizes["force_bytes"])
 
     def precondition(self, f: cp.ndarray, w: cp.ndarray, films: cp.ndarray, reports: cp.ndarray) -> None:
-        """w: P f of running slots; and the parts of f · P f in `powers`."""
+        """Set w to P f of running slots, and `powers` to the partial sums of f · P f."""
         self._rows("rows_forward", f, self.spectrum, reports, RUNNING)
         arguments = (self.spectrum, *self.symbols, self.column_roots, films, reports, self.powers)
         grid, threads = (self.power_blocks, len(f)), (self.sizes["tile_threads"],)
@@ -190,7 +190,7 @@ class ShortTransforms:
 
 
 class Plans:
-    """cuFFT's transforms of the vectors of 1 or of `slots` slots (slots, 3, y, x) and back, without a factor."""
+    """Plans of cuFFT for the vectors of 1 or of `slots` slots (slots, 3, y, x) and back, without normalisation."""
 
     def __init__(self, shape: tuple[int, int], slots: int) -> None:
         self.waves = shape[0] * (shape[1] // 2 + 1)
@@ -213,14 +213,15 @@ class Plans:
 
 
 def symbol(turns: NDArray[np.float64]) -> NDArray[np.float32]:
-    """2 − 2 cos k of waves that turn that often from cell to cell."""
+    """Return 2 − 2 cos k of waves that turn `turns` times from cell to cell."""
     return np.asarray(2 - 2 * np.cos(2 * np.pi * turns), np.float32)
 
 
 def unit_roots(turns: NDArray[np.float64]) -> NDArray[np.complex64]:
+    """Return exp(−2πi turns)."""
     return np.asarray(np.exp(-2j * np.pi * turns), np.complex64)
 
 
 def roots(n: int) -> NDArray[np.complex64]:
-    """A transform's roots of unity, in the order of fourier.cu."""
+    """Return the roots of unity of a transform, in the order of fourier.cu."""
     return unit_roots(np.outer(np.arange(POINTS), np.arange(n // POINTS)) / n).ravel()

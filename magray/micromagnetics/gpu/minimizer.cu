@@ -1,7 +1,7 @@
 // The minimiser's passes over a batch: the force at a point, the step to the next, the decision between them; compiled
-// behind film.cu. The scheme is that of minimizer.py.
+// after film.cu. The scheme is that of minimizer.py.
 
-#define FORCE_SUMS (3 + 2 * PAIRS)  // energy, f·s of the latest step, f·w before; f·s_i, f·P y_i
+#define FORCE_SUMS (3 + 2 * HISTORY)  // energy, f·s of the latest step, f·w before; f·s_i, f·P y_i
 
 // The force h − (m·h) m of a block's rows into h, with the sums that the minimiser needs of it. The demagnetising field
 // of a cell is at demag + component · demag_plane + y · demag_row + x.
@@ -20,9 +20,9 @@ __device__ __forceinline__ void project_rows(const float* demag, size_t demag_pl
     float* h = h_all + base;
     int count = state.count, fresh = state.fresh;
     const unsigned int* s_head = steps + state.head * ring + half;
-    size_t live[PAIRS];
+    size_t live[HISTORY];
 #pragma unroll
-    for (int i = 0; i < PAIRS; ++i) live[i] = (i < count ? state.order[i] : 0) * ring + half;
+    for (int i = 0; i < HISTORY; ++i) live[i] = (i < count ? state.order[i] : 0) * ring + half;
     float sum[FORCE_SUMS] = {}, torque2 = 0;  // of 2 × rows cells at a time: single precision is enough
     int first = blockIdx.x * rows, last = min(first + rows, ny);
     for (int x = 2 * threadIdx.x; x < nx; x += 2 * blockDim.x) {
@@ -65,7 +65,7 @@ __device__ __forceinline__ void project_rows(const float* demag, size_t demag_pl
                 torque2 = fmaxf(torque2, dot3(a[i], a[i]));
             }
             sum[0] += energy;
-            float head = 0, before = 0, live_s[PAIRS] = {}, live_z[PAIRS] = {};
+            float head = 0, before = 0, live_s[HISTORY] = {}, live_z[HISTORY] = {};
 #pragma unroll
             for (int c = 0; c < 3; ++c) {
                 size_t p = c * cells + at;
@@ -77,7 +77,7 @@ __device__ __forceinline__ void project_rows(const float* demag, size_t demag_pl
                     v = load2(w + p);
                     before += v.x * f.x + v.y * f.y;
 #pragma unroll
-                    for (int i = 0; i < PAIRS; ++i)
+                    for (int i = 0; i < HISTORY; ++i)
                         if (i < count) {
                             v = unpack(steps[live[i] + p / 2]);
                             live_s[i] += v.x * f.x + v.y * f.y;
@@ -91,9 +91,9 @@ __device__ __forceinline__ void project_rows(const float* demag, size_t demag_pl
             sum[1] += head;
             sum[2] += before;
 #pragma unroll
-            for (int i = 0; i < PAIRS; ++i) {
+            for (int i = 0; i < HISTORY; ++i) {
                 sum[3 + i] += live_s[i];
-                sum[3 + PAIRS + i] += live_z[i];
+                sum[3 + HISTORY + i] += live_z[i];
             }
         }
     }
@@ -133,10 +133,10 @@ extern "C" __global__ void step(const float* __restrict__ m_all, float* m_next_a
     if (reports[slot].mode != RUNNING || state.skip) return;
     size_t base = (size_t)slot * 3 * cells, half = base / 2, ring = (size_t)nslots * 3 * cells / 2;
     int count = state.count, newest = state.newest;
-    const unsigned int *s_live[PAIRS], *z_live[PAIRS];
-    float s_weight[PAIRS], z_weight[PAIRS];
+    const unsigned int *s_live[HISTORY], *z_live[HISTORY];
+    float s_weight[HISTORY], z_weight[HISTORY];
 #pragma unroll
-    for (int i = 0; i < PAIRS; ++i) {
+    for (int i = 0; i < HISTORY; ++i) {
         s_live[i] = steps + (i < count ? state.order[i] : 0) * ring + half;
         z_live[i] = changes + (i < count ? state.order[i] : 0) * ring + half;
         s_weight[i] = i < count ? state.step_weight[i] : 0.0f;
@@ -161,7 +161,7 @@ extern "C" __global__ void step(const float* __restrict__ m_all, float* m_next_a
             d[c].x *= scale;
             d[c].y *= scale;
 #pragma unroll
-            for (int i = 0; i < PAIRS; ++i)
+            for (int i = 0; i < HISTORY; ++i)
                 if (i < count) {
                     float2 s = unpack(s_live[i][p / 2]), z = unpack(z_live[i][p / 2]);
                     d[c].x += s_weight[i] * s.x - z_weight[i] * z.x;
@@ -214,7 +214,7 @@ extern "C" __global__ void step(const float* __restrict__ m_all, float* m_next_a
 // The scalars of Nocedal's two loops, in terms of the products of forces, steps s and preconditioned changes z = P y:
 // the direction is scale w + Σ step_weight s − Σ change_weight z. Without line search every quantity is already at hand.
 __device__ void weigh_pairs(Slot& s) {
-    double alpha[PAIRS], gamma[PAIRS];
+    double alpha[HISTORY], gamma[HISTORY];
     for (int i = s.count - 1; i >= 0; --i) {
         double q = s.force_step[i];
         for (int j = i + 1; j < s.count; ++j) q -= alpha[j] * s.step_change[i][j];
@@ -285,7 +285,7 @@ extern "C" __global__ void decide(const Film* films, Slot* slots, Report* report
     if (s.fresh && !finite) { report.mode = FAILED; return; }
     if (!s.fresh) {
         double ceiling = s.energies[0];
-        for (int i = 1; i < min(s.accepted, MEMORY); ++i) ceiling = fmax(ceiling, s.energies[i]);
+        for (int i = 1; i < min(s.accepted, NONMONOTONE_WINDOW); ++i) ceiling = fmax(ceiling, s.energies[i]);
         if (!finite || !(energy <= ceiling + ENERGY_NOISE * fabs(report.energy))) {
             // the point before is still in the other m, where the next evaluation looks: start afresh from it
             s.fresh = s.skip = 1;
@@ -296,26 +296,26 @@ extern "C" __global__ void decide(const Film* films, Slot* slots, Report* report
             if (report.evaluations >= films[slot].max_evaluations) report.mode = NOT_CONVERGED;
             return;
         }
-        s.limit = fminf(LARGEST_TURN, 2 * s.limit);
+        s.limit = fminf(MAX_ROTATION, 2 * s.limit);
         for (int i = 0; i < s.count; ++i) {  // y = f before − f now
-            double new_step = sums[3 + i], new_change = sums[3 + PAIRS + i];
+            double new_step = sums[3 + i], new_change = sums[3 + HISTORY + i];
             sums[3 + i] = s.force_step[i] - new_step;
-            sums[3 + PAIRS + i] = s.force_change[i] - new_change;
+            sums[3 + HISTORY + i] = s.force_change[i] - new_change;
             s.force_step[i] = new_step;
             s.force_change[i] = new_change;
         }
         double curvature = head_force_before - head_force;
         double change_change = s.force_force - 2 * before_force + force_force;
         s.newest = -1;
-        if (curvature > SMALLEST_CURVATURE * change_change && curvature > 0) {
+        if (curvature > MIN_CURVATURE * change_change && curvature > 0) {
             if (s.taken_back >= OVERSTEPS) s.scale = (float)fmin(1.0, curvature / change_change);
-            int shift = s.count == PAIRS;
+            int shift = s.count == HISTORY;
             if (shift) drop_oldest_pair(s);
             int n = s.count++;
             s.order[n] = s.newest = s.head;
             for (int i = 0; i < n; ++i) {
                 s.step_change[i][n] = sums[3 + i + shift];
-                s.change_change[i][n] = s.change_change[n][i] = sums[3 + PAIRS + i + shift];
+                s.change_change[i][n] = s.change_change[n][i] = sums[3 + HISTORY + i + shift];
             }
             s.step_change[n][n] = curvature;
             s.change_change[n][n] = change_change;
@@ -328,7 +328,7 @@ extern "C" __global__ void decide(const Film* films, Slot* slots, Report* report
     report.energy = energy;
     report.torque = torque;
     s.force_force = force_force;
-    s.energies[s.accepted++ % MEMORY] = energy;
+    s.energies[s.accepted++ % NONMONOTONE_WINDOW] = energy;
     if (torque <= films[slot].torque) { report.mode = CONVERGED; return; }
     if (report.evaluations >= films[slot].max_evaluations) { report.mode = NOT_CONVERGED; return; }
     weigh_pairs(s);

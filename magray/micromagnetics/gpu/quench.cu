@@ -1,9 +1,8 @@
-// The quench on a GPU; compiled behind film.cu. The scheme is that of quench.py.
+// The quench on a GPU; compiled after film.cu. The scheme is that of llg.py.
 //
-// One launch takes one short step of the fourth-order Runge-Kutta scheme with all of its four stages: a block brings a
+// One launch takes one inner step of the fourth-order Runge-Kutta scheme with all of its four stages: a block brings a
 // tile and a border of four cells to shared memory, and each stage is right one cell less far into the border.
 
-#define MOST_PARTS 7  // as in quench.py
 #define TILE 32
 #define BORDER 4
 #define SIDE (TILE + 2 * BORDER)
@@ -12,7 +11,7 @@
 
 enum Dmi { NO_DMI, BULK, INTERFACIAL };
 
-// The long step that a slot is at, as Steps.at in quench.py.
+// The outer step that a slot is at, as Steps.at in llg.py.
 __device__ __forceinline__ int parts_of(const Film& film, int step) {
     return step >= film.ramp + film.single ? film.parts : 1;
 }
@@ -21,7 +20,7 @@ __device__ __forceinline__ float length_of(const Film& film, int step) {
     return parts_of(film, step) * share_of(film, step);
 }
 
-// Three standard normal numbers, as in random.py.
+// Three standard normal numbers, as in philox.py.
 __device__ __forceinline__ void normals(unsigned int cell, unsigned int stream, unsigned int number, const Film& film,
                                         float out[3]) {
     unsigned int w[4];
@@ -47,17 +46,17 @@ __device__ __forceinline__ int around(int i, int n) {
 }
 
 __device__ __forceinline__ void load_cell(Cell& cell, int x, int y, const Film& film, const float* m, const float* now,
-                                          const float* before, const float* ku1, float ahead, float kick,
-                                          unsigned int number, int ny, int nx) {
+                                          const float* before, const float* ku1, float ahead,
+                                          float thermal_std, unsigned int number, int ny, int nx) {
     size_t cells = (size_t)ny * nx, at = (size_t)around(y, ny) * nx + around(x, nx);
     const float applied[3] = {film.field_x, film.field_y, film.field_z};
     float thermal[3] = {};
-    if (kick != 0) normals((unsigned int)at, STREAM_THERMAL, number, film, thermal);
+    if (thermal_std != 0) normals((unsigned int)at, STREAM_THERMAL, number, film, thermal);
 #pragma unroll
     for (int c = 0; c < 3; ++c) {
         float h = now[c * cells + at];
         cell.start[c] = m[c * cells + at];
-        cell.outer[c] = h + ahead * (h - before[c * cells + at]) + applied[c] + kick * thermal[c];
+        cell.outer[c] = h + ahead * (h - before[c * cells + at]) + applied[c] + thermal_std * thermal[c];
         cell.total[c] = 0;
     }
     cell.anisotropy = film.anisotropy * ku1[at];
@@ -120,8 +119,8 @@ __device__ __forceinline__ void runge_kutta(Cell* own, const Film& film, float (
     stage<DMI>(own, film, m[1], nullptr, first, 0, turn / 6);
 }
 
-// Short step `part` of the long step that each quenching slot is at. now, before: demag at the long step's beginning and
-// one long step earlier. Grid: (tiles along x, along y, slots), TILE_THREADS threads.
+// Inner step `part` of the outer step that each quenching slot is at. now, before: demag at the outer step's beginning and
+// one outer step earlier. Grid: (tiles along x, along y, slots), TILE_THREADS threads.
 extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)
 advance(const float* __restrict__ m_all, float* m_next_all, const float* __restrict__ now_all,
         const float* __restrict__ before_all, const float* __restrict__ ku1_all, const Film* films, const Slot* slots,
@@ -136,19 +135,20 @@ advance(const float* __restrict__ m_all, float* m_next_all, const float* __restr
     size_t cells = (size_t)ny * nx, base = (size_t)slot * 3 * cells;
     float share = share_of(film, number);
     float growth = number ? length_of(film, number) / length_of(film, number - 1) : 0.0f;
-    float ahead = growth * (part + 0.5f) / parts, kick = film.kick * rsqrtf(share);
+    float ahead = growth * (part + 0.5f) / parts, thermal_std = film.thermal_std * rsqrtf(share);
     int x = threadIdx.x % SIDE, y = threadIdx.x / SIDE * OWN, first = (y + 1) * SIDE + x;
     int film_x = blockIdx.x * TILE + x - BORDER, film_y = blockIdx.y * TILE + y - BORDER;
     Cell own[OWN];
 #pragma unroll
     for (int i = 0; i < OWN; ++i) {
         load_cell(own[i], film_x, film_y + i, film, m_all + base, now_all + base, before_all + base,
-                  ku1_all + (size_t)slot * cells, ahead, kick, (unsigned int)(number * MOST_PARTS + part), ny, nx);
+                  ku1_all + (size_t)slot * cells, ahead, thermal_std, (unsigned int)(number * MAX_INNER_STEPS + part),
+                  ny, nx);
 #pragma unroll
         for (int c = 0; c < 3; ++c) m[0][c][first + i * SIDE] = own[i].start[c];
     }
     __syncthreads();
-    float turn = film.turn * share;
+    float turn = film.rotation * share;
     if (film.bulk_x != 0) runge_kutta<BULK>(own, film, m, first, turn);
     else if (film.interfacial_x != 0) runge_kutta<INTERFACIAL>(own, film, m, first, turn);
     else runge_kutta<NO_DMI>(own, film, m, first, turn);
@@ -164,11 +164,11 @@ advance(const float* __restrict__ m_all, float* m_next_all, const float* __restr
     }
 }
 
-// Ends a long step of every quenching slot. buffer: which m it led to. One thread a slot.
-extern "C" __global__ void end_long_step(const Film* films, Slot* slots, Report* reports, int nslots, int buffer) {
+// Ends a outer step of every quenching slot. buffer: which m it led to. One thread a slot.
+extern "C" __global__ void end_outer_step(const Film* films, Slot* slots, Report* reports, int nslots, int buffer) {
     int slot = blockIdx.x * blockDim.x + threadIdx.x;
     if (slot >= nslots || reports[slot].mode != QUENCHING) return;
     reports[slot].buffer = buffer;
     reports[slot].evaluations = ++slots[slot].step;
-    if (slots[slot].step == films[slot].long_steps) reports[slot].mode = QUENCHED;
+    if (slots[slot].step == films[slot].outer_steps) reports[slot].mode = QUENCHED;
 }

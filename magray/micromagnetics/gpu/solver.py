@@ -1,4 +1,4 @@
-"""Films through the slots of a batch: when one is done, the next takes its slot."""
+"""The GPU solver: films pass through the slots of a batch; when one is done, the next takes its slot."""
 
 import math
 import time
@@ -25,16 +25,16 @@ BYTES_PER_PADDED_CELL = 40  # of the arrays that hold an open film with the empt
 
 
 def bytes_per_cell(film: Film) -> int:
-    """Of device memory, for each cell of each slot."""
+    """Return the bytes of device memory for each cell of each slot."""
     padding = math.prod(1 + is_open for is_open in film.open_axes)
     return BYTES_PER_CELL + (BYTES_PER_PADDED_CELL * padding if padding > 1 else 0)
 
 
 @dataclass
 class SlotState:
-    """The film that a slot holds, since when, and how far it has come.
+    """The state of a slot: its film, the time when it began, its stage, and its evaluations so far.
 
-    parts: short steps of a long one of its stage; 0 of one that is not a quench.
+    parts: inner steps in an outer step of the stage; 0 for a stage other than a quench.
     """
 
     film: Film
@@ -46,20 +46,20 @@ class SlotState:
 
     @property
     def now(self) -> Stage:
-        """The stage that the film is in."""
+        """The current stage of the film."""
         return self.film.protocol.stages[self.stage]
 
     @property
     def mode(self) -> int:
-        """The mode of the film's slot while the stage lasts."""
+        """The mode of the slot during the stage."""
         return QUENCHING if isinstance(self.now, Quench) else RUNNING
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A film out of its slot: what `Batch.take` gave, still on the GPU, and the slot's last report."""
+    """A film taken out of its slot: the results of `Batch.take`, still on the GPU, and the slot's last report."""
 
-    occupant: SlotState
+    slot: SlotState
     m: cp.ndarray
     sums: cp.ndarray
     torques2: cp.ndarray
@@ -68,7 +68,7 @@ class Finished:
 
 
 class GpuSolver:
-    """Relaxes any list of films on one GPU. Keeps its batch between lists of films of the same shape."""
+    """A solver of films on one GPU. It keeps its batch between lists of films of the same shape."""
 
     def __init__(self) -> None:
         self.device = cp.cuda.runtime.getDeviceProperties(cp.cuda.Device().id)["name"].decode()
@@ -76,22 +76,22 @@ class GpuSolver:
         self.batches: dict[tuple[object, ...], Batch] = {}
 
     def stream(self, films: Sequence[Film], solver: str) -> Iterator[RelaxedFilm]:
-        """Each film's end state, as they finish; films of one shape after those of another."""
+        """Yield each film's end state as it finishes; films of one shape after those of another."""
         queue = FilmQueue()
         queue.add(films)
         queue.close()
         yield from self.serve(queue, solver)
 
     def serve(self, queue: FilmQueue, solver: str) -> Iterator[RelaxedFilm]:
-        """Each fed film's end state, as they finish, until the feed is closed and empty."""
+        """Yield each film's end state as it finishes, until the queue is closed and empty."""
         while (waiting := queue.next_bucket()) is not None:
             yield from self._run(self._batch(waiting[0], CELLS if queue.open else len(waiting)), waiting, solver)
 
     def _batch(self, film: Film, films: int) -> Batch:
         size, chunk = film.cells[0] * film.cells[1], slots_of_a_plan(film)
         need = size * bytes_per_cell(film)
-        room = cp.cuda.Device().mem_info[0] + cp.get_default_memory_pool().free_bytes()
-        fitting = int(0.9 * room / need) // chunk * chunk
+        free = cp.cuda.Device().mem_info[0] + cp.get_default_memory_pool().free_bytes()
+        fitting = int(0.9 * free / need) // chunk * chunk
         slots = -(-max(1, min(films, CELLS // size)) // chunk) * chunk
         if film.shape not in self.batches or self.batches[film.shape].slots < min(slots, fitting):
             self.batches.clear()
@@ -99,13 +99,13 @@ class GpuSolver:
             if not fitting:
                 raise UserError(
                     f"a film of {film.cells[0]}×{film.cells[1]} cells takes {need / 2**30:.1f} GiB and {chunk} share a "
-                    f"batch, but {room / 2**30:.1f} GiB of this GPU are free: use smaller films or another GPU"
+                    f"batch, but {free / 2**30:.1f} GiB of this GPU are free: use smaller films or another GPU"
                 )
             self.batches[film.shape] = Batch(film, min(slots, fitting))
         return self.batches[film.shape]
 
     def _run(self, batch: Batch, waiting: deque[Film], solver: str) -> Iterator[RelaxedFilm]:
-        """The films that wait, and those that join them while others are in the slots."""
+        """Yield the results of the waiting films, and of those that join them meanwhile."""
         occupants: dict[int, SlotState] = {}
         taken: list[Finished] = []
         while occupants or taken or waiting:
@@ -120,7 +120,7 @@ class GpuSolver:
             taken = [film for slot, report in ended.items() if (film := self._end(batch, occupants, slot, report))]
 
     def _fill(self, batch: Batch, occupants: dict[int, SlotState], waiting: deque[Film]) -> list[tuple[Film, str]]:
-        """Gives the free slots to films that wait. Returns those that no slot can take, and why."""
+        """Put waiting films into free slots. Returns the films that cannot be simulated, and why."""
         new: dict[int, NDArray[np.void]] = {}
         refused = []
         free = deque(slot for slot in range(batch.slots) if slot not in occupants)
@@ -137,7 +137,7 @@ class GpuSolver:
         return refused
 
     def _end(self, batch: Batch, occupants: dict[int, SlotState], slot: int, report: np.void) -> Finished | None:
-        """Ends the slot's stage. The film is taken out of its slot unless another stage is to come."""
+        """End the slot's stage: begin the next one, or take the film out and return it."""
         occupant, stage = occupants[slot], occupants[slot].now
         occupant.evaluations += int(report["evaluations"])
         if report["mode"] == NOT_CONVERGED and isinstance(stage, Minimize):
@@ -153,7 +153,7 @@ class GpuSolver:
         return Finished(occupant, *taken, report, batch.stream.record())
 
     def _relaxed(self, batch: Batch, taken: Finished, solver: str) -> RelaxedFilm:
-        film, occupant = taken.occupant.film, taken.occupant
+        film, occupant = taken.slot.film, taken.slot
         seconds = (time.perf_counter() - occupant.start) / batch.slots
         with self.copies:
             self.copies.wait_event(taken.ready)

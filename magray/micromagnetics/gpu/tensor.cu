@@ -1,8 +1,6 @@
 // The demagnetising tensors of the slots' films, made where they are used, in double precision; compiled behind film.cu.
 // The distances, the means and the sums are those of demag_tensor.py, which explains them.
 
-#define NEAR 16.0    // largest sides of a cell, as in demag_tensor.py
-#define SMOOTH 48.0
 #define PI 3.141592653589793
 
 // The cells of a film and the place of its tensor in the table. Filled by the host.

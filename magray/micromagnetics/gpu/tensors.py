@@ -1,4 +1,4 @@
-"""The demagnetising tensors of a batch's slots: made on the device, and shared by all slots whose cells are alike."""
+"""The demagnetising tensors of a batch: computed on the device, and shared by slots with cells of the same sides."""
 
 import math
 from typing import Any
@@ -19,14 +19,14 @@ Kind = tuple[float, float, float, float]  # sides of a cell, the largest 1; scal
 
 
 def kind_of(record: NDArray[np.void]) -> Kind:
-    """What decides the tensor of a film, which comes as its record, in films of equal numbers of cells."""
+    """Return the inputs of the tensor of a film's record, beside the number of cells."""
     x, y, z = (float(record[name]) for name in ("cell_x", "cell_y", "cell_z"))
     unit = max(x, y, z)
     return x / unit, y / unit, z / unit, float(record["demag"])
 
 
 class Tensors:
-    """N in Fourier space divided by the number of cells, where waves turn by half a circle a cell at most.
+    """A table of N in Fourier space, divided by the number of cells, for the non-negative wave numbers.
 
     table: (slots, 4, py/2+1, stride) for Nxx, Nyy, Nzz, Nxy; 0 for films without a demagnetising field.
     """
@@ -37,11 +37,11 @@ class Tensors:
         self.images = summed_images(film.cells, film.open_axes)
         self.turns = [cp.asarray(_turns(n)) for n in (self.nx, self.ny)]
         self.table = cp.zeros((slots, 4, self.ny // 2 + 1, stride), np.float32)
-        self.places: dict[Kind, int] = {}  # those used last stand last
+        self.places: dict[Kind, int] = {}  # in the order of their last use
         self.held: dict[int, Kind] = {}  # by slot
 
     def assign(self, kinds: dict[int, Kind]) -> dict[int, int]:
-        """The place of each slot's tensor in the table, where it is made unless it is there already.
+        """Return the place of each slot's tensor in the table, and compute those that are missing.
 
         A tensor stays at least as long as a slot holds a film of its kind.
         """
@@ -59,7 +59,7 @@ class Tensors:
         return {slot: self.places[kind] for slot, kind in kinds.items()}
 
     def _free_place(self) -> int:
-        """A place that no tensor has, or the one whose tensor has not been asked for the longest."""
+        """Return a free place, or that of the tensor whose last use is the longest ago."""
         if len(self.places) < len(self.table):
             return len(self.places)
         held = set(self.held.values())

@@ -1,6 +1,6 @@
 """The terms of a film's energy in plain NumPy, double precision: one file a term, readable first.
 
-They are the oracle of the fast backends. Each module has `field(film, m)` in A/m, (3, ny, nx), and
+They are the reference of the fast backends. Each module has `field(film, m)` in A/m, (3, ny, nx), and
 `energy_density(film, m)` in J/m³, averaged over the film; field = −1/(µ0 Ms) δE/δm. `m`: unit vectors (3, ny, nx).
 """
 
@@ -34,7 +34,7 @@ def field_terms(film: Film, m: NDArray[np.floating]) -> dict[str, NDArray[np.flo
 
 
 def energy_terms(film: Film, m: NDArray[np.floating]) -> dict[str, float]:
-    """Each term's energy density, J/m³, and their sum "total". `m`: unit vectors (3, ny, nx)."""
+    """Return each term's energy density, J/m³, and their sum "total". `m`: unit vectors (3, ny, nx)."""
     m = np.asarray(m, np.float64)
     energies = {name: float(term.energy_density(film, m)) for name, term in TERMS.items()}
     return energies | {"total": sum(energies.values())}

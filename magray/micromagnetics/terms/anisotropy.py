@@ -12,12 +12,12 @@ from magray.units import MU0
 
 
 def field(film: Film, m: Array) -> Array:
-    """Anisotropy field, A/m."""
+    """Return the anisotropy field, A/m."""
     h = np.zeros_like(m)
     h[2] = 2 * film.Ku1 * ku1_map(film).astype(np.float64) / (MU0 * film.Ms) * m[2]
     return h
 
 
 def energy_density(film: Film, m: Array) -> float:
-    """Anisotropy energy, J/m³; −Ku1 for a film along z, 0 for one in the plane."""
+    """Return the anisotropy energy, J/m³; −Ku1 for a film along z, 0 for one in the plane."""
     return quadratic_energy(film, m, field(film, m))

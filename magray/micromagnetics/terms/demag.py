@@ -1,4 +1,4 @@
-"""Demagnetising field of the film and, across edges that are not open, of all its repetitions: poles want covering.
+"""Demagnetising field of the film and, across edges that are not open, of all its periodic images.
 
     E = −½ µ0 Ms ∫ m · H dV       H = −Ms N ∗ m
 
@@ -14,7 +14,7 @@ from magray.micromagnetics.terms.quadratic import Array, quadratic_energy
 
 
 def field(film: Film, m: Array) -> Array:
-    """Demagnetising field, A/m. Of a periodic film −Ms ẑ for mz = 1 everywhere, 0 for uniform m in the plane."""
+    """Return the demagnetising field, A/m. In a periodic film: −Ms ẑ for mz = 1, 0 for uniform m in the plane."""
     if not film.demag:
         return np.zeros_like(m)
     nxx, nyy, nzz, nxy = fourier_tensor(film.cells, film.cell_size, film.open_axes)
@@ -26,11 +26,11 @@ def field(film: Film, m: Array) -> Array:
 
 
 def padded(film: Film) -> tuple[int, int]:
-    """(ny, nx) of the film with the empty cells that its open axes need."""
+    """Return (ny, nx) of the film with the empty cells that its open axes need."""
     (nx, ny), (open_x, open_y) = film.cells, film.open_axes
     return ny * (1 + open_y), nx * (1 + open_x)
 
 
 def energy_density(film: Film, m: Array) -> float:
-    """Demagnetising energy, J/m³; ½ µ0 Ms² for mz = 1 everywhere."""
+    """Return the demagnetising energy, J/m³; ½ µ0 Ms² for mz = 1 everywhere."""
     return quadratic_energy(film, m, field(film, m))

@@ -1,4 +1,4 @@
-"""Dzyaloshinskii-Moriya interaction: neighbouring moments want to be twisted, in one sense.
+"""Dzyaloshinskii-Moriya interaction: favours neighbours that are twisted in one sense.
 
     bulk:         E = D ∫ m · (∇ × m) dV                 H = −2 D / (µ0 Ms) ∇ × m
     interfacial:  E = D ∫ [mz ∇·m − (m·∇) mz] dV         H = 2 D / (µ0 Ms) [∇mz − (∇·m) ẑ]
@@ -18,7 +18,7 @@ from magray.units import MU0
 
 
 def field(film: Film, m: Array) -> Array:
-    """DMI field, A/m."""
+    """Return the DMI field, A/m."""
     if film.dmi == "none":
         return np.zeros_like(m)
     dx, dy, _ = film.cell_size
@@ -33,5 +33,5 @@ def field(film: Film, m: Array) -> Array:
 
 
 def energy_density(film: Film, m: Array) -> float:
-    """DMI energy, J/m³; negative where m turns in the favoured sense."""
+    """Return the DMI energy, J/m³; negative where m turns in the favoured sense."""
     return quadratic_energy(film, m, field(film, m))

@@ -1,4 +1,4 @@
-"""Exchange: neighbouring moments want to be parallel.
+"""Exchange: favours parallel neighbours.
 
     E = Aex ∫ |∇m|² dV            H = 2 Aex / (µ0 Ms) ∇²m
 
@@ -11,7 +11,7 @@ from magray.units import MU0
 
 
 def laplacian(film: Film, m: Array) -> Array:
-    """∇²m, 1/m²."""
+    """Return ∇²m, 1/m²."""
     dx, dy, _ = film.cell_size
     left, right, below, above = on_each_side(film, m, missing=m)
     along_x = (right - 2 * m + left) / dx**2
@@ -20,10 +20,10 @@ def laplacian(film: Film, m: Array) -> Array:
 
 
 def field(film: Film, m: Array) -> Array:
-    """Exchange field, A/m."""
+    """Return the exchange field, A/m."""
     return 2 * film.Aex / (MU0 * film.Ms) * laplacian(film, m)
 
 
 def energy_density(film: Film, m: Array) -> float:
-    """Exchange energy, J/m³; 0 for a uniform film."""
+    """Return the exchange energy, J/m³; 0 for a uniform film."""
     return quadratic_energy(film, m, field(film, m))

@@ -1,4 +1,4 @@
-"""Zeeman: moments want to lie along the applied field.
+"""Zeeman: favours moments along the applied field.
 
 E = −µ0 Ms ∫ m · H dV         H as applied, the same everywhere
 """
@@ -11,10 +11,10 @@ from magray.units import MU0
 
 
 def field(film: Film, m: Array) -> Array:
-    """Applied field, A/m."""
+    """Return the applied field, A/m."""
     return np.broadcast_to(np.asarray(film.field)[:, None, None], m.shape).astype(np.float64)
 
 
 def energy_density(film: Film, m: Array) -> float:
-    """Zeeman energy, J/m³: linear in m, so without the ½."""
+    """Return the Zeeman energy, J/m³: linear in m, so without the ½."""
     return -MU0 * film.Ms * mean(film, np.sum(m * field(film, m), axis=0))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from magray.errors import UserError
+from magray.cuda import compile_module
 
 THREADS = 256  # of a block, in every kernel
 
@@ -43,9 +43,9 @@ def source(names: tuple[str, ...]) -> str:
     return "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in names)
 
 
-def options(definitions: dict[str, int]) -> tuple[str, ...]:
-    """The compiler's, for all sources."""
-    return ("-std=c++17", f"-DTHREADS={THREADS}", *(f"-D{name}={value}" for name, value in definitions.items()))
+def macros(definitions: dict[str, int]) -> dict[str, int]:
+    """Return the macros that a source is compiled with: `definitions`, and those that all sources share."""
+    return {"THREADS": THREADS} | definitions
 
 
 def compile_for(device: torch.device) -> Compile:
@@ -64,14 +64,8 @@ def compile_for(device: torch.device) -> Compile:
 def _compiled(device: torch.device, sources: tuple[str, ...], definitions: tuple[tuple[str, int], ...]) -> Kernels:
     import cupy as cp
 
-    module = cp.RawModule(code=source(sources), options=options(dict(definitions)))
-    try:
-        with cp.cuda.Device(device.index):
-            module.compile()
-    except (ImportError, OSError, RuntimeError) as error:  # all that CuPy raises where NVRTC is missing or too old
-        problem = str(error).strip().splitlines()[0]
-        help_line = "install CuPy with its own compiler, for example cupy-cuda13x[ctk]"
-        raise UserError(f"the CUDA kernels cannot be compiled: {problem}; {help_line}") from error
+    with cp.cuda.Device(device.index):
+        module = compile_module(source(sources), macros(dict(definitions)))
     return Kernels(module, partial(_in_stream, device))
 
 

@@ -1,4 +1,4 @@
-"""Parquet files as Hugging Face's `datasets` writes them, so that it, and the viewer of its Hub, show the pictures.
+"""Write Parquet files as Hugging Face's `datasets` does, so that it, and the viewer of its Hub, show the pictures.
 
     data/train-00000.parquet …, data/test-00000.parquet …   the file's name says the split
 
@@ -29,14 +29,14 @@ def _feature(column: pa.Field) -> dict[str, str]:
 
 _FIELDS = [STORE_SCHEMA.field(name) for name in SCALARS]
 _FEATURES = {"image": {"_type": "Image"}, **{column.name: _feature(column) for column in _FIELDS}}
-SCHEMA = pa.schema(
+_SCHEMA = pa.schema(
     [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), *_FIELDS],
     metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
 )
 
 
 def write_dataset(batches: Iterable[tuple[pa.Table, list[bytes | None]]], folder: Path) -> int:
-    """Writes scalars and PNGs of the same films to `folder`. Returns the pictures. A failed film has image null."""
+    """Write scalars and PNGs of the same films to `folder`. Return the number of pictures; failed films have none."""
     pictures = 0
     with ExitStack() as files:
         splits: dict[str, _Split] = {}
@@ -46,7 +46,7 @@ def write_dataset(batches: Iterable[tuple[pa.Table, list[bytes | None]]], folder
                 None if image is None else {"bytes": image, "path": f"{film_id}.png"}
                 for image, film_id in zip(images, scalars["film_id"].to_pylist(), strict=True)
             ]
-            rows = scalars.add_column(0, SCHEMA.field("image"), pa.array(structs, SCHEMA.field("image").type))
+            rows = scalars.add_column(0, _SCHEMA.field("image"), pa.array(structs, _SCHEMA.field("image").type))
             for split in rows["split"].unique().to_pylist():
                 if split not in splits:
                     splits[split] = files.enter_context(_Split(folder / "data", split))
@@ -64,7 +64,7 @@ class _Split:
 
     def _open(self) -> None:
         self.path = self.folder / f"{self.name}-{self.number:05d}.parquet"
-        self.writer = pq.ParquetWriter(self.path, SCHEMA, compression="zstd")
+        self.writer = pq.ParquetWriter(self.path, _SCHEMA, compression="zstd")
 
     def __enter__(self) -> "_Split":
         return self
@@ -73,9 +73,9 @@ class _Split:
         self.writer.close()
 
     def write(self, rows: pa.Table) -> None:
-        """Adds rows as one row group."""
+        """Add rows as one row group."""
         if self.path.stat().st_size > FILE_BYTES:
             self.writer.close()
             self.number += 1
             self._open()
-        self.writer.write_table(rows.cast(SCHEMA))
+        self.writer.write_table(rows.cast(_SCHEMA))

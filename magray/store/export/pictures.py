@@ -1,10 +1,10 @@
-"""A store's pictures for programs that do not read it: a file a picture, or a data set for Hugging Face's `datasets`.
+"""Export a store's pictures for other programs: a file a picture, or a data set for Hugging Face's `datasets`.
 
-Everything streams: memory holds a row group. The folder appears when it is complete.
+Memory holds a row group. The folder appears when it is complete.
 """
 
+import errno
 import io
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from magray.errors import UserError
+from magray.files.atomic import atomic_folder
 from magray.store.export.hugging_face import write_dataset
 from magray.store.parquet import bounded_map
 from magray.store.schema import STORE_SCHEMA
@@ -24,9 +25,9 @@ from magray.store.store import SCALARS, Store
 
 ExportFormat = Literal["png", "ovf", "hf"]
 FOLDER_FILES = 10_000  # more in one folder make file managers and `ls` suffer
-ENCODERS = 4  # pictures encoded at once
+_ENCODERS = 4  # pictures encoded at once
 
-OVF_HEADER = """\
+_OVF_HEADER = """\
 # OOMMF OVF 2.0
 # Segment count: 1
 # Begin: Segment
@@ -62,7 +63,7 @@ Encode = Callable[[Picture, dict[str, float]], bytes]
 
 
 def export_pictures(store: Store, folder: str | Path, format: ExportFormat = "png") -> int:  # noqa: A002
-    """Writes the pictures of a store to a new folder. Returns how many; films that failed have none.
+    """Write the pictures of a store to a new folder. Return their number; films that failed have none.
 
     png: `<film_id>.png`, 8-bit grey; row 0 of the film is the picture's top row.
     ovf: `<film_id>.ovf`, OVF 2.0, binary 4, one value a cell: mz as the picture has it, rounded to 1/127.5. The store
@@ -80,7 +81,7 @@ def export_pictures(store: Store, folder: str | Path, format: ExportFormat = "pn
 
 
 def png(picture: Picture, film: dict[str, float]) -> bytes:  # noqa: ARG001
-    """The picture as an 8-bit grey PNG."""
+    """Return a picture as an 8-bit grey PNG."""
     from PIL import Image
 
     content = io.BytesIO()
@@ -89,16 +90,16 @@ def png(picture: Picture, film: dict[str, float]) -> bytes:  # noqa: ARG001
 
 
 def ovf(picture: Picture, film: dict[str, float]) -> bytes:
-    """mz as an OVF 2.0 file, which OOMMF, mumax3 and discretisedfield read."""
+    """Return mz as an OVF 2.0 file, which OOMMF, mumax3 and discretisedfield read."""
     (ny, nx), (dx, dy, dz) = picture.shape, (film["dx"], film["dy"], film["dz"])
-    header = OVF_HEADER.format(nx=nx, ny=ny, dx=dx, dy=dy, dz=dz, x=nx * dx, y=ny * dy, half=(dx / 2, dy / 2, dz / 2))
+    header = _OVF_HEADER.format(nx=nx, ny=ny, dx=dx, dy=dy, dz=dz, x=nx * dx, y=ny * dy, half=(dx / 2, dy / 2, dz / 2))
     # the first number lets a reader check the order of the bytes
     values = np.concatenate([[1234567.0], picture.ravel() / 127.5 - 1]).astype("<f4")
     return header.encode() + values.tobytes() + b"\n# End: Data Binary 4\n# End: Segment\n"
 
 
 def _write_files(store: Store, folder: Path, suffix: str, encode: Encode) -> int:
-    """A file a picture, and films.csv."""
+    """Write a file a picture, and films.csv. Return the number of pictures."""
     digits, written = _digits(store.count()), 0
     schema = pa.schema([STORE_SCHEMA.field(name) for name in SCALARS])
     with csv.CSVWriter(folder / "films.csv", schema) as table:
@@ -114,7 +115,7 @@ def _write_files(store: Store, folder: Path, suffix: str, encode: Encode) -> int
 
 
 def _digits(films: int) -> int:
-    """How many digits of the ids name the folders, so that none has more than FOLDER_FILES; 0: one folder for all."""
+    """Return how many digits of the ids name the folders, so that none has more than FOLDER_FILES; 0: one folder."""
     digits = 0
     while films > FOLDER_FILES * 16**digits * (0.5 if digits else 1):  # ids spread evenly, but not exactly so
         digits += 1
@@ -122,7 +123,7 @@ def _digits(films: int) -> int:
 
 
 def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[bytes | None]]]:
-    """Row group by row group: the scalars, and the encoded pictures of the same films, None where there is none."""
+    """Yield, by row group, the scalars and the encoded pictures of the same films; None where there is none."""
 
     def one(rows: pa.Table, row: int) -> bytes | None:
         image = rows["image"][row].as_buffer()
@@ -132,29 +133,21 @@ def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[byte
         return encode(np.frombuffer(image, np.uint8).reshape(film["height"], film["width"]), film)
 
     for rows in store.batches(STORE_SCHEMA.names):
-        yield rows.select(SCALARS), list(bounded_map(partial(one, rows), range(rows.num_rows), ENCODERS))
+        yield rows.select(SCALARS), list(bounded_map(partial(one, rows), range(rows.num_rows), _ENCODERS))
 
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `folder` at the end; or goes, on an error.
+    """Yield a folder to write to, which becomes `folder` at the end, or is removed on an error.
 
-    One that is there before is nobody's to remove: another process may be writing to it.
+    What a killed export of this machine left is removed.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty; export to a new folder")
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
-        unfinished.mkdir(parents=True)
-    except FileExistsError as error:
-        raise UserError(
-            f"{unfinished} is there: another export writes it, or was killed; remove it then, and export again"
-        ) from error
-    except (NotADirectoryError, PermissionError) as error:
+        with atomic_folder(folder) as unfinished:
+            yield unfinished
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EACCES, errno.EPERM):
+            raise
         raise UserError(f"cannot write to {folder}: {error.strerror}; export to another folder") from error
-    try:
-        yield unfinished
-        unfinished.replace(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise

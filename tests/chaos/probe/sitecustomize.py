@@ -1,5 +1,5 @@
 """Python runs this where every process begins that has this folder in PYTHONPATH: each film that a solver has done is
-noted, as a line in the file WITNESS_NOTES. So a test knows how often a film was simulated, whoever ran the solver.
+noted, as a line in the file PROBE_NOTES. So a test knows how often a film was simulated, whoever ran the solver.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 SOLVER = "magray.micromagnetics.solver"
 
 
-class _Witness(MetaPathFinder):
+class _Probe(MetaPathFinder):
     def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
         if fullname != SOLVER:
             return None
@@ -37,12 +37,12 @@ def _watch(solver: Any) -> None:
 
     def noted_stream(self: Any, films: Iterable[Any]) -> Iterator[Any]:
         for done in stream(self, films):
-            with open(os.environ["WITNESS_NOTES"], "a") as notes:  # noqa: PTH123  (nothing imported before it is needed)
+            with open(os.environ["PROBE_NOTES"], "a") as notes:  # noqa: PTH123  (nothing imported before it is needed)
                 notes.write(f"{done.film.film_id}\n")
             yield done
 
     solver.stream = noted_stream
 
 
-if "WITNESS_NOTES" in os.environ:
-    sys.meta_path.insert(0, _Witness())
+if "PROBE_NOTES" in os.environ:
+    sys.meta_path.insert(0, _Probe())

@@ -1,4 +1,4 @@
-"""What the CuPy backend uses of CuPy, by NumPy and the emulator: enough for a `Batch` to live on a CPU.
+"""A stand-in for the parts of CuPy that the backend uses, from NumPy and the emulator: a `Batch` runs on a CPU.
 
 A captured graph has the kernels and the transforms in it, but no assignments of arrays: none of open films.
 """
@@ -28,7 +28,7 @@ class Array(np.ndarray[Any, Any]):
 
 
 class Recorder:
-    """Keeps the calls of a capture; otherwise makes them."""
+    """A recorder of the calls of a capture; outside of one, it makes them."""
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], None]] | None = None
@@ -50,7 +50,7 @@ class Graph:
 
 
 class Stream:
-    """One stream, in which everything is done at once."""
+    """A stream that executes everything at once."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -100,7 +100,7 @@ class RawModule:
 
 
 class PlanNd:
-    """A plan of whole transforms, without a factor either way."""
+    """A plan of whole transforms, without normalisation."""
 
     def __init__(self, recorder: Recorder, shape: tuple[int, ...], *_: object) -> None:
         self.recorder, self.shape = recorder, shape
@@ -120,7 +120,7 @@ class PlanNd:
 
 @contextmanager
 def cupy_on_cpu(folder: Path) -> Iterator[None]:
-    """Within it `cupy`, and the backend's modules that import it, are for the CPU; kernels are built in `folder`."""
+    """Replace `cupy`, and the backend's modules that import it, by stand-ins; kernels are built in `folder`."""
 
     def is_replaced(name: str) -> bool:
         return name.split(".")[0] == "cupy" or name.startswith("magray.micromagnetics.gpu.")

@@ -1,4 +1,4 @@
-"""Builds the CUDA source with g++ and runs its kernels on NumPy arrays, with CuPy's way of calling them."""
+"""Build CUDA source with g++ and run its kernels on NumPy arrays, with the calls of CuPy."""
 
 import ctypes
 import hashlib

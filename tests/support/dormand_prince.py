@@ -1,7 +1,7 @@
-"""The reference integrator of the Landau-Lifshitz-Gilbert equation: adaptive Runge-Kutta, all terms at every stage.
+"""An adaptive integrator of the Landau-Lifshitz-Gilbert equation, with all terms at every stage.
 
 Dormand and Prince's pair of fifth and fourth order (J. Comp. Appl. Math. 6, 19, 1980), with the error of each cell
-controlled. Slow and plain: the quench is compared with it. Works on NumPy and on CuPy arrays.
+controlled. Slow and simple: the reference of the quench. Works on NumPy and on CuPy arrays.
 """
 
 import math
@@ -13,6 +13,7 @@ import numpy as np
 from magray.films.film import Film
 from magray.films.protocol import Quench
 from magray.micromagnetics.llg import GAMMA0
+from magray.micromagnetics.reference import llg_slope
 
 Array = Any  # of NumPy or CuPy, (..., 3, ny, nx)
 
@@ -27,27 +28,10 @@ _A = (
 _E = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)  # fifth order − fourth
 
 
-def cross(a: Array, b: Array) -> Array:
-    """a × b, component by component along the third axis from the end."""
-    ax, ay, az = (a[..., i, :, :] for i in range(3))
-    bx, by, bz = (b[..., i, :, :] for i in range(3))
-    product = np.empty_like(a)
-    product[..., 0, :, :] = ay * bz - az * by
-    product[..., 1, :, :] = az * bx - ax * bz
-    product[..., 2, :, :] = ax * by - ay * bx
-    return product
-
-
-def slope(m: Array, h: Array, alpha: float) -> Array:
-    """dm/ds = −m × h − α m × (m × h), s = γ0 Ms t / (1+α²), h in units of Ms."""
-    torque = cross(m, h)
-    return -alpha * cross(m, torque) - torque
-
-
 def integrate(
     field: Callable[[Array], Array], m: Array, film: Film | Sequence[Film], stage: Quench, tolerance: float = 1e-5
 ) -> tuple[Array, int]:
-    """m after `stage.duration` at 0 K, and the number of field evaluations.
+    """Return m after `stage.duration` at 0 K, and the number of field evaluations.
 
     field: the whole field at m in units of Ms, or what of it is not along m. film: that of m (3, ny, nx), or the films
     of m (films, 3, ny, nx), which take the same steps. tolerance: largest error of a cell in one step.
@@ -57,12 +41,12 @@ def integrate(
     rate = rates[0] if isinstance(film, Film) else np.asarray(rates, m.dtype, like=m).reshape(-1, 1, 1, 1)
     k = np.empty_like(m, shape=(7, *m.shape))
     done, step, evaluations = 0.0, min(stage.duration, 0.01 / max(rates)), 1
-    k[0] = rate * slope(m, field(m), stage.alpha)
+    k[0] = rate * llg_slope(m, field(m), stage.alpha)
     while done < stage.duration * (1 - 1e-12):
         step = min(step, stage.duration - done)
         for i, row in enumerate(_A, start=1):
             there = m + _combined([step * a for a in row], k[:i])
-            k[i] = rate * slope(there, field(there), stage.alpha)
+            k[i] = rate * llg_slope(there, field(there), stage.alpha)
         evaluations += len(_A)
         error = float(np.max(np.abs(_combined([step * e for e in _E], k))))
         if error <= tolerance:
