@@ -6,6 +6,7 @@ Whatever takes long to import is imported inside a subcommand, so that `magray -
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -23,9 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (project.plan, project.simulate, project.fit, project.study, project.report, project.estimate):
-    app.command()(command)
-for command in (research.search, research.protocols, research.paper, project.quickstart, doctor.doctor):
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    *(project.plan, project.simulate, project.fit, project.study, project.report, project.estimate, project.quickstart),
+    *(research.search, research.protocols, research.paper, doctor.doctor),
+)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(store.app, name="store")
 
