@@ -22,32 +22,13 @@ from magray.micromagnetics import RelaxedFilm
 from magray.network.branches import paper_cnn
 from magray.project.stages import Project
 from magray.store import create_store, rows_of
+from tests.support.configs import tiny_project
 from tests.support.stripes import stripes
 from tests.support.studies import predictions_of, study_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-CONFIG = """\
-name: fuzz
-output: out
-campaign:
-  films: 14
-  seed: 3  # of which two films are for tests
-  cells: [128, 128]
-  cell_size: [4 nm, 4 nm, 4 nm]
-  Ms: 1500 kA/m
-  Ku1: 1.6 MJ/m3
-  Aex: 31 pJ/m
-  dmi: bulk
-  D: {uniform: [0.1 mJ/m2, 1.0 mJ/m2]}
-  sigma: {uniform: [0.05, 0.2]}
-  protocol:
-    initial: random
-    stages:
-      - quench: {alpha: 0.5, duration: 20 ps}
-simulate: {backend: cpu}
-fit: {train_scales: ["0.5"], epochs: 1, views_per_epoch: 16, learning_rate: 1.0e-3, width: 0.5}
-study: {test_scales: [0.5]}
-"""
+# with this seed, two of the films are for tests
+CONFIG = tiny_project("out", 3, 'train_scales: ["0.5"], epochs: 1, views_per_epoch: 16', [0.5], films=14)
 PICTURE = "picture.png"
 
 
