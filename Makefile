@@ -35,7 +35,7 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/pytest -n auto tests --ignore tests/cluster --ignore tests/gpu
-	$(BIN)/pytest tests/cluster tests/gpu
+	$(BIN)/pytest -n 2 --dist loadfile tests/cluster tests/gpu
 
 test-gpu: $(READY)
 	$(BIN)/pytest -m gpu

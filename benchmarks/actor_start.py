@@ -1,4 +1,4 @@
-"""How long an actor takes from its start to its first film, part by part, on a new machine and on one that ran before.
+"""Time from an actor's start to its first film, part by part, on a new machine and on one that ran before.
 
     python -m benchmarks.actor_start --backend cupy --cells 256
 
@@ -33,7 +33,7 @@ class Stopwatch:
 
 
 def start(backend: str, n: int, watch: Stopwatch) -> None:
-    """What an actor does until its first film is there, and another film of other cells after that."""
+    """Do what an actor does until its first film, and one film of other cells after that."""
     import magray.store  # noqa: F401 - what it imports is part of the start
     from magray.micromagnetics import FilmSolver
 
@@ -83,7 +83,7 @@ def measured(backend: str, n: int, environment: dict[str, str]) -> dict[str, flo
 
 
 def main() -> None:
-    """Prints one JSON line a start."""
+    """Print one JSON line a start."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=["cpu", "cupy"], default="cupy")
     parser.add_argument("--cells", type=int, default=256, help="along one side")

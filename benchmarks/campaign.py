@@ -1,4 +1,4 @@
-"""What a campaign costs beside its physics: the driver's memory and rate over a long plan, and S3 against a local disk.
+"""Cost of a campaign beside its physics: the driver's memory and rate over a long plan; S3 beside a local disk.
 
     python -m benchmarks.campaign memory --films 1000000
     python -m benchmarks.campaign stores --films 20000
@@ -71,7 +71,7 @@ def resident_bytes() -> int:
 
 
 def memory(films: int, block_films: int, console: Console) -> None:
-    """Runs a long plan of tiny films and prints the driver's memory as it goes on."""
+    """Run a long plan of tiny films and prints the driver's memory as it goes on."""
     plan = plan_of(films, 8)
     with tempfile.TemporaryDirectory() as folder:
         samples: list[tuple[float, int]] = []

@@ -1,4 +1,4 @@
-"""How fast a fit learns on this machine, part by part, each checked against the plain float32 way first.
+"""Speed of a fit on this machine, part by part, each checked against the plain float32 way first.
 
     python -m benchmarks.fit                       # everything, at batches of 128, 512 and 1,024: 100 s on one H200
     python -m benchmarks.fit --batches 512 --parts block steps
@@ -408,7 +408,7 @@ PARTS = ("pictures", "block", "steps", "epochs", "answers", "profile", "network"
 
 
 def main() -> None:
-    """Prints a line a measurement, with the seconds that each part took."""
+    """Print a line a measurement, with the seconds that each part took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", default=[512, 128, 1024] if GPU else [16])
     parser.add_argument("--films", type=int, default=2000 if GPU else 8)

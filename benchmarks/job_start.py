@@ -1,4 +1,4 @@
-"""Where the time goes between `ray job submit` and the first committed film.
+"""Time from `ray job submit` to the first committed film, part by part.
 
     python -m benchmarks.job_start --jobs 3
 
@@ -72,7 +72,7 @@ def simulators(head: Head) -> list[Any]:
 
 
 def main() -> None:
-    """Prints one line a job."""
+    """Print one line a job."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=3)
     jobs = parser.parse_args().jobs

@@ -1,4 +1,4 @@
-"""What does a search cost beside trying every set, and does it find as good a one?
+"""A search beside an exhaustive one: its cost, and whether it finds as good a set.
 
     magray search configs/searches/dmi.yaml && magray search configs/searches/dmi.yaml --exhaustive
     python -m benchmarks.search runs/searches/dmi/search.parquet
@@ -35,7 +35,7 @@ class Way:
 
     @classmethod
     def of(cls, name: Strategy, rows: Iterable[Row], budget: int) -> "Way":
-        """Of a whole table: its trials of sets with a budget of views."""
+        """Return a table's trials of sets with a budget of views."""
         mine = (row for row in rows if row["how"] == name and row["budget"] == budget)
         return cls(name, [row for row in mine if not is_range(row["train_set"])])
 
@@ -51,7 +51,7 @@ class Way:
 
     @property
     def best(self) -> CandidateGroup:
-        """What errs least of all that it finished, with all films. Raises UserError if that is nothing."""
+        """Return the finished candidate of least error, with all films. Raises UserError if there is none."""
         best = least_wrong(options(row for row in self.trials if row["step"] != "films"))
         if best is None:
             raise UserError(f"the table has no finished trial of the {self.name} way; run magray search both ways")
@@ -110,7 +110,7 @@ def verdict(search: Way, every: Way, spread: float) -> str:
 
 
 def main() -> None:
-    """Prints a table of both ways, and the verdict."""
+    """Print a table of both ways, and the verdict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="search.parquet, after both ways")
     rows = read_trials(parser.parse_args().table).to_pylist()

@@ -1,4 +1,4 @@
-"""What a large store costs: resuming, verifying, compacting, listing, exporting.
+"""Time of resuming, verifying, compacting, listing and exporting a large store.
 
     python -m benchmarks.store --films 1000000
 
@@ -82,14 +82,14 @@ def make(folder: Path, films: int, side: int, films_per_file: int) -> None:
 
 
 def resume(folder: Path) -> None:
-    """What `magray simulate` does before it knows that nothing is missing."""
+    """Do what `magray simulate` does before it knows that nothing is missing."""
     plan = read_table(folder / "plan.parquet", PLAN_SCHEMA)
     store = create_store(str(folder / "store"), CAMPAIGN, plan)
     assert store.missing(plan).num_rows == 0
 
 
 def status(folder: Path) -> None:
-    """What `magray store show` reads."""
+    """Read what `magray store show` reads."""
     assert open_store(str(folder / "store")).table(["status"]).num_rows
 
 
@@ -128,7 +128,7 @@ def _measured(do: Callable[[Path], None], folder: Path) -> Measured:
 
 
 def _peak_mb() -> float:
-    """Of this process: getrusage would tell its parent's, whose memory it was made in, if that was larger."""
+    """Return the peak memory of this process: getrusage may return its parent's."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
@@ -143,7 +143,7 @@ READS: dict[str, Callable[[Path], None]] = {
 
 
 def main() -> None:
-    """Prints a row for each measurement as it is done."""
+    """Print a row for each measurement as it is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=1_000_000)
     parser.add_argument("--side", type=int, default=8, help="cells along one side of a picture")

@@ -29,7 +29,7 @@ COLUMNS = ("fault", "seed", "s", "lost", "twice", "differ", "simulated again", "
 
 
 def rounds(chaos: ChaosCluster, names: list[str], seeds: range) -> Iterator[RoundResult | str]:
-    """Plays them one after another; a round that failed is what there is to say about it."""
+    """Replay them one after another; a round that failed is what there is to say about it."""
     for seed in seeds:
         for name in names:
             try:
@@ -45,7 +45,7 @@ def row_of(outcome: RoundResult) -> list[str]:
 
 
 def main() -> None:
-    """Prints a line a round as it ends, and the table at the end."""
+    """Print a line a round as it ends, and the table at the end."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1, help="of each fault")
     parser.add_argument("--seed", type=int, default=0, help="of the first round; the next has the next")

@@ -12,17 +12,19 @@ from magray._version import __version__
 if TYPE_CHECKING:
     from magray.errors import UserError
     from magray.estimator.estimator import Estimator
-    from magray.films import Film, Minimize, Protocol, Quench, Uniform
+    from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Sweep, Uniform
     from magray.micromagnetics import field_terms, relax
     from magray.store import open_store
 
 
 __all__ = [
+    "Demagnetise",
     "Estimator",
     "Film",
     "Minimize",
     "Protocol",
     "Quench",
+    "Sweep",
     "Uniform",
     "UserError",
     "__version__",
@@ -32,11 +34,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Demagnetise": "magray.films",
     "Estimator": "magray.estimator.estimator",
     "Film": "magray.films",
     "Minimize": "magray.films",
     "Protocol": "magray.films",
     "Quench": "magray.films",
+    "Sweep": "magray.films",
     "Uniform": "magray.films",
     "UserError": "magray.errors",
     "field_terms": "magray.micromagnetics",

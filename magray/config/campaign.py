@@ -14,7 +14,7 @@ from pydantic import (
 
 from magray.config.section import Films, Section, Seed
 from magray.errors import UserError, shortened
-from magray.films import Film, Minimize, Protocol, Quench, Sampling, Uniform
+from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Sampling, Sweep, Uniform
 from magray.films.film import Dmi, OpenEdges
 from magray.films.protocol import Stage
 from magray.units import in_si, parse_quantity
@@ -43,6 +43,9 @@ def _read_vector(values: Any, name: str) -> tuple[float, ...]:
     if not isinstance(values, (list, tuple)) or len(values) != 3:
         raise UserError(f"{name}: give three quantities in brackets, not {shortened(values)}")
     return tuple(parse_quantity(value, VECTORS[name], name) for value in values)
+
+
+Direction = Annotated[tuple[float, float, float], Strict(False)]
 
 
 class _StageSettings(Section):
@@ -96,24 +99,90 @@ class QuenchConfig(_StageSettings):
         return Quench(self.alpha, self.duration, self.temperature, self.field)
 
 
+class DemagnetiseConfig(Section):
+    """Minimise in an alternating field whose amplitude falls from `start` to `end`, by `ratio` or in `steps`."""
+
+    start: float
+    end: float
+    direction: Direction
+    ratio: float | None = None
+    steps: int | None = None
+    noise: float = Demagnetise.noise
+    torque: float = Demagnetise.torque
+    max_evaluations: int = Demagnetise.max_evaluations
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _read_amplitude(cls, value: Any, info: ValidationInfo) -> float:
+        return parse_quantity(value, "field", str(info.field_name))
+
+    @field_serializer("start", "end")
+    def _write_amplitude(self, value: float) -> str | float:
+        return in_si(value, "field")
+
+    def stage(self) -> Stage:
+        """Return the stage of a film's protocol."""
+        return Demagnetise(**dict(self))
+
+
+class SweepConfig(Section):
+    """Minimise in fields from each of `fields` to the next by `step`, and record the mean m at each."""
+
+    fields: list[float]
+    direction: Direction
+    step: float | None = None
+    noise: float = Sweep.noise
+    torque: float = Sweep.torque
+    max_evaluations: int = Sweep.max_evaluations
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _read_fields(cls, values: Any) -> list[float]:
+        if not isinstance(values, (list, tuple)):
+            raise UserError(f"fields: give quantities in brackets, such as [1 T, -1 T, 1 T], not {shortened(values)}")
+        return [parse_quantity(value, "field", "fields") for value in values]
+
+    @field_validator("step", mode="before")
+    @classmethod
+    def _read_step(cls, value: Any) -> float | None:
+        return None if value is None else parse_quantity(value, "field", "step")
+
+    @field_serializer("fields")
+    def _write_fields(self, values: list[float]) -> list[str | float]:
+        return [in_si(value, "field") for value in values]
+
+    @field_serializer("step")
+    def _write_step(self, value: float | None) -> str | float | None:
+        return None if value is None else in_si(value, "field")
+
+    def stage(self) -> Stage:
+        """Return the stage of a film's protocol."""
+        return Sweep(**{**dict(self), "fields": tuple(self.fields)})
+
+
 class StageConfig(Section):
-    """One stage of a protocol: quench or minimize."""
+    """One stage of a protocol."""
 
     quench: QuenchConfig | None = None
     minimize: MinimizeConfig | None = None
+    demagnetise: DemagnetiseConfig | None = None
+    sweep: SweepConfig | None = None
 
     def stage(self) -> Stage:
         """Return the stage that is given. Raises UserError unless it is exactly one."""
-        given = [settings for settings in (self.quench, self.minimize) if settings is not None]
+        every = (self.quench, self.minimize, self.demagnetise, self.sweep)
+        given = [settings for settings in every if settings is not None]
         if len(given) != 1:
-            raise UserError("stages: each begins with quench or minimize, such as - minimize: {torque: 1e-4}")
+            raise UserError(
+                "stages: each begins with quench, minimize, demagnetise or sweep, such as - minimize: {torque: 1e-4}"
+            )
         return given[0].stage()
 
 
 class UniformConfig(Section):
     """An initial state along one direction, with each cell tilted by about `noise` rad."""
 
-    uniform: Annotated[tuple[float, float, float], Strict(False)]
+    uniform: Direction
     noise: float = Uniform.noise
 
 

@@ -31,12 +31,12 @@ def parse_scales(text: str) -> tuple[float, ...]:
 
 
 def is_range(train_set: str) -> bool:
-    """Whether a training set is a range of scales, "0.25..1.0"."""
+    """Return whether a training set is a range of scales, "0.25..1.0"."""
     return RANGE in train_set
 
 
 def is_trained(scale_um: float, scales_um: Sequence[float], between: bool) -> bool:
-    """Whether a scale is one of `scales_um`, ascending, or lies between their ends."""
+    """Return whether a scale is one of `scales_um`, ascending, or, if `between`, lies between their ends."""
     if between and scales_um[0] <= scale_um <= scales_um[-1]:
         return True
     return any(abs(scale_um / scale - 1) <= SAME_SCALE for scale in scales_um)

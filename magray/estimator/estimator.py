@@ -1,4 +1,4 @@
-"""The estimator: a trained network with all that makes its numbers an answer, in one folder.
+"""The estimator: a trained network with its calibration and metadata, in one folder.
 
 network.safetensors    the weights
 estimator.json         targets with unit, mean and spread; what it was trained on; calibration; provenance
@@ -47,7 +47,7 @@ CHUNK, CHUNK_ON_GPU = 256, 2048  # pictures through the network at once: turned 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an estimator says of a picture: SI values with 68 % error bars and SI units, by parameter; and warnings.
+    """An estimate: SI values with 68 % error bars and SI units, by parameter; and warnings.
 
     films: those that the estimator has learned from; of others it knows nothing.
 
@@ -107,7 +107,7 @@ class Estimator:
         return cls(network.to(device), metadata)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the estimator to `folder`: the weights first, so that a description says that all is there."""
+        """Write the estimator to `folder`: the weights first, so that a description says that all is there."""
         folder = Path(folder)
         save_weights(self.network, folder / WEIGHTS)
         text = json.dumps({"format": FORMAT, **asdict(self.metadata)}, indent=2, ensure_ascii=False)
@@ -192,7 +192,7 @@ class Estimator:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return next(self.network.parameters()).device
 
     @cached_property
@@ -201,7 +201,7 @@ class Estimator:
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
-        """What the network estimates, in the order of its outputs."""
+        """The estimated parameters, in the order of the network's outputs."""
         return self.metadata.targets
 
     def _check(self, picture: NDArray[Any]) -> int:
@@ -216,7 +216,7 @@ class Estimator:
         return side
 
     def _answer(self, values: NDArray[np.float64], scale_um: float | None) -> Answer:
-        """Of the values (pictures, targets) of a film's pictures."""
+        """Return the answer for the values (pictures, targets) of one film's pictures."""
         calibration, pictures, named = self.metadata.calibration, len(values), {}
         for target, mean in zip(self.targets, values.mean(axis=0), strict=True):
             shrinkage = calibration.shrinkage(target.name, scale_um, pictures)

@@ -38,7 +38,7 @@ def pictures_of(given: GivenPicture | Iterable[GivenPicture]) -> list[Picture]:
 
 
 def check_length(value: object, name: str) -> None:
-    """Raises UserError unless `value` is None, or a number that a length can be. name: with its unit."""
+    """Raise UserError unless `value` is None, or a number that a length can be. name: with its unit."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, Real):

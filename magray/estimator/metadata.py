@@ -1,4 +1,4 @@
-"""What there is to say of an estimator, besides its weights: what it estimates, what it learned from, how it errs."""
+"""An estimator's metadata: its targets, the films it was trained on, and its calibrated errors."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class Target:
 
 @dataclass(frozen=True)
 class ParameterRange:
-    """What the training films were made with: a column of the store, from low to high, SI."""
+    """The range of a constant over the training films: a column of the store, from low to high, SI."""
 
     name: Name
     unit: Name
@@ -60,14 +60,14 @@ class ParameterRange:
 
 
 def standardised(values: NDArray[np.float64], targets: Sequence[Target]) -> torch.Tensor:
-    """What a network learns (n, targets), float32, of `values` (n, targets), SI."""
+    """Return standardised targets (n, targets), float32, of `values` (n, targets), SI."""
     means, spreads = means_and_stds(targets)
     return torch.from_numpy((values - means) / spreads).float()
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the errors were on films that the fit never saw: at each of `scales_um` (ascending), by target.
+    """Errors measured on films that the fit never saw, at each of `scales_um` (ascending), by target.
 
     errors: target name -> 68 % of the views had an error of at most this, SI, for each scale. films: how many. several:
     target name -> for each scale, of the mean over 2, 4, 8, … views of a film, up to those that it has: (gain, error).
@@ -86,18 +86,18 @@ class Calibration:
         return self._shrinkage_and_error(target, scale_um, pictures)[1]
 
     def shrinkage(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
-        """Of the mean over so many pictures of a film; 1 for a scale that is unknown or beyond."""
+        """Return the shrinkage correction for a mean of `pictures`; 1 outside the calibrated scales."""
         return self._shrinkage_and_error(target, scale_um, pictures)[0]
 
     def max_pictures(self, scale_um: float | None) -> int:
-        """How many pictures of a film were measured together, at most."""
+        """Return the largest number of pictures of one film that was calibrated."""
         if scale_um is None or not self.covers(scale_um) or not self.several:
             return 1
         at_scales = next(iter(self.several.values()))
         return int(2 ** int(np.interp(scale_um, self.scales_um, [len(levels) for levels in at_scales])))
 
     def covers(self, scale_um: float) -> bool:
-        """Whether `scale_um` lies among the calibrated scales."""
+        """Return whether `scale_um` lies within the calibrated scales."""
         return self.scales_um[0] * (1 - SAME_SCALE) <= scale_um <= self.scales_um[-1] * (1 + SAME_SCALE)
 
     def _shrinkage_and_error(self, target: str, scale_um: float | None, pictures: int) -> tuple[float, float]:
@@ -138,7 +138,7 @@ class EstimatorMetadata:
 
     @property
     def films(self) -> str:
-        """What films it knows: answers for others mean nothing."""
+        """The films of the training, in words: answers for others mean nothing."""
         seen = "as they are" if self.microscope is None else f"through {self.microscope}"
         made = ", ".join(map(str, self.constants)) or "constants that it does not tell"
         told = [str(Protocol.from_json(text)) for text in self.protocols]
@@ -146,14 +146,14 @@ class EstimatorMetadata:
         return f"{self.training_films:,} films, seen {seen}: {made}; {history}"
 
     def knows(self, film: Mapping[str, float]) -> bool:
-        """Whether a film with these constants, SI, lies among those that it has learned from."""
+        """Return whether a film with these constants, SI, lies within the training's ranges."""
         return bool(self.constants) and all(
             constant.low * (1 - ROUNDING) <= film[constant.name] <= constant.high * (1 + ROUNDING)
             for constant in self.constants
         )
 
     def trained_at(self, scale_um: float) -> bool:
-        """Whether pictures of this scale were among the training's."""
+        """Return whether the network was trained at this scale."""
         return is_trained(scale_um, self.train_scales_um, self.between)
 
 
@@ -182,7 +182,7 @@ class _Format(BaseModel):
 
 
 def _check(description: EstimatorMetadata) -> None:
-    """Raises ValueError unless the parts of a description agree."""
+    """Raise ValueError unless the parts of a description agree."""
     names, calibration = {target.name for target in description.targets}, description.calibration
     if len(names) < len(description.targets):
         raise ValueError("targets: one is there twice")
@@ -204,7 +204,7 @@ def _check(description: EstimatorMetadata) -> None:
 
 
 def means_and_stds(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of what the network learned from (targets,), SI."""
+    """Return the means and standard deviations (targets,) of the training values, SI."""
     return np.array([target.mean for target in targets]), np.array([target.spread for target in targets])
 
 

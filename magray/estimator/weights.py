@@ -15,14 +15,17 @@ MOST_HEADER = 2**20  # bytes: hundreds of times what the names and the shapes of
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Writes a network's weights to a file."""
+    """Write a network's weights to a file.
+
+    Given the path, safetensors would write a temporary file of its own, which a kill leaves behind.
+    """
     weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_write(path) as unfinished:
-        safetensors.torch.save_file(weights, unfinished)
+        unfinished.write_bytes(safetensors.torch.save(weights))
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Gives a network the weights in a file. Raises UserError unless they are its own, and finite numbers."""
+    """Load the weights in a file into a network. Raises UserError unless they are its own, and finite numbers."""
     try:
         weights = _read(path, network.state_dict())
     except (SafetensorError, ValueError, OSError, struct.error) as error:

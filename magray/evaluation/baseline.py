@@ -1,4 +1,4 @@
-"""What two numbers of a picture tell without a neural network: the density of its walls, and the period of its domains.
+"""The baseline without a neural network: a polynomial of a picture's wall density and domain period.
 
 Both are in units of length, so that the scale of the picture is taken into account, and both are what a physicist would
 measure by hand. A cubic polynomial of their logarithms, fitted by least squares, makes a parameter of them.

@@ -1,4 +1,4 @@
-"""How good estimates are, over all views of a test. `true` and `estimated` are arrays (n,) in one unit."""
+"""Measures of error over all views of a test. `true` and `estimated` are arrays (n,) in one unit."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -71,7 +71,7 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True)
 class Tested:
-    """What a study tests: parameters that `predict` makes of views (n, 128, 128) and their scale, (n, parameters)."""
+    """A tested estimator: `predict` turns views (n, 128, 128) at a scale into values (n, parameters)."""
 
     trial: Trial
     parameters: tuple[str, ...]
@@ -165,7 +165,7 @@ def _at_scale(films: pa.Table, images: torch.Tensor, tested: Tested, scale: floa
 
 
 def _score(store: Store, predictions: pa.Table, tested: Tested, scale: float, parameter: str) -> dict[str, Any]:
-    """What STUDY says of the views of one parameter at one scale."""
+    """Return the row of STUDY for the views of one parameter at one scale."""
     shown = predictions.filter(pc.equal(predictions["parameter"], parameter))
     true, estimated = shown["set_value"].to_numpy(), shown["estimated"].to_numpy()
     place = (true - true.min()) / max(float(np.ptp(true)), np.finfo(float).tiny)

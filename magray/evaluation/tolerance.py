@@ -44,7 +44,7 @@ def tolerance_band(scales: Sequence[float], errors: Sequence[float]) -> Band:
 
 
 def _end(x: Values, y: Values, best: int, bound: float, step: int) -> tuple[float, bool]:
-    """Where the curve first reaches `bound` on the way from `best` to one side, and whether it never does."""
+    """Return where the curve first reaches `bound` on the way from `best` to one side, and whether it never does."""
     at = best
     while 0 <= at + step < len(x):
         if y[at + step] >= bound:

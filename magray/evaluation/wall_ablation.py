@@ -1,4 +1,4 @@
-"""Why an estimator fails at another scale: because domains look smaller there, or because walls look thinner?
+"""Wall ablation: redraw films with walls of another width, to tell the effect of walls from that of domains.
 
 A picture of a larger area shows smaller domains with more curved walls, and thinner walls. Redrawn films tell the two
 apart: their domains stay where they are, and their walls become as wide as one likes. For an estimator of one scale a
@@ -106,7 +106,7 @@ class RewidenedFilms:
 
     @classmethod
     def of(cls, store: Store, films: pa.Table, device: torch.device) -> "RewidenedFilms":
-        """Of films of a store, on a device."""
+        """Load films of a store to a device."""
         images = store.images(films["film_id"].to_pylist())
         with ThreadPoolExecutor() as pool:  # SciPy lets go of the interpreter meanwhile
             distances = np.stack(list(pool.map(distances_to_walls, images)))
@@ -124,7 +124,7 @@ class RewidenedFilms:
 
 
 def _scores(estimator: Estimator, drawn: RewidenedFilms, scale: float, factor: float) -> list[dict[str, Any]]:
-    """How wrong an estimator is about each of its targets in views at a scale, of walls `factor` times as wide."""
+    """Return an estimator's errors, by target, for views at a scale whose walls are `factor` times as wide."""
     pixel_nm, scores = drawn.films["pixel_nm"][0].as_py(), []
     estimated = estimator.predict_films(drawn.pictures(factor), scale, pixel_nm)
     for number, target in enumerate(estimator.targets):
@@ -138,7 +138,7 @@ SCORES = {"r2": r2, "mae": mae, "bias": bias}
 
 
 def distances_to_walls(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Of each cell of a periodic film's picture (ny, nx), in cells; below 0 in dark domains, infinite without walls."""
+    """Return distances to the nearest wall (ny, nx), in cells; negative in dark domains, infinite without walls."""
     up = np.pad(image > 127, BORDER, mode="wrap")
     if up.all() or not up.any():
         return np.where(image > 127, np.float32(np.inf), np.float32(-np.inf))

@@ -2,6 +2,18 @@
 
 from magray.films.film import Film
 from magray.films.plan import Sampling, films_of, plan_table, sample
-from magray.films.protocol import Minimize, Protocol, Quench, Uniform
+from magray.films.protocol import Demagnetise, Minimize, Protocol, Quench, Sweep, Uniform
 
-__all__ = ["Film", "Minimize", "Protocol", "Quench", "Sampling", "Uniform", "films_of", "plan_table", "sample"]
+__all__ = [
+    "Demagnetise",
+    "Film",
+    "Minimize",
+    "Protocol",
+    "Quench",
+    "Sampling",
+    "Sweep",
+    "Uniform",
+    "films_of",
+    "plan_table",
+    "sample",
+]

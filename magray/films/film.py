@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from magray.errors import UserError
-from magray.films.protocol import Protocol, Stage, field_vector
+from magray.films.protocol import Minimize, Protocol, Quench, field_vector
 from magray.films.values import LARGEST_INTEGER, choice, elements, instance, number, truth, whole
 from magray.units import MU0
 
@@ -130,7 +130,7 @@ class Film:
         """True for each axis, x and y, along which the film ends."""
         return self.open_edges in ("x", "xy", "ellipse"), self.open_edges in ("y", "xy", "ellipse")
 
-    def in_stage(self, stage: Stage) -> "Film":
+    def in_stage(self, stage: Minimize | Quench) -> "Film":
         """Return the film in the field that is applied during the stage."""
         return self if stage.field is None else replace(self, field=stage.field)
 

@@ -6,8 +6,8 @@ The protocol is part of a film's identity: the same constants under another prot
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from magray.errors import UserError, shortened
@@ -18,6 +18,7 @@ Vector = tuple[float, float, float]
 STRONGEST_FIELD = 1e9  # A/m, more than 1000 T
 MOST_EVALUATIONS = 1_000_000_000  # weeks of the smallest film; GPUs count to 2³¹
 MOST_STAGES = 1000
+MOST_FIELDS = 10_000  # of a stage, and of all stages of a protocol together
 
 
 def field_vector(values: object, name: str = "field") -> Vector:
@@ -48,18 +49,32 @@ class Uniform:
     noise: float = 0.01
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "direction", _vector(self.direction, "protocol: direction"))
-        object.__setattr__(self, "noise", number(self.noise, "protocol: noise"))
-        if not 1e-100 < math.hypot(*self.direction) < 1e100:
-            raise UserError("protocol: uniform takes a direction that is not 0, 0, 0 and has a length below 1e100")
-        if not 0 <= self.noise <= 1:
-            raise UserError(f"protocol: noise is an angle between 0 and 1 rad, not {self.noise}")
+        _set_direction(self, "protocol", "uniform")
 
     def __str__(self) -> str:
         return f"uniform along {_components(self.direction)}, tilted by {self.noise:g} rad"
 
 
+def _set_direction(owner: "Uniform | Demagnetise | Sweep", prefix: str, kind: str) -> None:
+    """Convert `direction` and `noise` to plain floats. Raises UserError for values out of range."""
+    object.__setattr__(owner, "direction", _vector(owner.direction, f"{prefix}: direction"))
+    object.__setattr__(owner, "noise", number(owner.noise, f"{prefix}: noise"))
+    if not 1e-100 < math.hypot(*owner.direction) < 1e100:
+        raise UserError(f"{prefix}: {kind} takes a direction that is not 0, 0, 0 and has a length below 1e100")
+    if not 0 <= owner.noise <= 1:
+        raise UserError(f"{prefix}: noise is an angle between 0 and 1 rad, not {owner.noise}")
+
+
 Initial = Literal["random"] | Uniform
+
+
+def _set_tolerance(stage: "Minimize | Demagnetise | Sweep", name: str) -> None:
+    """Convert `torque` and `max_evaluations` to plain numbers. Raises UserError for values out of range."""
+    most = whole(stage.max_evaluations, f"{name}: max_evaluations", 1, MOST_EVALUATIONS)
+    object.__setattr__(stage, "torque", number(stage.torque, f"{name}: torque"))
+    object.__setattr__(stage, "max_evaluations", most)
+    if not 0 < stage.torque < 1:
+        raise UserError(f"{name}: torque is in units of Ms and lies between 0 and 1, not {stage.torque}")
 
 
 @dataclass(frozen=True)
@@ -75,12 +90,8 @@ class Minimize:
     field: Vector | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "torque", number(self.torque, "minimize: torque"))
-        most = whole(self.max_evaluations, "minimize: max_evaluations", 1, MOST_EVALUATIONS)
-        object.__setattr__(self, "max_evaluations", most)
+        _set_tolerance(self, "minimize")
         object.__setattr__(self, "field", _of_stage(self.field))
-        if not 0 < self.torque < 1:
-            raise UserError(f"minimize: torque is in units of Ms and lies between 0 and 1, not {self.torque}")
 
     def __str__(self) -> str:
         return f"minimised to {self.torque:g} Ms{_in_field(self.field)}"
@@ -115,8 +126,162 @@ class Quench:
         return f"{self.duration * 1e9:g} ns at α {self.alpha:g}{warm}{_in_field(self.field)}"
 
 
-Stage = Minimize | Quench
-STAGES: dict[str, type[Stage]] = {"minimize": Minimize, "quench": Quench}
+@dataclass(frozen=True)
+class Demagnetise:
+    """A stage that minimises in fields of alternating sign and falling amplitude, last in the film's own field.
+
+    The amplitude along `direction` falls from `start` to `end` (A/m), each time by `ratio`; or in `steps` fields, at a
+    fixed ratio. Before each field every cell is tilted by a normally distributed angle of about `noise` rad, in place
+    of the thermal motion that lets a film leave an energy maximum. torque, max_evaluations: of each field, as in
+    `Minimize`.
+    """
+
+    start: float
+    end: float
+    direction: Vector
+    ratio: float | None = None
+    steps: int | None = None
+    noise: float = 0.01
+    torque: float = 1e-3
+    max_evaluations: int = 20_000
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            object.__setattr__(self, name, _amplitude(getattr(self, name), f"demagnetise: {name}"))
+        _set_direction(self, "demagnetise", "it")
+        _set_tolerance(self, "demagnetise")
+        if not 0 < self.end < self.start:
+            raise UserError(
+                f"demagnetise: the field never falls from {self.start:g} to {self.end:g} A/m; "
+                "give an end above 0 and below the start"
+            )
+        if (self.ratio is None) == (self.steps is None):
+            raise UserError("demagnetise: give either ratio, such as 0.9, or steps, such as 40")
+        if self.ratio is not None:
+            object.__setattr__(self, "ratio", number(self.ratio, "demagnetise: ratio"))
+            if not 0 < self.ratio < 1:
+                raise UserError(f"demagnetise: the field never falls by a ratio of {self.ratio}; give one from 0 to 1")
+            whole(self.count, "demagnetise: the number of fields that follows from the ratio", 2, MOST_FIELDS)
+        else:
+            object.__setattr__(self, "steps", whole(self.steps, "demagnetise: steps", 2, MOST_FIELDS))
+
+    @property
+    def count(self) -> int:
+        """The number of fields before the film's own."""
+        if self.ratio is None:
+            return self.steps or 0
+        # a hair more, so that 8 falls by 0.5 to 1, whatever the logarithms' last digits
+        return math.floor(math.log(self.end / self.start) / math.log(self.ratio) + 1e-9) + 1
+
+    @property
+    def fields(self) -> list[Vector | None]:
+        """The fields, A/m; the last one, None, is the film's own."""
+        ratio = self.ratio or (self.end / self.start) ** (1 / (self.count - 1))
+        return [*(_along(self.direction, self.start * (-1) ** i * ratio**i) for i in range(self.count)), None]
+
+    def __str__(self) -> str:
+        fall = f"by {self.ratio:g}" if self.ratio else f"in {self.steps} steps"
+        field = f"falling {fall} from {self.start * 1e-3:g} to {self.end * 1e-3:g} kA/m"
+        return f"demagnetised along {_components(self.direction)}, the field {field}, at {self.torque:g} Ms"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A stage that minimises in one field after another and records the mean m at each: a hysteresis loop.
+
+    The field along `direction` goes from each of `fields` (A/m) to the next one in equal steps of `step` at most;
+    without `step`, there are no others. noise, torque, max_evaluations: at each field, as `Demagnetise` has them.
+    """
+
+    fields: tuple[float, ...]
+    direction: Vector
+    step: float | None = None
+    noise: float = 0.01
+    torque: float = 1e-4
+    max_evaluations: int = 20_000
+
+    def __post_init__(self) -> None:
+        fields = tuple(_amplitude(field, "sweep: fields") for field in sequence(self.fields, "sweep: fields"))
+        object.__setattr__(self, "fields", fields)
+        _set_direction(self, "sweep", "it")
+        _set_tolerance(self, "sweep")
+        if not fields:
+            raise UserError("sweep: it has no points; give fields, such as [1 T, -1 T, 1 T] with a step of 10 mT")
+        if self.step is not None:
+            object.__setattr__(self, "step", number(self.step, "sweep: step"))
+            if not self.step > 0:
+                raise UserError(f"sweep: step must be above 0 A/m, not {self.step:g}")
+        whole(self.count, "sweep: the number of its points", 1, MOST_FIELDS)
+
+    @property
+    def _parts(self) -> list[int]:
+        """The numbers of steps from each of `fields` to the next."""
+        ways = (abs(b - a) for a, b in zip(self.fields, self.fields[1:], strict=False))
+        return [1 if self.step is None else max(1, math.ceil(way / self.step - 1e-9)) for way in ways]
+
+    @property
+    def count(self) -> int:
+        """The number of points."""
+        return 1 + sum(self._parts)
+
+    @property
+    def points(self) -> list[Vector]:
+        """The fields of all points, A/m."""
+        ends = zip(self.fields, self.fields[1:], self._parts, strict=False)
+        amplitudes = [a + (b - a) * i / parts for a, b, parts in ends for i in range(parts)]
+        return [_along(self.direction, amplitude) for amplitude in (*amplitudes, self.fields[-1])]
+
+    def __str__(self) -> str:
+        ends = " to ".join(f"{field * 1e-3:g}" for field in self.fields[:5]) + (" …" if len(self.fields) > 5 else "")
+        return f"swept along {_components(self.direction)} in {self.count} fields, {ends} kA/m, at {self.torque:g} Ms"
+
+
+def _amplitude(value: object, name: str) -> float:
+    field = number(value, name)
+    if abs(field) > STRONGEST_FIELD:
+        raise UserError(f"{name} must lie between -{STRONGEST_FIELD:g} and {STRONGEST_FIELD:g} A/m, not {field:g}")
+    return field
+
+
+def _along(direction: Vector, amplitude: float) -> Vector:
+    x, y, z = direction
+    factor = amplitude / math.hypot(x, y, z)
+    return x * factor, y * factor, z * factor
+
+
+Stage = Minimize | Quench | Demagnetise | Sweep
+STAGES: dict[str, type[Stage]] = {
+    "minimize": Minimize,
+    "quench": Quench,
+    "demagnetise": Demagnetise,
+    "sweep": Sweep,
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a stage that a solver runs at a time: the whole stage, or one of its fields.
+
+    stage: its place in the protocol. number: of the field in the stage. noise: each cell is tilted before, rad.
+    recorded: whether the mean m at its end is a point of a loop.
+    """
+
+    does: Minimize | Quench
+    stage: int
+    number: int = 0
+    noise: float = 0.0
+    recorded: bool = False
+
+
+def _steps_of(stage: Stage, place: int) -> list[Step]:
+    if isinstance(stage, Minimize | Quench):
+        return [Step(stage, place)]
+    recorded = isinstance(stage, Sweep)
+    fields = stage.points if isinstance(stage, Sweep) else stage.fields
+    return [
+        Step(Minimize(stage.torque, stage.max_evaluations, field), place, number, stage.noise, recorded)
+        for number, field in enumerate(fields)
+    ]
 
 
 @dataclass(frozen=True)
@@ -139,14 +304,23 @@ class Protocol:
             raise UserError(f"protocol: it has {len(self.stages):,} stages, more than {MOST_STAGES:,}")
         for stage in self.stages:
             if type(stage) not in STAGES.values():
-                raise UserError(f"protocol: a stage is Minimize or Quench, not {shortened(stage)}")
+                kinds = ", ".join(kind.__name__ for kind in STAGES.values())
+                raise UserError(f"protocol: a stage is one of {kinds}, not {shortened(stage)}")
+        if (fields := sum(getattr(stage, "count", 0) for stage in self.stages)) > MOST_FIELDS:
+            raise UserError(f"protocol: its stages have {fields:,} fields, more than {MOST_FIELDS:,}")
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps of all stages. The first one starts from the initial state, which has a noise of its own."""
+        first, *others = (step for place, stage in enumerate(self.stages) for step in _steps_of(stage, place))
+        return replace(first, noise=0.0), *others
 
     def __str__(self) -> str:
         """Return the protocol in words, such as "start: random; minimised to 0.0001 Ms"."""
         return "; ".join(map(str, (f"start: {self.initial}", *self.stages)))
 
     def to_json(self) -> str:
-        """Return canonical JSON: sorted keys, no spaces, no field where a stage has none. Film ids depend on it."""
+        """Return canonical JSON: sorted keys, no spaces, no setting that a stage leaves out. Film ids depend on it."""
         initial = asdict(self.initial) if isinstance(self.initial, Uniform) else self.initial
         stages = [{name: _settings(stage)} for stage in self.stages for name in STAGES if type(stage) is STAGES[name]]
         return json.dumps({"initial": initial, "stages": stages}, sort_keys=True, separators=(",", ":"))

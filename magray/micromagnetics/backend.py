@@ -69,6 +69,10 @@ class FieldBackend(Protocol):
         """Return the demagnetising field at m, Ms."""
         ...
 
+    def in_stage(self, film: Film) -> "FieldBackend":
+        """The same for `film`, which is the same film in another applied field."""
+        ...
+
     def advance(self, m: Vectors, demag: Vectors, step: InnerStep) -> Vectors:
         """Return m after an inner step with all local terms, the applied and stochastic fields, and `demag` (Ms)."""
         ...

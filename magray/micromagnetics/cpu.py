@@ -1,6 +1,7 @@
 """The CPU backend: one film at a time on one core, single precision, SciPy's FFT and Numba's loops."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import scipy.fft
@@ -22,17 +23,26 @@ class CpuBackend:
     """A film's energy in single precision: a `backend.FieldBackend`."""
 
     def __init__(self, film: Film) -> None:
+        self._apply(film)
+        self.ku1 = ku1_map(film)
+        self.tensor = fourier_tensor(film.cells, film.cell_size, film.open_axes).astype(np.float32)
+        cells = mask(film)
+        self.outside, self.size, self.neighbours = ~cells, np.count_nonzero(cells), neighbours(film)
+        self.shape, self.padded = (film.cells[1], film.cells[0]), padded(film)
+
+    def _apply(self, film: Film) -> None:
+        """Takes the film's constants and its applied field."""
         c = Coefficients.of(film)
         factors = (c.exchange_x, c.exchange_y, c.anisotropy, c.bulk_x, c.bulk_y, c.interfacial_x, c.interfacial_y)
         with np.errstate(over="ignore"):  # an infinite factor gives an energy that the solver reports as not finite
             self.coefficients = np.array([*factors, *c.field], np.float32)
         self.film = film
-        self.ku1 = ku1_map(film)
-        self.tensor = fourier_tensor(film.cells, film.cell_size, film.open_axes).astype(np.float32)
         self.inverse = preconditioner(film).astype(np.float32)
-        cells = mask(film)
-        self.outside, self.size, self.neighbours = ~cells, np.count_nonzero(cells), neighbours(film)
-        self.shape, self.padded = (film.cells[1], film.cells[0]), padded(film)
+
+    def in_stage(self, film: Film) -> "CpuBackend":
+        other = copy(self)  # the map of Ku1 and the tensor stay
+        other._apply(film)
+        return other
 
     def evaluate(self, m: Vectors) -> Point:
         h = self.demag(m)

@@ -64,3 +64,10 @@ def thermal_field(film: Film, counter: tuple[int, int]) -> NDArray[np.float64]:
     """Return three standard normal numbers for each cell, new in each (step, stage): (3, ny, nx)."""
     nx, ny = film.cells
     return normals(film.seed, _cells(film), STREAM_THERMAL, counter).reshape(3, ny, nx)
+
+
+def tilted_again(film: Film, m: NDArray[np.floating], noise: float, counter: tuple[int, int]) -> NDArray[np.floating]:
+    """Return m with each cell tilted by a normally distributed angle of `noise` rad, new in each (step, stage)."""
+    turned = m + noise * thermal_field(film, counter)
+    turned /= np.sqrt(turned[0] * turned[0] + turned[1] * turned[1] + turned[2] * turned[2])
+    return np.asarray(np.where(mask(film), turned, 0), m.dtype)

@@ -25,6 +25,9 @@ class Reference:
         self.inverse = preconditioner(film)
         self.mask = mask(film)
 
+    def in_stage(self, film: Film) -> "Reference":
+        return Reference(film)
+
     def evaluate(self, m: Vectors) -> Point:
         m = np.asarray(m, np.float64)
         h = np.sum(list(field_terms(self.film, m).values()), axis=0) / self.film.Ms

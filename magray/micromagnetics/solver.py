@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from magray._version import __version__
 from magray.errors import UserError
 from magray.films.film import Film
-from magray.films.protocol import Minimize, Quench
+from magray.films.protocol import Minimize, Quench, Vector
 from magray.films.values import instance, sequence
 from magray.micromagnetics.cpu import CpuBackend
-from magray.micromagnetics.initial_state import initial_state
+from magray.micromagnetics.initial_state import initial_state, tilted_again
 from magray.micromagnetics.llg import impossible, quench
+from magray.micromagnetics.mask import mask
 from magray.micromagnetics.minimizer import minimize
 from magray.micromagnetics.queue import FilmQueue
 from magray.micromagnetics.reference import Reference
-from magray.micromagnetics.result import RelaxedFilm, failed, unfinished
+from magray.micromagnetics.result import LoopPoint, RelaxedFilm, Unfinished, failed, unfinished
 from magray.micromagnetics.terms import energy_terms
 
 BACKENDS: dict[str, Any] = {"numpy": Reference, "cpu": CpuBackend}
@@ -91,33 +92,46 @@ class FilmSolver:
             return failed(film, 0, 0.0, "cpu", self.solver, reason)
         backend = BACKENDS[self.backend](film)
         m: NDArray[np.floating] = initial_state(film)
-        evaluations, torque, reasons = 0, np.inf, []
-        for number, stage in enumerate(film.protocol.stages):
-            specimen = film.in_stage(stage)
+        evaluations, torque = 0, np.inf
+        behind: list[Unfinished] = []
+        loop: list[LoopPoint] = []
+        for step in film.protocol.steps:
+            specimen = film.in_stage(step.does)
             if specimen.field != backend.film.field:
-                backend = BACKENDS[self.backend](specimen)
-            if isinstance(stage, Quench):
-                m, used = quench(backend, m, specimen, stage, number)
+                backend = backend.in_stage(specimen)
+            if step.noise:
+                m = tilted_again(film, m, step.noise, (step.number, step.stage))
+            if isinstance(step.does, Quench):
+                m, used = quench(backend, m, specimen, step.does, step.stage)
                 point = backend.evaluate(m)
             else:
-                point, used = minimize(backend, m, stage)
+                point, used = minimize(backend, m, step.does)
             m, torque, evaluations = point.m, point.torque, evaluations + used
             if not np.isfinite(point.energy):
                 return failed(film, evaluations, time.perf_counter() - start, "cpu", self.solver)
-            if isinstance(stage, Minimize) and torque > stage.torque:
-                reasons.append(unfinished(torque, used, stage))
+            if isinstance(step.does, Minimize) and torque > step.does.torque:
+                behind.append(Unfinished(step, torque, used))
+            if step.recorded:
+                loop.append(LoopPoint(specimen.field, mean_m(film, m)))
         return RelaxedFilm(
             film=film,
             m=np.asarray(m, np.float32),
             energy=energy_terms(backend.film, m),
             max_torque=torque,
             evaluations=evaluations,
-            status="not_converged" if reasons else "converged",
-            reason="; ".join(reasons),
+            status="not_converged" if behind else "converged",
+            reason=unfinished(film, behind),
             seconds=time.perf_counter() - start,
             device="cpu",
             solver=self.solver,
+            loop=tuple(loop),
         )
+
+
+def mean_m(film: Film, m: NDArray[np.floating]) -> Vector:
+    """Return the mean of m over the film's cells."""
+    x, y, z = (m.sum(axis=(1, 2), dtype=np.float64) / np.count_nonzero(mask(film))).tolist()
+    return x, y, z
 
 
 def relax(films: Iterable[Film], backend: str = "auto") -> list[RelaxedFilm]:

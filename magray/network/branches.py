@@ -50,12 +50,12 @@ def paper_cnn(outputs: int, width: float = 1.0) -> nn.Sequential:
 
 
 def features_of(width: float) -> int:
-    """How many numbers the blocks make of a view."""
+    """Return the number of features that the blocks make of a view."""
     return filters_of(width)[-1] * LAST_SIDE**2
 
 
 def filters_of(width: float) -> tuple[int, ...]:
-    """Of each block of a network that is `width` times as wide as the paper's."""
+    """Return the filters of each block of a network `width` times as wide as the paper's."""
     return tuple(round(width * filters) for filters in FILTERS)
 
 
@@ -89,7 +89,7 @@ def own_device() -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether `device` multiplies bfloat16 natively: GPUs since 2020, CPUs with AVX512-BF16 or AMX.
+    """Return whether `device` multiplies bfloat16 natively: GPUs since 2020, CPUs with AVX512-BF16 or AMX.
 
     It doubles the speed there, and is emulated, slowly, elsewhere.
     """

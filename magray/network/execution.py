@@ -1,4 +1,4 @@
-"""What makes a network fast on a device, in training and in answers."""
+"""Choose precision, kernels and CUDA graphs for a device."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExecutionConfig:
-    """What makes steps fast. bfloat16: in place of float32. kernels: our own. compiled: by torch.compile, in place of
+    """Ways to run steps fast. bfloat16: in place of float32. kernels: our own. compiled: by torch.compile, in place of
     those. graphed: CUDA graphs."""
 
     bfloat16: bool
@@ -40,7 +40,7 @@ class ExecutionConfig:
 
 
 def estimate_of(network: nn.Module, device: torch.device) -> Estimate:
-    """What estimates by a network, in its mode for answers, the fastest way that `device` has. Without gradients."""
+    """Return a function that runs a network without gradients, the fastest way that `device` has."""
     bfloat16 = has_bfloat16(device)
     if _has_kernels(device):
         return kernel_forward(network, compile_for(device), bfloat16)
@@ -48,19 +48,19 @@ def estimate_of(network: nn.Module, device: torch.device) -> Estimate:
 
 
 def kernel_forward(network: nn.Module, compile: Compile, bfloat16: bool) -> Estimate:  # noqa: A002
-    """What estimates by a network, in either mode, with our own kernels; gradients in training only."""
+    """Return a function that runs a network by our own kernels, with gradients in training mode only."""
     layers, head = split_backbone(network)
     blocks, dtype = Blocks(layers, compile, bfloat16), torch.bfloat16 if bfloat16 else torch.float32
     return lambda pictures, scales_um: head(blocks(pictures.to(dtype)), scales_um)
 
 
 def _has_kernels(device: torch.device) -> bool:
-    """Whether our own kernels can run on `device`: CuPy starts them."""
+    """Return whether our own kernels can run on `device`: CuPy launches them."""
     return device.type == "cuda" and find_spec("cupy") is not None
 
 
 def _can_compile() -> bool:
-    """Whether torch.compile can work for a GPU here, where CuPy is missing; says in the log what else is."""
+    """Return whether torch.compile works for a GPU here; log what is missing if not."""
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     missing = [name for name, found in (("Triton", find_spec("triton")), ("a C compiler", compiler)) if not found]
     if missing:

@@ -24,7 +24,7 @@ class Devices:
 
     @property
     def on_gpus(self) -> bool:
-        """Whether the actors have GPUs."""
+        """True if the actors have GPUs."""
         return self.backend == "cupy"
 
 

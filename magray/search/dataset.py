@@ -37,7 +37,7 @@ GRID = tuple(round(0.05 * step, 2) for step in range(8, 41))  # 0.4 to 2.0 µm: 
 
 @dataclass(frozen=True)
 class SearchDataset:
-    """What the trials of a search learn from and are tested on: films of the training split, none of the test split.
+    """The films that a search's trials are trained and tested on: all of the training split, none of the test split.
 
     images (n, ny, nx) uint8 and values (n, t), SI: of films in an order that means nothing, so that the first of them
     are as good as any. tests, true: the same of the films that tell the errors.
@@ -54,7 +54,7 @@ class SearchDataset:
     made_from: str
 
     def train_config_of(self, candidate: Candidate) -> TrainConfig:
-        """What `candidate` changes of the project's own recipe: PARTS epochs that are its budget together."""
+        """Return the project's training config with a candidate's changes: EPOCHS epochs that share its budget."""
         train_config = self.train_config.drawn_from(candidate.train_set)
         return replace(
             train_config,
@@ -69,7 +69,7 @@ class SearchDataset:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known after a part of a trial. curve: the worst error at each look so far. errors: at each test scale."""
+    """The errors after a part of a trial. curve: the worst error at each rung so far. errors: at each test scale."""
 
     part: int
     views: int
@@ -120,7 +120,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
 
 
 def learn(dataset: SearchDataset, candidate: Candidate, device: torch.device, saved: Path) -> Iterator[Evaluation]:
-    """Trains, and looks up after each of LOOKS. Goes on from the look that is in the file `saved`, and keeps it there.
+    """Train, and looks up after each of LOOKS. Goes on from the look that is in the file `saved`, and keeps it there.
 
     The first look of a trial that goes on is the saved one.
     """
@@ -217,7 +217,7 @@ def _plain(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _fits(scale: float, pixel_nm: float, side: int) -> bool:
-    """Whether films of `side` cells have room for `scale`, and it is a whole number of cells."""
+    """Return whether `scale` is a whole number of cells and fits into films of `side` cells."""
     try:
         return cells_of(scale, pixel_nm) <= side
     except UserError:

@@ -101,7 +101,7 @@ class SearchRun:
 
     @classmethod
     def of(cls, project: Config, config: SearchConfig, strategy: Strategy, tell: Tell) -> "SearchRun":
-        """Of a project's store. Raises UserError as `search`."""
+        """Load a search's dataset from a project's store. Raises UserError as `search`."""
         if config.views[0] < EPOCHS * config.most_scales:
             raise UserError(f"views: {config.views[0]} are too few for {EPOCHS} epochs of {config.most_scales} scales")
         reference = ray.put(prepare(open_store(project.store_uri), project.fit, config))
@@ -119,7 +119,7 @@ class SearchRun:
         )
 
     def search(self) -> None:
-        """Runs the whole search: until the cheapest option within the tolerance has as few films as will do."""
+        """Run the whole search: until the cheapest option within the tolerance has as few films as will do."""
         if self.strategy == "search":
             answer = self.explore()
         else:
@@ -136,11 +136,11 @@ class SearchRun:
                 self.run("again", self.with_every_seed(best.candidate))  # how much of it was luck
 
     def options(self) -> list[CandidateGroup]:
-        """What has been found so far, the cheapest first."""
+        """The candidates evaluated so far, the cheapest first."""
         return options(self.trials.of(self.strategy))
 
     def explore(self) -> CandidateGroup | None:
-        """Searches with ever more views until some set stays within the tolerance."""
+        """Search with ever more views until some set stays within the tolerance."""
         for budget in self.config.views:
             space = Space(self.config, budget, len(self.dataset.images))
             ended = [row for row in self.trials.of(self.strategy, "explore") if space.holds(Candidate.of(row))]
@@ -186,7 +186,7 @@ class SearchRun:
         return [replace(candidate, films=n, seed=self.config.seed) for n in counts if n > 1]
 
     def run(self, step: str, candidates: Sequence[Candidate]) -> None:
-        """Runs those of the candidates that have not ended yet, to their ends."""
+        """Run those of the candidates that have not ended yet, to their ends."""
         if missing := self._missing(candidates):
             self.tell(f"{step}: {len(missing)} to do")
             space = {"candidate": tune.grid_search([asdict(one) for one in missing])}
@@ -221,7 +221,7 @@ class SearchRun:
     def _run_tune(
         self, step: str, given: tune.TuneConfig, candidate_of: "CandidateOf", space: dict[str, Any] | None = None
     ) -> None:
-        """Runs the trials of `given`, or one for each point of a `space`. Their rows are in the table then."""
+        """Run the trials of `given`, or one for each point of a `space`. Their rows are in the table then."""
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         trainable = tune.with_parameters(
@@ -315,7 +315,7 @@ class TrialLogger(tune.Callback):
 
 @dataclass(frozen=True)
 class Space:
-    """What Optuna may propose, and what it means.
+    """The space of candidates that Optuna proposes from.
 
     A set is some places, each with a scale's number in the ascending list; the same scale twice counts once. So Optuna
     learns that a scale is a good one, whatever it is combined with, and that its neighbours are much like it. Names of
@@ -348,7 +348,7 @@ class Space:
         }
 
     def candidate(self, point: dict[str, Any]) -> Candidate:
-        """What a point of Optuna's means."""
+        """Return the candidate of a point in Optuna's space."""
         chosen = {self.scales[point[place]] for place in self.places}
         return Candidate(
             named(chosen),
@@ -371,7 +371,7 @@ class Space:
         }
 
     def holds(self, candidate: Candidate) -> bool:
-        """Whether Optuna may propose `candidate`."""
+        """Return whether `candidate` lies in the space."""
         low, high = self.config.learning_rates
         return (
             not is_range(candidate.train_set)
@@ -405,7 +405,7 @@ def _under_way(folder: Path, strategy: Strategy) -> list[Candidate]:
 
 
 def _remember(asha: ASHAScheduler, row: Row) -> None:
-    """Tells ASHA what a trial of an earlier run was like after each part."""
+    """Report the results of an earlier run's trial to ASHA, part by part."""
     trial: Any = SimpleNamespace(trial_id=row["trial"])
     nobody: Any = None
     asha.on_trial_add(nobody, trial)
@@ -414,14 +414,14 @@ def _remember(asha: ASHAScheduler, row: Row) -> None:
 
 
 def _at_once(gpu_share: float) -> int:
-    """How many trials the cluster has room for."""
+    """Return the number of trials that fit on the cluster at once."""
     if gpus():
         return int(gpus()) * int(1 / gpu_share)
     return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
 
 
 def _last_line(error_file: str | None) -> str:
-    """What a trial died of."""
+    """Return the last line of a trial's error file."""
     lines = Path(error_file).read_text(encoding="utf-8").strip().splitlines() if error_file else []
     return lines[-1] if lines else "its process died"
 

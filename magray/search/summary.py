@@ -1,4 +1,4 @@
-"""What a search found, in words: which training scales are enough, at what cost, or what it would take."""
+"""The result of a search in sentences: which training scales are enough, and at what cost."""
 
 from collections.abc import Iterator
 

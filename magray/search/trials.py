@@ -1,4 +1,4 @@
-"""What a search has tried: its table, the options that it found, and which of them is the cheapest that serves.
+"""The trials of a search: their table, groups of equal candidates, and the cheapest that is good enough.
 
 An option is a way to train: a set of scales or a range, a network's width, a learning rate, a schedule, so many views
 and films. Its cost is the
@@ -120,7 +120,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CandidateGroup:
-    """What the finished trials of one option say. worst: the mean over its seeds, within least and most.
+    """The finished trials of one candidate. worst: the mean over its seeds, within least and most.
 
     candidate: the trial of its first seed. test_scales, µm, and errors, at each: means over the seeds.
     """
@@ -135,13 +135,13 @@ class CandidateGroup:
 
     @property
     def cost(self) -> tuple[int, int, int, float]:
-        """What orders options: views, then films, then the number of scales; the better of equals first."""
+        """The key that orders candidates: views, then films, then the number of scales; the better of equals first."""
         one = self.candidate
         return one.budget, one.films, len(one.scales), self.worst
 
     @property
     def worst_scale(self) -> float:
-        """Where it errs most, µm."""
+        """The scale of the largest error, µm."""
         return self.test_scales[self.errors.index(max(self.errors))]
 
 
@@ -186,7 +186,7 @@ def within(option: CandidateGroup, tolerance: float) -> tuple[float, float] | No
 
 
 def max_scale_gap(option: CandidateGroup) -> float:
-    """How far a test scale was from the nearest trained one, at most, µm."""
+    """Return the largest distance of a test scale from the nearest trained one, µm."""
     low, *_, high = (*option.candidate.scales, option.candidate.scales[-1])
     if is_range(option.candidate.train_set):
         return max(max(low - test, test - high, 0.0) for test in option.test_scales)
@@ -195,7 +195,7 @@ def max_scale_gap(option: CandidateGroup) -> float:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What one way to search has come to. answer: None if nothing stays within the tolerance; best: errs least."""
+    """The result of one strategy. answer: None if nothing stays within the tolerance. best: the one of least error."""
 
     answer: CandidateGroup | None
     best: CandidateGroup
@@ -204,7 +204,7 @@ class SearchResult:
 
     @classmethod
     def of(cls, rows: Iterable[Row], how: Strategy, tolerance: float) -> "SearchResult":
-        """What the rows of one way say, after it has ended. Raises UserError if none of them is finished."""
+        """Return the result of a finished strategy's rows. Raises UserError if none of them is finished."""
         trials = [row for row in rows if row["how"] == how]
         found = options(trials)
         best = least_wrong(found)
@@ -221,7 +221,7 @@ class Trials:
         self.rows: dict[str, Row] = {}
 
     def read(self) -> None:
-        """Takes what is in the file, if there is one, but for trials that failed: they may be tried again.
+        """Take what is in the file, if there is one, but for trials that failed: they may be tried again.
 
         Raises UserError if it holds trials of other films or settings.
         """
@@ -233,7 +233,7 @@ class Trials:
         self.rows = {row["trial"]: row for row in table.to_pylist() if row["status"] != "failed"}
 
     def add(self, row: Row) -> None:
-        """Adds a trial that has ended."""
+        """Add a trial that has ended."""
         self.rows[row["trial"]] = row
         table = pa.Table.from_pylist(list(self.rows.values()), schema=SEARCH)
         with atomic_write(self.path) as unfinished:

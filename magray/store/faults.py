@@ -26,6 +26,8 @@ def faults(rows: pa.Table) -> Iterator[tuple[str, pa.Array]]:
             yield f"{column.name} is none of {', '.join(names.to_pylist())}", pc.invert(pc.is_in(values, names))
         if column.type == pa.float64():
             yield f"{column.name} is not a finite number", pc.fill_null(pc.invert(pc.is_finite(values)), False)
+        if pa.types.is_list(column.type):
+            yield f"{column.name} has a number that is not finite", has_infinite_point(values)
         if column.name in _SIZES:
             yield f"{column.name} is not above 0", pc.less_equal(values, 0)
     if {"image", "status", "height", "width"} <= set(rows.column_names):
@@ -38,6 +40,15 @@ def has_picture(rows: pa.Table, lengths: pa.ChunkedArray) -> pa.Array:
     complete = pc.fill_null(pc.equal(lengths, expected), False)
     whole = pc.if_else(pc.equal(rows["status"], "failed"), pc.is_null(lengths), complete)
     return whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def has_infinite_point(loops: pa.Array) -> pa.Array:
+    """For each row: is any number of its loop not finite?"""
+    wrong = np.zeros(len(loops), bool)
+    points, rows = pc.list_flatten(loops), pc.list_parent_indices(loops).to_numpy()
+    for values in points.flatten():
+        wrong[rows[~pc.is_finite(values).to_numpy(zero_copy_only=False)]] = True
+    return pa.array(wrong)
 
 
 def check_rows(rows: pa.Table) -> None:

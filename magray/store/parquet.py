@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from magray.files.parquet import open_plain
 from magray.store.location import Location
-from magray.store.schema import STORE_SCHEMA
+from magray.store.schema import SCALARS, STORE_SCHEMA
 
 ROW_GROUP_FILMS = 128
 # a local disk is bound by decoding, an object store by its answering times
@@ -29,14 +29,13 @@ def file_name(film_ids: Sequence[str], kind: str = "films") -> str:
 
 def parquet(tables: Iterable[pa.Table]) -> pa.Buffer:
     """Return a file with the rows of `tables`, each of STORE_SCHEMA. Memory holds only what is compressed."""
-    scalars = [name for name in STORE_SCHEMA.names if name != "image"]
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
         STORE_SCHEMA,
         compression="zstd",
-        use_dictionary=scalars,
-        write_statistics=scalars,
+        use_dictionary=SCALARS,
+        write_statistics=SCALARS,
         write_page_checksum=True,
     ) as writer:
         for table in _full_groups(tables):

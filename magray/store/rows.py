@@ -12,7 +12,7 @@ from magray.films.plan import PLAN_SCHEMA
 from magray.store.schema import ENERGY_TERMS, STORE_SCHEMA
 
 if TYPE_CHECKING:
-    from magray.micromagnetics import RelaxedFilm
+    from magray.micromagnetics import LoopPoint, RelaxedFilm
 
 
 def rows_of(relaxed: Sequence["RelaxedFilm"], plan: pa.Table) -> pa.Table:
@@ -36,8 +36,13 @@ def _answer(relaxed: "RelaxedFilm") -> dict[str, Any]:
     row["image"] = None if relaxed.m is None else pixels(relaxed.m[2]).tobytes()
     row |= {f"energy_{term}": _finite(relaxed.energy.get(term, math.nan)) for term in ENERGY_TERMS}
     row["max_torque"] = _finite(relaxed.max_torque)
+    row["loop"] = [_point(point) for point in relaxed.loop] or None
     names = ("evaluations", "status", "reason", "solver", "device", "seconds")
     return row | {name: getattr(relaxed, name) for name in names}
+
+
+def _point(point: "LoopPoint") -> dict[str, float]:
+    return dict(zip(("Hx", "Hy", "Hz", "mx", "my", "mz"), (*point.field, *point.m), strict=True))
 
 
 def _finite(value: float) -> float | None:

@@ -15,6 +15,10 @@ _IMAGE = {
     "range": "mz -1..1 is 0..255",
 }
 
+# a point of a hysteresis loop: the applied field, and the mean m of the film's cells
+_POINT = pa.struct([pa.field(name, pa.float64(), nullable=False) for name in ("Hx", "Hy", "Hz", "mx", "my", "mz")])
+LOOP = pa.field("loop", pa.list_(pa.field("element", _POINT, nullable=False)), metadata={"unit": "H in A/m, m in Ms"})
+
 STORE_SCHEMA = pa.schema(
     [
         *PLAN_SCHEMA,
@@ -30,5 +34,8 @@ STORE_SCHEMA = pa.schema(
         pa.field("solver", pa.string(), nullable=False),
         pa.field("device", pa.string(), nullable=False),
         pa.field("seconds", pa.float64(), nullable=False, metadata={"unit": "s"}),
+        LOOP,  # null for a film whose protocol has no sweep
     ]
 )
+SCALARS = [name for name in STORE_SCHEMA.names if name not in ("image", "loop")]
+LATER = ("loop",)  # columns that older files lack: null there

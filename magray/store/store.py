@@ -38,12 +38,11 @@ from magray.store.layout import (
 from magray.store.location import Location, locate
 from magray.store.parquet import bounded_map, file_name, large_batches, open_parquet, parquet, readers
 from magray.store.retry import RETRY_SECONDS
-from magray.store.schema import STORE_SCHEMA
+from magray.store.schema import LATER, SCALARS, STORE_SCHEMA
 
 ROW_BYTES = 2048  # of a film's scalars, generously, before compression
 PICTURE = ("film_id", "status", "height", "width", "image")  # a picture, and what it is checked with
 BATCH_FILMS = 50_000  # whose scalars are worked on at a time
-SCALARS = [name for name in STORE_SCHEMA.names if name != "image"]
 _ROW_INDEX_SCHEMA = pa.schema(
     {"file": pa.string(), "group": pa.int32(), "rows": pa.list_(pa.int32()), "films": pa.list_(pa.int64())}
 )
@@ -127,7 +126,7 @@ class Store:
         return rows.sort_by("film_id").select(names)
 
     def table(self, columns: Sequence[str] | None = None, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002
-        """Return committed rows. `columns` None means all but the pictures. The filter names columns, not their places.
+        """Return committed rows. `columns` None means all scalar ones. The filter names columns, not their places.
 
         Raises UserError for a column that does not exist, or a file that cannot be read.
         """
@@ -379,9 +378,19 @@ def reading(uri: str) -> Iterator[None]:
 
 def columns_of(file: pq.ParquetFile, names: Sequence[str], row_groups: list[int] | None = None) -> pa.Table:
     """Return columns of an open file. Raises pa.ArrowInvalid if it is not one of a store, or a row is wrong."""
-    rows = read_plain(file, schema_of(names), row_groups)
+    rows = unchecked_columns_of(file, names, row_groups)
     check_rows(rows)
     return rows
+
+
+def unchecked_columns_of(file: pq.ParquetFile, names: Sequence[str], row_groups: list[int] | None = None) -> pa.Table:
+    """Return columns as `columns_of` does, with any values. Columns newer than the file are null."""
+    absent = [name for name in LATER if name in names and name not in file.schema_arrow.names]
+    there = [name for name in names if name not in absent]
+    rows = read_plain(file, schema_of(there or ["film_id"]), row_groups)
+    for name in absent:
+        rows = rows.append_column(STORE_SCHEMA.field(name), pa.nulls(rows.num_rows, STORE_SCHEMA.field(name).type))
+    return rows.select(names)
 
 
 def schema_of(names: Sequence[str]) -> pa.Schema:

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from magray.errors import UserError, one_line
-from magray.files.parquet import read_plain
 from magray.films.plan import PLAN_SCHEMA, checked_plan, films_of
-from magray.store.faults import faults, has_picture, shown
+from magray.store.faults import faults, has_infinite_point, has_picture, shown
 from magray.store.layout import (
     CAMPAIGN_FILE,
     FAILED,
@@ -30,10 +29,11 @@ from magray.store.layout import (
 )
 from magray.store.parquet import bounded_map, file_name, large_batches, open_parquet, readers
 from magray.store.retry import RETRY_SECONDS
-from magray.store.schema import STORE_SCHEMA
-from magray.store.store import BATCH_FILMS, SCALARS, Store, schema_of
+from magray.store.schema import LATER, SCALARS, STORE_SCHEMA
+from magray.store.store import BATCH_FILMS, Store, schema_of, unchecked_columns_of
 
-ROWS = schema_of(SCALARS).append(pa.field("pixels", pa.int32()))  # of each file: the pictures' sizes in their place
+# of each file: the pictures' sizes in their place, and of the loops whether they are damaged
+ROWS = pa.schema([*schema_of(SCALARS), pa.field("pixels", pa.int32()), pa.field("damaged_loop", pa.bool_())])
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every film is there once, whole, and nothing else is."""
+        """True if every film is there once and whole, and nothing else is."""
         return self.committed == self.expected and not (
             self.duplicate or self.truncated or self.damaged or self.foreign
         )
@@ -128,15 +128,17 @@ def _read(store: Store, files: list[str], report: Report) -> Iterator[pa.Table]:
 
 
 def _rows(store: Store, name: str) -> pa.Table | None:
-    """Return a file's rows with the number of `pixels` in place of each picture; None if it is not one of a store."""
+    """Return a file's rows as ROWS has them; None if it is not one of a store."""
     with open_parquet(store.location, name, checked=True) as file:
         schema = file.schema_arrow
-        if schema.names != STORE_SCHEMA.names or schema.types != STORE_SCHEMA.types:
+        known = schema_of([name for name in STORE_SCHEMA.names if name in schema.names or name not in LATER])
+        if schema.names != known.names or schema.types != known.types:
             return None
         parts = [ROWS.empty_table()]
         for group in range(file.num_row_groups):
-            rows = read_plain(file, STORE_SCHEMA, [group])
-            parts.append(rows.select(SCALARS).append_column(ROWS.field("pixels"), pc.binary_length(rows["image"])))
+            rows = unchecked_columns_of(file, STORE_SCHEMA.names, [group])
+            sizes, damaged = pc.binary_length(rows["image"]), has_infinite_point(_one(rows["loop"]))
+            parts.append(pa.table([*rows.select(SCALARS).columns, sizes, damaged], ROWS))
         return pa.concat_tables(parts)
 
 
@@ -169,7 +171,11 @@ def _report(lines: list[str], rows: pa.Table, what: str) -> None:
 def _sound(rows: pa.Table, report: Report) -> pa.Table:
     """Return the rows with values that a simulation may give; the others go into the report."""
     sound = np.ones(rows.num_rows, bool)
-    found = [*faults(rows.select(SCALARS)), ("its size is not the one of its cells", _differs_in_size(rows))]
+    found = [
+        *faults(rows.select(SCALARS)),
+        ("its loop has a number that is not finite", _one(rows["damaged_loop"])),
+        ("its size is not the one of its cells", _differs_in_size(rows)),
+    ]
     for what, wrong in found:
         _report(report.damaged, rows.filter(pc.and_(wrong, sound)), f"({what})")
         sound &= ~wrong.to_numpy(zero_copy_only=False)

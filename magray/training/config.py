@@ -1,4 +1,4 @@
-"""What decides a training run, and nothing else: the part of a fit's config that the worker needs, as plain data."""
+"""The configuration of a training run: the part of a fit's config that workers need, as plain data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""What an epoch shows: a list of cuts from the films, all scales mixed in each batch.
+"""The crops of an epoch: places in the films, all scales mixed in each batch.
 
 Its order depends on the seed and the epoch's number alone: the same views whatever the number of workers, and a resumed
 fit goes on as an undisturbed one would. Where films are shown in windows, so does that of each window's cuts.
@@ -27,7 +27,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FilmBatch:
-    """What a fit learns from, on its device: all films, or those that a stream puts there by turns.
+    """Films and targets on the device of a fit: all of them, or a chunk at a time.
 
     images: (n, ny, nx) uint8. targets: (n, t) float32, standardised. sides: of the cuts at each scale, in cells.
     pixel_um: what a cell adds to the scale of a cut. stream: None if all films are there.
@@ -41,11 +41,11 @@ class FilmBatch:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """How many films are shown together, one such number after the other until an epoch has shown all."""
+        """The number of films in each chunk of an epoch."""
         return (len(self.images),) if self.stream is None else self.stream.chunks
 
     def shown(self, epoch: int) -> Iterator[int]:
-        """Shows one window after the other: where its first film is. It stays until the next one is asked for."""
+        """Show one window after the other: where its first film is. It stays until the next one is asked for."""
         return iter((0,)) if self.stream is None else self.stream.shown(epoch)
 
 
@@ -100,7 +100,7 @@ def random_epoch(
 
 
 def chunk_views(films: FilmBatch, config: TrainConfig) -> list[int]:
-    """How many views of an epoch each window has: all of its films, or its share of the random ones.
+    """Return the number of an epoch's views from each chunk: all of its films', or its share of the random ones.
 
     Shares are whole batches, so that windows lose nothing; the last one has besides what an epoch has beyond those.
     """
@@ -133,7 +133,7 @@ def epoch_crops(films: FilmBatch, config: TrainConfig, epoch: int, chunk: int = 
 
 
 def scales_shown(sides: Sequence[float], config: TrainConfig) -> int:
-    """How many times `views_per_epoch` an epoch has, of a set of sides or scales."""
+    """Return how many times `views_per_epoch` an epoch has, for a set of sides or scales."""
     return len(sides) if config.scales_drawn == "listed" else RANGE_SCALES
 
 
@@ -161,5 +161,5 @@ def _random_sides(
 
 
 def _apart(chunk: int) -> tuple[int, ...]:
-    """What sets a later window's generators apart from the first one's."""
+    """Return the seeds that set a later chunk's generators apart from the first one's."""
     return (3, chunk) if chunk else ()

@@ -31,7 +31,7 @@ CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma", "dz")  # columns that tell what f
 
 @dataclass(frozen=True)
 class FitSummary:
-    """What a fit did. loss: of its last epoch, in variances of the targets. seconds: of this call, with start-up."""
+    """A finished fit. loss: of its last epoch, in variances of the targets. seconds: of this call, with start-up."""
 
     folder: Path
     training_films: int
@@ -49,7 +49,7 @@ def fit(
     work_folder: str | Path,
     progress: bool = True,
 ) -> FitSummary:
-    """Fits an estimator of `config.targets` to the store's training films at the scales of `train_set`.
+    """Fit an estimator of `config.targets` to the store's training films at the scales of `train_set`.
 
     It is saved in `folder`. Checkpoints go to `work_folder`, which all nodes must see.
     Raises UserError if the store has too few films, or no differences between them to learn from.
@@ -83,7 +83,7 @@ def fit(
 
 
 def _training_spec(store: Store, config: FitConfig, train_set: str) -> TrainingSpec:
-    """What `config` wants to be learned of the films of a store at the scales of a set."""
+    """Return the training spec of `config` for the films of a store, at the scales of a set."""
     scales = parse_scales(train_set)
     training, calibration = _divided(store, config)
     pixel_nm = float(training["pixel_nm"][0].as_py())
@@ -129,7 +129,7 @@ def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
 
 
 def check_finite(store: Store, films: pa.Table, names: Sequence[str]) -> None:
-    """Raises UserError, which names a film, unless all numbers in some columns of films of a store are finite."""
+    """Raise UserError, which names a film, unless all numbers in some columns of films of a store are finite."""
     for name in names:
         finite = pc.fill_null(pc.is_finite(films[name]), False)
         if not pc.all(finite).as_py():
@@ -150,7 +150,7 @@ def target_of(store: Store, name: str, values: NDArray[np.float64]) -> Target:
 
 
 def range_of(store: Store, name: str, values: pa.ChunkedArray) -> ParameterRange:
-    """What the training films have of a constant."""
+    """Return the range of a constant over the training films."""
     low, high = (extreme.as_py() for extreme in (pc.min(values), pc.max(values)))
     return ParameterRange(name, _unit(store, name), low, high)
 

@@ -64,7 +64,7 @@ def shuffled(row_index: pa.Table, key: tuple[int, int]) -> pa.Table:
 
 
 def _read(store_uri: str, row_index: pa.Table, together: int, capacity: int) -> Iterator[pa.Table]:
-    """What `read_pieces` makes of them, in their order: so many `together` in a task, `room` bytes on their way."""
+    """Yield the blocks of films in order, `together` to a task, with at most `capacity` bytes in flight."""
     # tables would be looked at by tasks that want a core
     tasks = ray.data.from_items(row_index.to_pylist(), override_num_blocks=-(-row_index.num_rows // together))
     tasks.context.enable_progress_bars = False

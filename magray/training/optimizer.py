@@ -50,7 +50,7 @@ class AdamW:
 def adamw(
     values: torch.Tensor, gradient: torch.Tensor, mean: torch.Tensor, square: torch.Tensor, numbers: torch.Tensor
 ) -> None:
-    """Changes `values`, `mean` and `square` in place: vectors, as the gradient is."""
+    """Change `values`, `mean` and `square` in place: vectors, as the gradient is."""
     keep, news, size, step = numbers.unbind()
     values.mul_(keep)
     mean.lerp_(gradient, news)
@@ -59,7 +59,7 @@ def adamw(
 
 
 def hyperparameter_table(schedule: Schedule, peak: float, weight_decay: float, steps: int) -> torch.Tensor:
-    """What each of `steps` does: (steps, 4) float32.
+    """Return the hyperparameters of each of `steps`, (steps, 4) float32.
 
     The share of the weights that stays, the new gradient's share in the mean, the size that the squares have reached,
     and the length of the step.

@@ -92,7 +92,7 @@ class PrefetchBuffer:
         self._filling = self._thread.submit(self._fill, self._place, next(self._sizes), learned)
 
     def _fill(self, place: int, films: int, learned: torch.cuda.Event | None) -> None:
-        """Puts the next films into the slots from `place` on, after the steps that still learn from those there."""
+        """Put the next films into the slots from `place` on, after the steps that still learn from those there."""
         with torch.cuda.stream(self._side):
             if self._side is not None and learned is not None:
                 self._side.wait_event(learned)
@@ -120,7 +120,7 @@ class PrefetchBuffer:
             yield from self.read(following)
 
     def _stop(self) -> None:
-        """Ends the reading, wherever it is."""
+        """End the reading, wherever it is."""
         if self._filling is not None:
             self._stopping.set()
             wait([self._filling])

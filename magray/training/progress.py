@@ -1,4 +1,4 @@
-"""What the user sees of a fit: a bar on a terminal, a line now and then in a log."""
+"""Progress of a fit: a bar on a terminal, a line now and then in a log."""
 
 from types import TracebackType
 from typing import Self
@@ -26,7 +26,7 @@ class FitProgress:
         self.bar.stop()
 
     def add(self, epoch: int, loss: float, views: int, seconds: float) -> None:
-        """Takes note that `epoch` epochs are done, the last with a `loss` of `views` in `seconds`."""
+        """Take note that `epoch` epochs are done, the last with a `loss` of `views` in `seconds`."""
         left = duration((self.epochs - epoch) * seconds)
         text = f"{views / seconds:.0f} views/s, {left} left, loss {loss:.3f}"
         self.bar.show(epoch, text, line=epoch == self.epochs)

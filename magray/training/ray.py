@@ -97,7 +97,7 @@ def training_process(spec: TrainingSpec, threads: int, checkpoint: str, news: Qu
 
 
 def films_at_once(spec: TrainingSpec, device: torch.device, workers: int = 1) -> int:
-    """How many of the lesson's films each of `workers` is to hold on its device.
+    """Return the number of films that each of `workers` holds on its device.
 
     All of them, or as many as the lesson says, or as half of a GPU's free memory has room for. A machine's memory is
     what Ray takes it to be, of which each worker has a share.
@@ -116,7 +116,7 @@ def films_at_once(spec: TrainingSpec, device: torch.device, workers: int = 1) ->
 
 
 def _state(trainer: Trainer, spec: TrainingSpec, loss: float) -> State:
-    """What a checkpoint holds; with the errors of the finished network, which are measured where it is."""
+    """Return the content of a checkpoint, with the calibration of a finished network."""
     at_once = len(trainer.films.images)
     state = trainer.state() | {"loss": loss, "views": trainer.views, "films_at_once": at_once}
     if trainer.epoch == spec.config.epochs:
@@ -215,7 +215,7 @@ def _share(workers: int) -> tuple[int, int]:
 
 
 def _as_user_error(error: Exception) -> Exception:
-    """What the user can mend of what a worker raised, without the frames that Ray puts around it; or else `error`."""
+    """Return the UserError inside a worker's error, without the frames that Ray puts around it; or else `error`."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, OSError) and cause.errno:
         return UserError(in_words(cause))

@@ -28,7 +28,7 @@ def render(images: torch.Tensor, crops: torch.Tensor) -> torch.Tensor:
 
 
 def gather(images: torch.Tensor, crops: torch.Tensor, cells: int) -> torch.Tensor:
-    """What `render` returns. cells: how many of a film's cells a pixel may touch in a row, `most_cells` or more.
+    """Do what `render` does, in one pass. cells: of a film that a pixel may touch in a row, `most_cells` or more.
 
     A pixel covers side/128 cells each way. In units of 1/128 of a cell all lengths are whole numbers, so that its
     weights are exact. Cells beyond those that it touches weigh nothing.
@@ -52,7 +52,7 @@ def gather(images: torch.Tensor, crops: torch.Tensor, cells: int) -> torch.Tenso
 
 
 def most_cells(sides: Iterable[int]) -> int:
-    """How many of a film's cells, in a row, a pixel touches at most, of views of any of `sides`."""
+    """Return the largest number of cells in a row that a pixel touches, for views of any of `sides`."""
     ends = np.arange(VIEW_SIZE + 1)
     return max(int((-(-ends[1:] * side // VIEW_SIZE) - ends[:-1] * side // VIEW_SIZE).max()) for side in sides)
 

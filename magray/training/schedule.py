@@ -1,4 +1,4 @@
-"""How fast to learn at each step: the learning rate, and the memory of the gradients' mean that goes with it.
+"""Schedules of the learning rate and of AdamW's β1, by step.
 
 one-cycle  up from 1/25 of the peak within 30 % of the steps, then down to nearly nothing; the memory goes the other
            way, 0.95 to 0.85 and back (torch.optim.lr_scheduler.OneCycleLR, step for step)

@@ -29,7 +29,7 @@ CALIBRATION_FILMS = 4096  # of those that are kept, where the device cannot hold
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """What a worker needs: it reads the films from the store by itself.
+    """The work of a training worker as plain data; it reads the films from the store itself.
 
     film_ids: to learn from. calibration_ids: to measure the errors on. pixel_nm, shape (ny, nx): of both.
     films_at_once: that the device is to hold; None if that is the worker's to find out.
@@ -69,7 +69,7 @@ class TrainingSpec:
             yield FilmBatch(images, shown, sides, pixel_um, stream)
 
     def _reading(self, store: Store, at_once: int) -> Callable[[int], Iterator[FilmChunk]]:
-        """What reads the films in the order of an epoch; never more of them at a time than a window has."""
+        """Return a reader of the films in the order of an epoch, at most a chunk at a time."""
         row_index, seed = store.row_index(self.film_ids), self.config.seed
         return lambda epoch: epoch_films(self.store_uri, row_index, self.shape, (seed, epoch), at_once // 2)
 

@@ -66,7 +66,7 @@ class Step:
         self.graph: CudaGraphStep | None = None
 
     def __call__(self, crops: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-        """Learns from `cuts` (b, 5), always as many; returns their mean loss, which the next step may overwrite.
+        """Train on `crops` (b, 5), always as many; return their mean loss, which the next step may overwrite.
 
         numbers: the step's row of `optimizer.step_numbers`.
         """
@@ -77,7 +77,7 @@ class Step:
         return self.graph.replay(crops, numbers)
 
     def backward(self, crops: torch.Tensor) -> torch.Tensor:
-        """Puts the gradient of the mean loss of `cuts`, times their share of the batch, beside the parameters."""
+        """Put the gradient of the mean loss of `cuts`, times their share of the batch, beside the parameters."""
         self.parameters.gradient.zero_()
         views = self.pictures(crops)
         loss = self.loss(views, self.films.targets[crops[:, 1]], crops[:, 0] * self.films.pixel_um)
@@ -85,7 +85,7 @@ class Step:
         return loss.detach()
 
     def pictures(self, crops: torch.Tensor) -> torch.Tensor:
-        """What the network is shown of `cuts` (b, 5): (b, 128, 128)."""
+        """Return the pictures (b, 128, 128) of `crops` (b, 5)."""
         views = self.render(self.films.images, crops)
         if self.microscope is None:
             return views
@@ -96,12 +96,12 @@ class Step:
         return self.estimate(self.pictures(crops), crops[:, 0] * self.films.pixel_um)
 
     def sum(self) -> None:
-        """Adds up the gradients of all processes."""
+        """Add up the gradients of all processes."""
         if self.reduce is not None:
             self.reduce(self.parameters.gradient)
 
     def optimizer_step(self, numbers: torch.Tensor) -> None:
-        """Moves the parameters along the gradient."""
+        """Move the parameters along the gradient."""
         self.optimizer.update(numbers)
 
     def _run(self, crops: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:

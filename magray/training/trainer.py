@@ -68,7 +68,7 @@ class Trainer:
         self.epoch = 0  # the next one
 
     def run_epoch(self) -> float:
-        """Learns from every batch of the next epoch; returns their mean loss, in variances of the targets.
+        """Train on every batch of the next epoch; return their mean loss, in variances of the targets.
 
         What an epoch, or a window of films, has beyond whole batches stays out of it. Raises UserError if the loss
         was no finite number at any step; looked at here, at the end, it costs a GPU no time at the steps.
@@ -90,7 +90,7 @@ class Trainer:
         return float(losses.mean())
 
     def recalibrate_batch_norm(self) -> None:
-        """Gives batch norm the statistics of many batches, those of the next epoch, for the weights as they are now.
+        """Give batch norm the statistics of many batches, those of the next epoch, for the weights as they are now.
 
         What it gathers on the way is a mean of its last few batches, and what these happened to show moves all answers
         of a network: by 0.01 mJ/m² of D, where the error is 0.025.

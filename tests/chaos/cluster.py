@@ -130,7 +130,7 @@ def _token() -> str:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Has these values in the environment while the context lasts."""
+    """Have these values in the environment while the context lasts."""
     saved = dict(os.environ)
     os.environ.update(values)
     try:

@@ -53,7 +53,7 @@ Magray = Callable[..., Said]
 
 @pytest.fixture
 def magray(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Magray:
-    """Runs the command line in this process."""
+    """Run the command line in this process."""
 
     def run(*arguments: str | Path) -> Said:
         monkeypatch.setattr(sys, "argv", ["magray", *map(str, arguments)])

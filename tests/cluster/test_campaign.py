@@ -166,7 +166,7 @@ def test_an_actor_with_a_gpu_works_on_several_blocks_at_once(tmp_path: Path) -> 
 
 
 def interrupted(tmp_path: Path, plan: pa.Table, how: Callable[[int], None]) -> str:
-    """Runs a campaign in a process of its own, with its own Ray, ends it by `how` after a commit; what it said."""
+    """Run a campaign in a process of its own, with its own Ray, ends it by `how` after a commit; what it said."""
     pq.write_table(plan, tmp_path / "plan.parquet")
     store = tmp_path / "store"
     driver = subprocess.Popen(

@@ -69,7 +69,7 @@ def test_a_campaign_waits_for_gpus_begins_with_the_first_and_grows(tmp_path: Pat
         line for line in done.stdout.splitlines() if "(raylet)" not in line
     )
     assert at_once.startswith("the cluster has no GPU: set simulate.actors to wait for those")
-    assert after_waiting.startswith("no GPU has come within 0 min; `ray status` tells")
+    assert after_waiting.startswith("no GPU has come within 0 min; `ray status` shows")
     assert automatic == "Devices(backend='cpu', actors=1, gpu_share=1.0)"
     assert more == "Devices(backend='cpu', actors=3, gpu_share=1.0)"
     assert simulators == "2 simulators"

@@ -258,7 +258,7 @@ def objects_bytes() -> float:
 
 
 def when_checkpointed(work_folder: Path, act: Callable[[], object]) -> None:
-    """Calls `act` once, soon after the first checkpoint appears."""
+    """Call `act` once, soon after the first checkpoint appears."""
 
     def watch() -> None:
         while not list(work_folder.rglob("training.pt")):

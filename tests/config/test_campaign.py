@@ -3,7 +3,7 @@
 import pytest
 
 from magray.config import load_config, read_config
-from magray.films import Film, Minimize, Protocol, Quench, Uniform, sample
+from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Sweep, Uniform, sample
 from magray.units import MU0
 from tests.support.configs import QUICKSTART, check_refusal
 
@@ -66,6 +66,21 @@ def test_a_protocol_of_every_kind_can_be_written_and_is_kept() -> None:
     assert sample(again.campaign.sampling()) == sample(config.campaign.sampling())
 
 
+def test_stages_of_many_fields_are_the_same_in_yaml_and_python() -> None:
+    """And survive the YAML that a store keeps."""
+    stages = (
+        "{demagnetise: {start: 400 kA/m, end: 10 kA/m, ratio: 0.5, direction: [0, 0, 1]}}, "
+        "{sweep: {fields: [300 kA/m, -100 kA/m], step: 50 kA/m, direction: [1, 0, 1], max_evaluations: 500}}"
+    )
+    config = load_config(QUICKSTART, [f"campaign.protocol.stages=[{stages}]"])
+    made = (
+        Demagnetise(4e5, 1e4, (0, 0, 1), ratio=0.5),
+        Sweep((3e5, -1e5), (1, 0, 1), step=5e4, max_evaluations=500),
+    )
+    assert config.campaign.protocol.protocol().stages == made
+    assert read_config(config.to_yaml()) == config
+
+
 def test_a_film_of_every_new_kind_has_the_same_id_whether_yaml_or_python_made_it() -> None:
     """Whole numbers too: YAML's 1 and 300 K are Python's 1 and 300."""
     overrides = [
@@ -125,11 +140,11 @@ def test_a_film_of_every_new_kind_has_the_same_id_whether_yaml_or_python_made_it
         ("campaign.protocol.initial={uniform: [0, 0, 0]}", "uniform takes a direction that is not 0, 0, 0"),
         ("campaign.protocol.initial={uniform: [0, 0, 1], noise: 2}", "noise is an angle between 0 and 1 rad, not 2"),
         ("campaign.protocol.stages=[]", "it has no stages"),
-        ("campaign.protocol.stages=[{}]", "stages: each begins with quench or minimize"),
-        ("campaign.protocol.stages=[{minimize: }]", "stages: each begins with quench or minimize"),
+        ("campaign.protocol.stages=[{}]", "stages: each begins with quench, minimize"),
+        ("campaign.protocol.stages=[{minimize: }]", "stages: each begins with quench, minimize"),
         (
             "campaign.protocol.stages=[{quench: {alpha: 1, duration: 2 ns}, minimize: {}}]",
-            "stages: each begins with quench or minimize",
+            "stages: each begins with quench, minimize",
         ),
         ("campaign.protocol.stages=[{quench: {alpa: 1, duration: 2 ns}}]", "quench.alpa; did you mean alpha?"),
         ("campaign.protocol.stages=[{quench: {alpha: 1}}]", "stages.0.quench.duration is missing"),
@@ -159,6 +174,58 @@ def test_a_film_of_every_new_kind_has_the_same_id_whether_yaml_or_python_made_it
         (
             "campaign.protocol.stages=[{minimize: {field: [0 T, 0 T, 1 K]}}]",
             "field: unit K does not fit; accepted: A/m",
+        ),
+        (
+            "campaign.protocol.stages=[{demagnetise: {start: 10 mT, end: 500 mT, direction: [0, 0, 1], ratio: 0.9}}]",
+            "demagnetise: the field never falls from",
+        ),
+        (
+            "campaign.protocol.stages=[{demagnetise: {start: 500 mT, end: 0 mT, direction: [0, 0, 1], ratio: 0.9}}]",
+            "demagnetise: the field never falls from",
+        ),
+        (
+            "campaign.protocol.stages=[{demagnetise: {start: 500 mT, end: 10 mT, direction: [0, 0, 1], ratio: 1}}]",
+            "demagnetise: the field never falls by a ratio of 1",
+        ),
+        (
+            "campaign.protocol.stages=[{demagnetise: {start: 500 mT, end: 10 mT, direction: [0, 0, 1], ratio: 1.5}}]",
+            "demagnetise: the field never falls by a ratio of 1.5",
+        ),
+        (
+            "campaign.protocol.stages=[{demagnetise: {start: 500 mT, end: 10 mT, direction: [0, 0, 1]}}]",
+            "demagnetise: give either ratio, such as 0.9, or steps",
+        ),
+        (
+            "campaign.protocol.stages=[{demagnetise: {start: 2 T,end: 1 T,ratio: 0.9,steps: 7,direction: [1,0,0]}}]",
+            "demagnetise: give either ratio",
+        ),
+        (
+            "campaign.protocol.stages=[{demagnetise: {start: 1 T, end: 10 mT, direction: [0, 0, 1], ratio: 0.99999}}]",
+            "demagnetise: the number of fields that follows from the ratio",
+        ),
+        (
+            "campaign.protocol.stages=[{demagnetise: {start: 500, end: 10 mT, direction: [0, 0, 1], ratio: 0.9}}]",
+            "start: 500 has no unit",
+        ),
+        (
+            "campaign.protocol.stages=[{sweep: {fields: [], direction: [0, 0, 1]}}]",
+            "sweep: it has no points; give fields",
+        ),
+        (
+            "campaign.protocol.stages=[{sweep: {fields: 1 T, direction: [0, 0, 1]}}]",
+            "fields: give quantities in brackets",
+        ),
+        (
+            "campaign.protocol.stages=[{sweep: {fields: [1 T, -1 T], direction: [0, 0, 0]}}]",
+            "sweep: it takes a direction that is not 0, 0, 0",
+        ),
+        (
+            "campaign.protocol.stages=[{sweep: {fields: [1 T, -1 T], direction: [0, 0, 1], step: 0 mT}}]",
+            "sweep: step must be above 0 A/m",
+        ),
+        (
+            "campaign.protocol.stages=[{sweep: {fields: [1 T, -1 T], direction: [0, 0, 1], step: 0.01 A/m}}]",
+            "sweep: the number of its points",
         ),
         ("campaign.open_edges=z", "campaign.open_edges: input should be 'none', 'x', 'y', 'xy' or 'ellipse', not 'z'"),
         ("campaign.demag=sometimes", "campaign.demag: write true or false, not 'sometimes'"),

@@ -9,7 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from magray.errors import UserError
-from magray.films import Film, Minimize, Protocol, Quench, Sampling, Uniform, films_of, plan_table, sample
+from magray.films import (
+    Demagnetise,
+    Film,
+    Minimize,
+    Protocol,
+    Quench,
+    Sampling,
+    Sweep,
+    Uniform,
+    films_of,
+    plan_table,
+    sample,
+)
 from tests.support.specimens import CO_LIKE, co_like
 
 QUENCHED = Protocol(Uniform((0, 0, 1), noise=0.02), (Quench(0.5, 2e-9, 300.0, (0.0, 0.0, 8e3)), Minimize(1e-3)))
@@ -142,11 +154,31 @@ def test_the_type_of_a_number_in_the_protocol_is_not_part_of_the_id(whole: Proto
         QUENCHED,
         Protocol(Uniform((1, 2, -3)), (Minimize(field=(1 / 3, -1e-300, 0.0)), Minimize())),
         Protocol(stages=(Quench(0.1, 1 / 3e9), Quench(0.02, 1e-12, 0.1), Minimize(1e-3, 7))),
+        Protocol(stages=(Demagnetise(4e5, 1e4, (0, 0, 1), ratio=1 / 3), Demagnetise(4e5, 1e4, (1, 0, 2), steps=7))),
+        Protocol(stages=(Sweep((4e5, -1e5 / 3), (0, 0, 1), step=1e4), Sweep([0], (1, 1, 0), noise=0))),  # type: ignore[arg-type]
     ],
 )
 def test_a_protocol_survives_its_text(protocol: Protocol) -> None:
     assert Protocol.from_json(protocol.to_json()) == protocol
     assert Protocol.from_json(protocol.to_json()).to_json() == protocol.to_json()
+
+
+def test_a_demagnetising_field_alternates_and_falls_to_its_end_and_the_films_own_is_last() -> None:
+    by_ratio, in_steps = Demagnetise(8e5, 1e5, (0, 0, 2), ratio=0.5), Demagnetise(8e5, 1e5, (0, 0, 2), steps=4)
+    for stage in (by_ratio, in_steps):
+        *fields, own = stage.fields
+        assert own is None
+        assert np.allclose([field for field in fields if field], [(0, 0, 8e5), (0, 0, -4e5), (0, 0, 2e5), (0, 0, -1e5)])
+    assert (
+        co_like(protocol=Protocol(stages=(by_ratio,))).film_id != co_like(protocol=Protocol(stages=(in_steps,))).film_id
+    )
+
+
+def test_a_sweep_goes_from_field_to_field_in_equal_steps_of_the_given_one_at_most() -> None:
+    assert [z for _, _, z in Sweep((3e5, -1e5, 0.0), (0, 0, 1), step=1.5e5).points] == pytest.approx(
+        [3e5, 3e5 - 4e5 / 3, 3e5 - 8e5 / 3, -1e5, 0.0]
+    )
+    assert [z for _, _, z in Sweep((3e5, -1e5), (0, 0, 1)).points] == [3e5, -1e5]
 
 
 def test_a_protocol_in_words_names_its_stages_in_turn() -> None:

@@ -44,7 +44,7 @@ class Results:
     lock: Any = field(default_factory=Lock, repr=False)
 
     def add(self, case: Case, promises: Iterable[str]) -> None:
-        """Counts a case and keeps it if it broke a promise and is the smallest that did."""
+        """Count a case and keeps it if it broke a promise and is the smallest that did."""
         with self.lock:
             self.tried[case.kind] += 1
             for promise in promises:

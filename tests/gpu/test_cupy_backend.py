@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from magray import Film, Minimize, Protocol, Quench, Uniform
+from magray import Demagnetise, Film, Minimize, Protocol, Quench, Sweep, Uniform
 from magray.micromagnetics import FilmSolver, RelaxedFilm, energy_terms, field_terms, gpu_problem, relax
 from magray.micromagnetics.initial_state import initial_state, ku1_map
 from magray.micromagnetics.reference import Reference
@@ -211,3 +211,44 @@ def test_films_that_fail_or_do_not_converge_say_so_and_the_others_go_on() -> Non
     assert second.m is not None
     assert np.isfinite(second.m).all()
     assert third.converged
+
+
+IN_PLANE, TILTED = Demagnetise(6e5, 5e4, (1, 0, 0.1), ratio=0.6), Demagnetise(4e5, 2e5, (1, 0, 2), steps=2)
+LOOP = Sweep((3e5, -5e5), (0, 0, 1))  # far from the fields at which the film switches
+
+
+@pytest.mark.parametrize("edges", ["none", "ellipse"])
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_films_go_through_the_fields_of_their_stages_as_in_the_reference(backend: str, edges: Any) -> None:
+    """Small and far from any switching field, so that rounding does not decide where a film goes."""
+    films = [
+        co_like((30, 14), open_edges=edges, seed=seed, protocol=Protocol(Uniform((0, 0, 1)), stages))
+        for seed, stages in enumerate(((TILTED, LOOP), (LOOP,), (TILTED,), (LOOP, Minimize())))
+    ]
+    for done, expected in zip(relax(films, "cupy"), relax(films, backend), strict=True):
+        assert done.status == expected.status == "converged", done.reason
+        assert done.m is not None
+        assert expected.m is not None
+        assert np.abs(done.m - expected.m).max() < 5e-3
+        assert done.energy["total"] == pytest.approx(expected.energy["total"], rel=1e-4)
+        assert [point.field for point in done.loop] == [point.field for point in expected.loop]
+        for point, other in zip(done.loop, expected.loop, strict=True):
+            assert point.m == pytest.approx(other.m, abs=1e-3)
+
+
+def test_films_of_many_domains_are_demagnetised_to_the_energy_that_the_cpu_finds() -> None:
+    """Where domains form, rounding chooses among many minima: over the seeds, the mean energy agrees to 5 %."""
+    films = [
+        co_like((64, 64), seed=seed, protocol=Protocol(Uniform((0, 0, 1)), (IN_PLANE, Minimize()))) for seed in range(8)
+    ]
+    energies = [[film.energy["total"] for film in relax(films, backend)] for backend in ("cupy", "cpu")]
+    assert np.mean(energies[0]) == pytest.approx(np.mean(energies[1]), rel=0.05)
+
+
+def test_a_swept_film_is_the_same_in_any_company() -> None:
+    """To the bit, whatever stage the other slots are at."""
+    protocols = [Protocol(Uniform((0, 0, 1)), stages) for stages in ((LOOP,), (IN_PLANE,), (Minimize(),), (LOOP,))]
+    films = [co_like((64, 64), seed=seed, protocol=protocol) for seed, protocol in enumerate(protocols)]
+    together, (alone,) = relax(films, "cupy"), relax(films[:1], "cupy")
+    assert together[0].loop == alone.loop
+    np.testing.assert_array_equal(together[0].m, alone.m)

@@ -1,5 +1,6 @@
 """The CUDA kernels' arithmetic, indices and barriers, by tests/support/emulation on any machine with g++."""
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 import magray.micromagnetics.gpu
-from magray import Film, Minimize, Protocol, Quench, Uniform, UserError
+from magray import Demagnetise, Film, Minimize, Protocol, Quench, Sweep, Uniform, UserError
 from magray.cuda import compile_module
-from magray.micromagnetics import llg
+from magray.micromagnetics import llg, relax
 from magray.micromagnetics.cpu import CpuBackend
 from magray.micromagnetics.demag_tensor import padded_cells, waves_quarter
-from magray.micromagnetics.initial_state import initial_state, ku1_map
+from magray.micromagnetics.initial_state import initial_state, ku1_map, tilted_again
 from magray.micromagnetics.reference import Reference
 from magray.micromagnetics.terms import field_terms
 from tests.support.emulation.cupy_stand_in import cupy_on_cpu
@@ -302,3 +303,55 @@ def test_a_batch_quenches_a_film(
     assert report["evaluations"] == outer_steps
     assert np.abs(m - expected).max() < 1e-3
     assert np.sqrt(torques2.max()) == pytest.approx(backend.evaluate(expected).torque, rel=1e-3)
+
+
+STAGED: dict[str, Any] = {"cells": ANY, "open_edges": "ellipse"}  # of one build
+FIELDS = (Demagnetise(4e5, 2e5, (1, 0, 2), steps=2), Sweep((3e5, -5e5), (0, 0, 1)))
+
+
+def solved(gpu: Any, films: list[Film]) -> list[Any]:
+    """The films through the slots of a batch, by the solver's own loop."""
+    from magray.micromagnetics.gpu.solver import GpuSolver
+
+    solver = object.__new__(GpuSolver)
+    solver.device, solver.copies = "emulated", gpu.cp.cuda.Stream()
+    done = {film.film: film for film in solver._run(gpu.Batch(films[0], SLOTS), deque(films), "")}
+    return [done[film] for film in films]
+
+
+def test_a_field_begins_with_the_tilt_that_the_seed_says(gpu: Any) -> None:
+    """In either of the two m, inside of the film only."""
+    film = co_like(**STAGED, protocol=Protocol(stages=(Minimize(), FIELDS[0])))
+    slots, m = Slots(gpu, film), initial_state(film)
+    for initial, held in ((gpu.AS_IT_IS, slots.m), (gpu.AS_THE_OTHER_IS, slots.other)):
+        slots.films[SLOT] = gpu.film_record(film, 2)
+        slots.films["initial"] = initial
+        held[SLOT] = m
+        slots.begin()
+        np.testing.assert_allclose(slots.m[SLOT], tilted_again(film, m, 0.01, (1, 1)), atol=2e-7)
+        assert np.abs(slots.m[SLOT] - m).max() > 0.01
+
+
+def test_films_go_through_the_fields_of_their_stages_as_on_the_cpu(gpu: Any) -> None:
+    """More films than slots, which are at different fields at a time; each field is far from those that switch it."""
+    films = [
+        co_like(**STAGED, seed=seed, protocol=Protocol(Uniform((0, 0, 1)), stages))
+        for seed, stages in enumerate((FIELDS, FIELDS[1:], FIELDS[:1]))
+    ]
+    for done, expected in zip(solved(gpu, films), relax(films, "cpu"), strict=True):
+        assert done.status == expected.status == "converged", done.reason
+        assert len(done.loop) == len(expected.loop) == sum(step.recorded for step in done.film.protocol.steps)
+        for point, other in zip(done.loop, expected.loop, strict=True):
+            assert point.field == other.field
+            assert point.m == pytest.approx(other.m, abs=1e-3)
+        assert np.abs(done.m - expected.m).max() < 5e-3
+        assert done.energy["total"] == pytest.approx(expected.energy["total"], rel=1e-4)
+
+
+def test_a_film_that_misses_the_torque_in_some_fields_goes_through_all_of_them_and_says_so(gpu: Any) -> None:
+    sweep = Sweep((4e5, -4e5), (1, 0, 1), step=4e5, max_evaluations=3)
+    (done,) = solved(gpu, [co_like(**STAGED, protocol=Protocol(stages=(sweep,)))])
+    assert done.status == "not_converged"
+    assert done.reason.startswith("sweep: 3 of 3 fields not relaxed, the first with torque ")
+    assert len(done.loop) == 3
+    assert done.evaluations == 9

@@ -81,7 +81,7 @@ def project_of(folder: Path, *changes: str) -> Project:
 
 
 def edit(project: Project, **changes: Any) -> dict[str, Any]:
-    """Changes entries of summary.json, or leaves out those that are to be ..., and returns what it was before."""
+    """Change entries of summary.json, or leaves out those that are to be ..., and returns what it was before."""
     path = project.folder / "summary.json"
     before: dict[str, Any] = json.loads(path.read_text())
     path.write_text(json.dumps({name: value for name, value in (before | changes).items() if value is not ...}))

@@ -25,7 +25,7 @@ Magray = Callable[..., tuple[int, list[str], list[str]]]
 
 @pytest.fixture
 def magray(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Magray:
-    """Runs `magray store` in this process: exit code, lines of stdout, lines of stderr."""
+    """Run `magray store` in this process: exit code, lines of stdout, lines of stderr."""
 
     def run(*arguments: object) -> tuple[int, list[str], list[str]]:
         monkeypatch.setattr(sys, "argv", ["magray", "store", *map(str, arguments)])
@@ -96,7 +96,7 @@ def test_export_writes_each_format(magray: Magray, store: Store, tmp_path: Path,
 
 
 def with_values(store: Store, column: str, values: object, kind: pa.DataType | None = None) -> Path:
-    """Writes the store's first file anew with `values` in one column of its only film, and returns its path."""
+    """Write the store's first file anew with `values` in one column of its only film, and returns its path."""
     path = Path(store.uri) / store.files()[0]
     rows = pq.read_table(path, schema=STORE_SCHEMA)
     place = STORE_SCHEMA.get_field_index(column)

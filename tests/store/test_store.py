@@ -274,7 +274,7 @@ def test_verify_finds_a_flipped_bit_in_a_picture(made: Made) -> None:
 
 
 def rewritten(made: Made, column: str, values: Sequence[object]) -> None:
-    """Writes the first file anew with other values in one column, under its own name."""
+    """Write the first file anew with other values in one column, under its own name."""
     path = a_file(made.store)
     rows = pq.read_table(path, schema=STORE_SCHEMA)
     i = STORE_SCHEMA.get_field_index(column)

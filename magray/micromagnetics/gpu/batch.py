@@ -9,7 +9,7 @@ film. So arrays are only made of zeros, copied whole and set from the host here,
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,10 @@ FILM = np.dtype(
         ("seed_high", np.uint32),
         *((name, np.int32) for name in ("initial", "grains_x", "grains_y", "mode")),
         *((name, np.float32) for name in ("alpha", "rotation", "thermal_std")),
-        *((name, np.int32) for name in ("stage", "ramp", "single", "parts", "outer_steps", "demag", "tensor")),
+        *(
+            (name, np.int32)
+            for name in ("stage", "ramp", "single", "parts", "outer_steps", "demag", "tensor", "number")
+        ),
     ],
     align=True,
 )
@@ -70,9 +73,9 @@ TERMS = ("exchange", "anisotropy", "dmi", "demag", "zeeman")
 
 
 def film_record(film: Film, number: int = 0) -> NDArray[np.void]:
-    """Return the film as the kernels read it, for the stage `number` of its protocol."""
-    stage = film.protocol.stages[number]
-    specimen = film.in_stage(stage)
+    """Return the film as the kernels read it, for the step `number` of its protocol."""
+    step = film.protocol.steps[number]
+    specimen = film.in_stage(step.does)
     c = Coefficients.of(specimen)
     record = np.zeros((), FILM)
     with np.errstate(over="ignore"):  # an infinite factor gives an energy that is reported as not finite
@@ -84,12 +87,15 @@ def film_record(film: Film, number: int = 0) -> NDArray[np.void]:
     record["sigma"], record["demag"] = film.sigma, film.demag
     record["cell_x"], record["cell_y"], record["cell_z"] = film.cell_size
     record["seed_low"], record["seed_high"] = film.seed & 0xFFFFFFFF, film.seed >> 32
-    record["stage"] = number
+    record["stage"], record["number"] = step.stage, step.number
     _record_start(record, film)
-    if isinstance(stage, Quench):
-        _record_quench(record, specimen, stage)
+    if number:
+        record["noise"] = step.noise
+    if isinstance(step.does, Quench):
+        _record_quench(record, specimen, step.does)
     else:
-        record["mode"], record["torque"], record["max_evaluations"] = RUNNING, stage.torque, stage.max_evaluations
+        record["mode"] = RUNNING
+        record["torque"], record["max_evaluations"] = step.does.torque, step.does.max_evaluations
     return record
 
 
@@ -240,10 +246,20 @@ class Batch:
             sizes = (np.int32(self.ny), np.int32(self.nx))
             self._kernel("begin")(grid, (256,), (*arrays, *sizes))
 
-    def begin_next_stage(self, slot: int, buffer: int, record: NDArray[np.void]) -> None:
-        """Begin the next stage of the film that the slot holds, from its m[buffer]."""
-        record["initial"] = AS_IT_IS if buffer else AS_THE_OTHER_IS
-        self.begin({slot: record})
+    def begin_next_steps(self, records: dict[int, NDArray[np.void]], reports: Mapping[int, np.void]) -> None:
+        """Begin the next step of the films that these slots hold, from where they ended."""
+        for slot, record in records.items():
+            record["initial"] = AS_IT_IS if reports[slot]["buffer"] else AS_THE_OTHER_IS
+        if records:
+            self.begin(records)
+
+    def means(self, slots: Sequence[int]) -> NDArray[np.float64]:
+        """Return the mean m, (slots, 3), of the films that these slots hold, where they ended."""
+        with self.stream:
+            listed, sums = cp.asarray(list(slots), np.int32), cp.zeros((len(slots), 64, 3))
+            arrays = (*self.m, self.reports, listed, sums)
+            self._kernel("sums_of_m")((64, len(slots)), (256,), (*arrays, np.int32(self.ny), np.int32(self.nx)))
+            return np.asarray(sums.get().sum(axis=1) / self.magnetic_cells)
 
     def launch(self, mode: int, parts: int = 0) -> None:
         """Start ITERATIONS iterations of every slot in the mode RUNNING or QUENCHING.

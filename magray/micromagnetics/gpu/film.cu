@@ -25,7 +25,7 @@
 // What one film is, in reduced units. Filled by the host.
 struct Film {
     double sigma;                        // of Ku1, relative
-    double direction_x, direction_y, direction_z, noise;  // of a uniform start
+    double direction_x, direction_y, direction_z, noise;  // of a uniform start; noise: of later fields, too
     double tile_x, tile_y, cell_x, cell_y, cell_z;        // widths of grains' tiles and sides of cells, m
     float exchange_x, exchange_y;        // 2 Aex / (µ0 Ms² dx²)
     float anisotropy;                    // 2 Ku1 / (µ0 Ms²)
@@ -42,6 +42,7 @@ struct Film {
     float alpha, rotation, thermal_std;  // of a quench, as in llg.py
     int stage, ramp, single, parts, outer_steps;
     int demag, tensor;                   // 0 without a demagnetising field; the place of its tensor
+    int number;                          // of the field that a stage of several is at
 };
 
 enum Mode { IDLE = 0, RUNNING = 1, CONVERGED = 2, NOT_CONVERGED = 3, FAILED = 4, QUENCHING = 5, QUENCHED = 6 };
@@ -123,16 +124,22 @@ __device__ __forceinline__ void random_direction(const Film& film, int cell, dou
     m[1] = r * sin(angle);
 }
 
-__device__ __forceinline__ void tilted_direction(const Film& film, int cell, double m[3]) {
+// Tilts m by an angle of `noise` or so, normally distributed. w: the cell's four random words.
+__device__ __forceinline__ void tilt(const unsigned int w[4], double noise, double m[3]) {
     const double TWO_PI = 6.283185307179586;
-    unsigned int w[4];
-    philox(cell, STREAM_START, 0, 0, film.seed_low, film.seed_high, w);
     double r0 = sqrt(-2 * log(uniform(w[0]))), r1 = sqrt(-2 * log(uniform(w[2])));
-    m[0] = film.direction_x + film.noise * (r0 * cos(TWO_PI * uniform(w[1])));
-    m[1] = film.direction_y + film.noise * (r0 * sin(TWO_PI * uniform(w[1])));
-    m[2] = film.direction_z + film.noise * (r1 * cos(TWO_PI * uniform(w[3])));
+    m[0] = m[0] + noise * (r0 * cos(TWO_PI * uniform(w[1])));
+    m[1] = m[1] + noise * (r0 * sin(TWO_PI * uniform(w[1])));
+    m[2] = m[2] + noise * (r1 * cos(TWO_PI * uniform(w[3])));
     double norm = sqrt(m[0] * m[0] + m[1] * m[1] + m[2] * m[2]);
     for (int c = 0; c < 3; ++c) m[c] /= norm;
+}
+
+__device__ __forceinline__ void tilted_direction(const Film& film, int cell, double m[3]) {
+    unsigned int w[4];
+    philox(cell, STREAM_START, 0, 0, film.seed_low, film.seed_high, w);
+    m[0] = film.direction_x; m[1] = film.direction_y; m[2] = film.direction_z;
+    tilt(w, film.noise, m);
 }
 
 __device__ __forceinline__ int modulo(int i, int n) {
@@ -177,8 +184,18 @@ extern "C" __global__ void begin(const Film* films, Slot* slots, Report* reports
     Film film = films[slot];
     float* m = m_all + (size_t)slot * 3 * cells;
     const float* other = other_all + (size_t)slot * 3 * cells;
-    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < 3 * cells && film.initial == 3; i += gridDim.x * blockDim.x)
-        m[i] = other[i];
+    const float* from = film.initial == 3 ? other : m;
+    for (int cell = blockIdx.x * blockDim.x + threadIdx.x;
+         cell < cells && (film.initial == 3 || (film.initial == 2 && film.noise > 0)); cell += gridDim.x * blockDim.x) {
+        double v[3];
+        for (int c = 0; c < 3; ++c) v[c] = from[c * cells + cell];
+        if (film.noise > 0 && inside(cell % nx, cell / nx, nx, ny)) {
+            unsigned int w[4];
+            philox(cell, STREAM_THERMAL, film.number, film.stage, film.seed_low, film.seed_high, w);
+            tilt(w, film.noise, v);
+        }
+        for (int c = 0; c < 3; ++c) m[c * cells + cell] = (float)v[c];
+    }
     for (int cell = blockIdx.x * blockDim.x + threadIdx.x; cell < cells && film.initial < 2;
          cell += gridDim.x * blockDim.x) {
         double v[3];
@@ -353,6 +370,17 @@ extern "C" __global__ void energies(const float* m, const float* h, const float*
     top = block_max(top);
     if (threadIdx.x == 0) torque2[blockIdx.x] = top;
     block_sum(sum, partial + (size_t)blockIdx.x * TERM_SUMS);
+}
+
+// Sums over cells of the components of m in the listed slots, at the latest accepted point. Grid: (blocks, listed slots).
+extern "C" __global__ void sums_of_m(const float* m0, const float* m1, const Report* reports, const int* list,
+                                     double* partial, int ny, int nx) {
+    int slot = list[blockIdx.y], cells = ny * nx;
+    const float* m = (reports[slot].buffer ? m1 : m0) + (size_t)slot * 3 * cells;
+    double sum[3] = {};
+    for (int cell = blockIdx.x * blockDim.x + threadIdx.x; cell < cells; cell += gridDim.x * blockDim.x)
+        for (int c = 0; c < 3; ++c) sum[c] += m[(size_t)c * cells + cell];
+    block_sum(sum, partial + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * 3);
 }
 
 extern "C" __global__ void struct_sizes(int* out) {

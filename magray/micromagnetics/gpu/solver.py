@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.films.film import Film
-from magray.films.protocol import Minimize, Quench, Stage
+from magray.films.protocol import Minimize, Quench, Step
 from magray.micromagnetics.gpu.batch import FAILED, NOT_CONVERGED, QUENCHING, RUNNING, TERMS, Batch, film_record
 from magray.micromagnetics.gpu.fourier import slots_of_a_plan
 from magray.micromagnetics.llg import impossible
 from magray.micromagnetics.queue import CELLS, FilmQueue
-from magray.micromagnetics.result import RelaxedFilm, failed, unfinished
+from magray.micromagnetics.result import LoopPoint, RelaxedFilm, Unfinished, failed, unfinished
 from magray.units import MU0
 
 BYTES_PER_CELL = 200  # of all arrays, with cuFFT's own
@@ -34,25 +34,26 @@ def bytes_per_cell(film: Film) -> int:
 class SlotState:
     """The state of a slot: its film, the time when it began, its stage, and its evaluations so far.
 
-    parts: inner steps in an outer step of the stage; 0 for a stage other than a quench.
+    parts: inner steps in an outer step of a quench; 0 during a minimisation. step: its place in the protocol's steps.
     """
 
     film: Film
     start: float
     parts: int
-    stage: int = 0
+    step: int = 0
     evaluations: int = 0
-    reasons: list[str] = field(default_factory=list)
+    behind: list[Unfinished] = field(default_factory=list)
+    loop: list[LoopPoint] = field(default_factory=list)
 
     @property
-    def now(self) -> Stage:
-        """The current stage of the film."""
-        return self.film.protocol.stages[self.stage]
+    def now(self) -> Step:
+        """The current step of the film."""
+        return self.film.protocol.steps[self.step]
 
     @property
     def mode(self) -> int:
-        """The mode of the slot during the stage."""
-        return QUENCHING if isinstance(self.now, Quench) else RUNNING
+        """The mode of the slot during the step."""
+        return QUENCHING if isinstance(self.now.does, Quench) else RUNNING
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class GpuSolver:
             yield from (self._relaxed(batch, film, solver) for film in taken)
             reports = batch.reports_now()
             ended = {slot: reports[slot] for slot in occupants if reports[slot]["mode"] != occupants[slot].mode}
-            taken = [film for slot, report in ended.items() if (film := self._end(batch, occupants, slot, report))]
+            taken = self._end(batch, occupants, ended)
 
     def _fill(self, batch: Batch, occupants: dict[int, SlotState], waiting: deque[Film]) -> list[tuple[Film, str]]:
         """Put waiting films into free slots. Returns the films that cannot be simulated, and why."""
@@ -136,21 +137,32 @@ class GpuSolver:
             batch.begin(new)
         return refused
 
-    def _end(self, batch: Batch, occupants: dict[int, SlotState], slot: int, report: np.void) -> Finished | None:
-        """End the slot's stage: begin the next one, or take the film out and return it."""
-        occupant, stage = occupants[slot], occupants[slot].now
-        occupant.evaluations += int(report["evaluations"])
-        if report["mode"] == NOT_CONVERGED and isinstance(stage, Minimize):
-            occupant.reasons.append(unfinished(float(report["torque"]), int(report["evaluations"]), stage))
-        if report["mode"] != FAILED and occupant.stage + 1 < len(occupant.film.protocol.stages):
-            occupant.stage += 1
-            record = film_record(occupant.film, occupant.stage)
-            occupant.parts = int(record["parts"])
-            batch.begin_next_stage(slot, int(report["buffer"]), record)
-            return None
-        del occupants[slot]
-        taken = batch.take(slot, int(report["buffer"]))
-        return Finished(occupant, *taken, report, batch.stream.record())
+    def _end(self, batch: Batch, occupants: dict[int, SlotState], ended: dict[int, np.void]) -> list[Finished]:
+        """End the step of these slots: begin the next one, or take the film out. Return the films taken out."""
+        self._record(batch, {slot: occupants[slot] for slot in ended if occupants[slot].now.recorded})
+        going_on, taken = {}, []
+        for slot, report in ended.items():
+            occupant, does = occupants[slot], occupants[slot].now.does
+            used = int(report["evaluations"])
+            occupant.evaluations += used
+            if report["mode"] == NOT_CONVERGED and isinstance(does, Minimize):
+                occupant.behind.append(Unfinished(occupant.now, float(report["torque"]), used))
+            if report["mode"] != FAILED and occupant.step + 1 < len(occupant.film.protocol.steps):
+                occupant.step += 1
+                going_on[slot] = record = film_record(occupant.film, occupant.step)
+                occupant.parts = int(record["parts"])
+            else:
+                del occupants[slot]
+                out = batch.take(slot, int(report["buffer"]))
+                taken.append(Finished(occupant, *out, report, batch.stream.record()))
+        batch.begin_next_steps(going_on, ended)
+        return taken
+
+    def _record(self, batch: Batch, occupants: dict[int, SlotState]) -> None:
+        """Add the current point to the loops of these films."""
+        if occupants:
+            for occupant, mean in zip(occupants.values(), batch.means(list(occupants)).tolist(), strict=True):
+                occupant.loop.append(LoopPoint(occupant.film.in_stage(occupant.now.does).field, tuple(mean)))
 
     def _relaxed(self, batch: Batch, taken: Finished, solver: str) -> RelaxedFilm:
         film, occupant = taken.slot.film, taken.slot
@@ -162,16 +174,17 @@ class GpuSolver:
         if taken.report["mode"] == FAILED or not np.isfinite(sums).all():
             return failed(film, occupant.evaluations, seconds, self.device, solver)
         energy = dict(zip(TERMS, sums.tolist(), strict=True))
-        minimized = isinstance(occupant.now, Minimize)
+        minimized = isinstance(occupant.now.does, Minimize)
         return RelaxedFilm(
             film=film,
             m=m,
             energy=energy | {"total": sum(energy.values())},
             max_torque=float(taken.report["torque"]) if minimized else math.sqrt(torque2),
             evaluations=occupant.evaluations,
-            status="not_converged" if occupant.reasons else "converged",
-            reason="; ".join(occupant.reasons),
+            status="not_converged" if occupant.behind else "converged",
+            reason=unfinished(film, occupant.behind),
             seconds=seconds,
             device=self.device,
             solver=solver,
+            loop=tuple(occupant.loop),
         )

@@ -31,7 +31,7 @@ class Kernels:
         self.found: dict[str, Any] = {}
 
     def __call__(self, name: str, grid: tuple[int, ...], *arguments: torch.Tensor | int | float) -> None:
-        """Starts a kernel. Tensors, without gaps and in the order of their memory, become pointers; numbers 32 bits."""
+        """Start a kernel. Tensors, without gaps and in the order of their memory, become pointers; numbers 32 bits."""
         if name not in self.found:
             self.found[name] = self.module.get_function(name)
         with self.in_stream():

@@ -10,24 +10,26 @@ import json
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from magray.store.schema import STORE_SCHEMA
-from magray.store.store import SCALARS
 
 FILE_BYTES = 256 * 2**20
 
 _NAMES = {pa.float64(): "float64"}  # pyarrow says double; its other names are the ones of `datasets`
 
 
-def _feature(column: pa.Field) -> dict[str, str]:
+def _feature(column: pa.Field) -> Any:
+    if pa.types.is_list(column.type):
+        return [{inner.name: _feature(inner) for inner in column.type.value_type}]
     return {"dtype": _NAMES.get(column.type, str(column.type)), "_type": "Value"}
 
 
-_FIELDS = [STORE_SCHEMA.field(name) for name in SCALARS]
+_FIELDS = [field for field in STORE_SCHEMA if field.name != "image"]
 _FEATURES = {"image": {"_type": "Image"}, **{column.name: _feature(column) for column in _FIELDS}}
 _SCHEMA = pa.schema(
     [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), *_FIELDS],
@@ -36,17 +38,17 @@ _SCHEMA = pa.schema(
 
 
 def write_dataset(batches: Iterable[tuple[pa.Table, list[bytes | None]]], folder: Path) -> int:
-    """Write scalars and PNGs of the same films to `folder`. Return the number of pictures; failed films have none."""
+    """Write columns and PNGs of the same films to `folder`. Return the number of pictures; failed films have none."""
     pictures = 0
     with ExitStack() as files:
         splits: dict[str, _Split] = {}
-        for scalars, images in batches:
+        for columns, images in batches:
             pictures += sum(image is not None for image in images)
             structs = [
                 None if image is None else {"bytes": image, "path": f"{film_id}.png"}
-                for image, film_id in zip(images, scalars["film_id"].to_pylist(), strict=True)
+                for image, film_id in zip(images, columns["film_id"].to_pylist(), strict=True)
             ]
-            rows = scalars.add_column(0, _SCHEMA.field("image"), pa.array(structs, _SCHEMA.field("image").type))
+            rows = columns.add_column(0, _SCHEMA.field("image"), pa.array(structs, _SCHEMA.field("image").type))
             for split in rows["split"].unique().to_pylist():
                 if split not in splits:
                     splits[split] = files.enter_context(_Split(folder / "data", split))

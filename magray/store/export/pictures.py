@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
@@ -20,8 +21,8 @@ from magray.errors import UserError
 from magray.files.atomic import atomic_folder
 from magray.store.export.hugging_face import write_dataset
 from magray.store.parquet import bounded_map
-from magray.store.schema import STORE_SCHEMA
-from magray.store.store import SCALARS, Store
+from magray.store.schema import LOOP, SCALARS, STORE_SCHEMA
+from magray.store.store import Store
 
 ExportFormat = Literal["png", "ovf", "hf"]
 FOLDER_FILES = 10_000  # more in one folder make file managers and `ls` suffer
@@ -58,6 +59,8 @@ _OVF_HEADER = """\
 # Begin: Data Binary 4
 """
 
+LOOPS = pa.schema([pa.field("film_id", pa.string()), *LOOP.type.value_type])
+
 Picture = NDArray[np.uint8]
 Encode = Callable[[Picture, dict[str, float]], bytes]
 
@@ -68,9 +71,9 @@ def export_pictures(store: Store, folder: str | Path, format: ExportFormat = "pn
     png: `<film_id>.png`, 8-bit grey; row 0 of the film is the picture's top row.
     ovf: `<film_id>.ovf`, OVF 2.0, binary 4, one value a cell: mz as the picture has it, rounded to 1/127.5. The store
     holds no mx and my.
-    Either has every scalar column in `films.csv`, and lies in folders by the first digits of the id if the pictures are
-    more than FOLDER_FILES.
-    hf: `data/<split>-<number>.parquet` with `image` as Hugging Face's `datasets` has it, and every scalar column.
+    Either has every scalar column in `films.csv`, and the points of hysteresis loops, if there are any, in `loops.csv`;
+    the pictures lie in folders by the first digits of the id if they are more than FOLDER_FILES.
+    hf: `data/<split>-<number>.parquet` with `image` as Hugging Face's `datasets` has it, and every other column.
     Raises UserError if the folder is not new or empty, or the store cannot be read.
     """
     with _new_folder(Path(folder)) as unfinished:
@@ -102,7 +105,8 @@ def _write_files(store: Store, folder: Path, suffix: str, encode: Encode) -> int
     """Write a file a picture, and films.csv. Return the number of pictures."""
     digits, written = _digits(store.count()), 0
     schema = pa.schema([STORE_SCHEMA.field(name) for name in SCALARS])
-    with csv.CSVWriter(folder / "films.csv", schema) as table:
+    loops, recorded = folder / "loops.csv", 0
+    with csv.CSVWriter(folder / "films.csv", schema) as table, csv.CSVWriter(loops, LOOPS) as points:
         for rows, files in _encoded(store, encode):
             for film_id, content in zip(rows["film_id"].to_pylist(), files, strict=True):
                 if content is not None:
@@ -110,8 +114,19 @@ def _write_files(store: Store, folder: Path, suffix: str, encode: Encode) -> int
                     place.mkdir(exist_ok=True)
                     (place / f"{film_id}.{suffix}").write_bytes(content)
                     written += 1
-            table.write_table(rows.cast(schema))
+            table.write_table(rows.select(SCALARS).cast(schema))
+            points.write_table(found := _points(rows))
+            recorded += found.num_rows
+    if not recorded:
+        loops.unlink()
     return written
+
+
+def _points(rows: pa.Table) -> pa.Table:
+    """Return the points of the films' loops, in order."""
+    loops = rows["loop"].combine_chunks()
+    film_ids = rows["film_id"].combine_chunks().take(pc.list_parent_indices(loops))
+    return pa.table([film_ids, *pc.list_flatten(loops).flatten()], LOOPS)
 
 
 def _digits(films: int) -> int:
@@ -123,7 +138,7 @@ def _digits(films: int) -> int:
 
 
 def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[bytes | None]]]:
-    """Yield, by row group, the scalars and the encoded pictures of the same films; None where there is none."""
+    """Yield, by row group, the other columns and the encoded pictures of the same films; None where there is none."""
 
     def one(rows: pa.Table, row: int) -> bytes | None:
         image = rows["image"][row].as_buffer()
@@ -133,7 +148,7 @@ def _encoded(store: Store, encode: Encode) -> Iterator[tuple[pa.Table, list[byte
         return encode(np.frombuffer(image, np.uint8).reshape(film["height"], film["width"]), film)
 
     for rows in store.batches(STORE_SCHEMA.names):
-        yield rows.select(SCALARS), list(bounded_map(partial(one, rows), range(rows.num_rows), _ENCODERS))
+        yield rows.drop_columns("image"), list(bounded_map(partial(one, rows), range(rows.num_rows), _ENCODERS))
 
 
 @contextmanager

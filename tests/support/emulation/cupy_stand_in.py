@@ -64,6 +64,12 @@ class Stream:
     def synchronize(self) -> None:
         pass
 
+    def record(self) -> None:
+        pass
+
+    def wait_event(self, _event: None) -> None:
+        pass
+
     def begin_capture(self) -> None:
         self.recorder.calls = []
 
@@ -143,7 +149,7 @@ def _modules(folder: Path) -> dict[str, ModuleType]:
     cufft.__dict__.update(kinds, PlanNd=partial(PlanNd, recorder))
     cuda = ModuleType("cupy.cuda")
     device = SimpleNamespace(attributes={"MaxSharedMemoryPerBlockOptin": DYNAMIC_SHARED})
-    cuda.__dict__.update(cufft=cufft, Stream=lambda **_: Stream(recorder), Device=lambda: device)
+    cuda.__dict__.update(cufft=cufft, Stream=lambda **_: Stream(recorder), Device=lambda: device, Event=object)
     cupy = ModuleType("cupy")
     cupy.__dict__.update(cuda=cuda, ndarray=np.ndarray, RawModule=partial(RawModule, folder, recorder))
     for name in ("zeros", "zeros_like", "ones", "empty", "asarray"):
