@@ -1,4 +1,4 @@
-"""The paper in small: every stage of both campaigns, and the results that they leave."""
+"""Run `magray paper` with a few coarse films: every stage of both campaigns, and their results."""
 
 import base64
 from pathlib import Path
@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @pytest.fixture(scope="module")
 def results(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """The folder of results, and what was said on the way."""
+    """Return the folder of results, and the lines printed meanwhile."""
     folder = tmp_path_factory.mktemp("paper")
     console = Console(record=True, width=160)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The whole main job, small: real films, real Ray, real fits, a real browser."""
+"""Run the quickstart with small films, on a Ray cluster, and open its report in a browser."""
 
 import json
 import math
@@ -32,7 +32,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture(scope="module")
 def finished(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, str]:
-    """A finished quickstart, and what it said."""
+    """Return the config of a finished quickstart, and its output."""
     config = load_config(CONFIG, [f"output={tmp_path_factory.mktemp('runs') / 'small'}", *SETTINGS])
     console = Console(record=True, width=160)
     run(config, console)

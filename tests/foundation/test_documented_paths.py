@@ -1,4 +1,4 @@
-"""Every file that the documentation names exists, so that a reader finds it."""
+"""Check that every file that the documentation names exists."""
 
 import re
 from pathlib import Path

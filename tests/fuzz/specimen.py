@@ -1,4 +1,4 @@
-"""The files that a fuzzer damages: a small finished project, a picture in many formats, the repository's configs."""
+"""Make the files that a fuzzer damages: a tiny project, a picture in many formats, the repository's configs."""
 
 import contextlib
 import io
@@ -33,7 +33,7 @@ PICTURE = "picture.png"
 
 
 def project_files(folder: Path) -> dict[str, bytes]:
-    """Return the files of a project, by path, whose films are drawn and whose estimator has learned nothing.
+    """Return the files, by path, of a project whose films are drawn and whose estimator is untrained.
 
     folder: where it is made. No film is simulated, and no cluster is started.
     """
@@ -46,7 +46,7 @@ def project_files(folder: Path) -> dict[str, bytes]:
         store = create_store(project.config.store_uri, project.config.name, plan)
         for rows in (plan.slice(0, 7), plan.slice(7)):
             store.commit(rows_of([_drawn(film) for film in films_of(rows)], rows))
-        _untaught().save(project.estimator_folder("0.5"))
+        _untrained().save(project.estimator_folder("0.5"))
         study = study_of("D", ["0.5"], [0.5])
         with mock.patch(
             "magray.evaluation.study.run_study",
@@ -65,7 +65,7 @@ def config_files() -> dict[str, str]:
 
 
 def picture_files() -> dict[str, bytes]:
-    """Return one and the same picture of stripes in the formats that instruments write, by file name."""
+    """Return the same picture of stripes in all formats that instruments write, by file name."""
     grey = np.asarray(np.round((stripes(5, 0.4, 1, 128) + 1) * 127.5), np.uint8)
     image, shuffle = Image.fromarray(grey), np.random.default_rng(0).permutation(256).astype(np.uint8)
     palette = Image.fromarray(shuffle[grey], "P")
@@ -93,7 +93,7 @@ def _drawn(film: Film) -> RelaxedFilm:
     return RelaxedFilm(film, m, {"total": 0.0}, 0.0, 1, "converged", "", 0.0, device="none", solver="drawn")
 
 
-def _untaught() -> Estimator:
+def _untrained() -> Estimator:
     torch.manual_seed(1)
     target = Target("D", "J/m2", mean=5e-4, spread=2e-4, low=1e-4, high=1e-3)
     calibration = Calibration((0.25, 0.5), {"D": (1e-4, 1e-4)}, films=2)

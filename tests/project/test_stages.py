@@ -1,4 +1,4 @@
-"""A stage is done when summary.json says that it has ended. Whatever a kill leaves behind is made again."""
+"""Test that a stage is done only once summary.json records its end, and is repeated after a kill."""
 
 import json
 import math
@@ -31,7 +31,7 @@ SIDE = 128
 
 
 def estimator(seed: int) -> Estimator:
-    """One that has learned nothing, and answers in its own way for each seed."""
+    """Return an untrained estimator, with other answers for each seed."""
     torch.manual_seed(seed)
     target = Target("D", "J/m2", mean=(0.4 + 0.1 * seed) * 1e-3, spread=0.2e-3, low=0.1e-3, high=1e-3)
     calibration = Calibration((0.25, 0.5), {"D": (4e-5, 2e-5)}, films=9)
@@ -39,7 +39,7 @@ def estimator(seed: int) -> Estimator:
 
 
 class Fits:
-    """In the place of real fits: saves an estimator at once. seed: of the next one; None: it is interrupted."""
+    """A stand-in for `fit` that saves an estimator at once. seed: that of the next one; None interrupts it."""
 
     def __init__(self) -> None:
         self.seed: int | None = 1
@@ -63,7 +63,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
 
 
 def project_of(folder: Path, *changes: str) -> Project:
-    """A project whose store is filled, with one training set."""
+    """Return a project with one training set and a filled store."""
     settings = [f"output={folder}", "campaign.films=16", f"campaign.cells=[{SIDE}, {SIDE}]"]
     settings += ["fit.train_scales=['0.5']", "study.test_scales=[0.5]"]
     project = Project(load_config(CONFIG, [*settings, *changes]))
@@ -81,7 +81,7 @@ def project_of(folder: Path, *changes: str) -> Project:
 
 
 def edit(project: Project, **changes: Any) -> dict[str, Any]:
-    """Change entries of summary.json, or leaves out those that are to be ..., and returns what it was before."""
+    """Change entries of summary.json, or remove those given as `...`; return its former content."""
     path = project.folder / "summary.json"
     before: dict[str, Any] = json.loads(path.read_text())
     path.write_text(json.dumps({name: value for name, value in (before | changes).items() if value is not ...}))

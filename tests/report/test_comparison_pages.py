@@ -1,4 +1,4 @@
-"""The pages of a search and of a comparison of protocols, on a phone: what they say, and what a click does."""
+"""Test the pages of a search and of a comparison of protocols in a browser as wide as a phone."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ const layout = {page: document.documentElement.scrollWidth, text: document.body.
 
 
 def searched(folder: Path, rows: list[dict[str, Any]]) -> str:
-    """The page of a search with these trials."""
+    """Return the page of a search with these trials."""
     pq.write_table(pa.Table.from_pylist(rows, schema=SEARCH), folder / "search.parquet")
     return write_search(folder, SETTINGS, "co-films").read_text(encoding="utf-8")
 

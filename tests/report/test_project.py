@@ -1,4 +1,4 @@
-"""The report shows what the Parquet files say, to anyone who opens one file in a browser."""
+"""Test that the page of a project shows the content of its Parquet files, in one file."""
 
 import base64
 import re
@@ -37,7 +37,7 @@ TEST_SCALES = (0.25, 0.5, 0.75, 1.0)
 
 
 def striped(film: Film) -> RelaxedFilm:
-    """Not physics: soft stripes that narrow as D rises, so that pictures differ."""
+    """Return a film of soft stripes that are narrower for larger D, so that pictures differ."""
     ny, nx = film.cells[1], film.cells[0]
     y, x = np.mgrid[:ny, :nx] / nx
     turns = 2 + round(5 * film.D / 1e-3)
@@ -48,7 +48,7 @@ def striped(film: Film) -> RelaxedFilm:
 
 
 def estimates_of(films: list[Film]) -> pa.Table:
-    """Estimates that are good at trained scales and shifted at the others."""
+    """Return PREDICTIONS that are good at trained scales and shifted at the others."""
     random = np.random.default_rng(1)
     rows = []
     for name, trained in SETS.items():
@@ -61,7 +61,7 @@ def estimates_of(films: list[Film]) -> pa.Table:
 
 
 def scores_of(predictions: pa.Table) -> pa.Table:
-    """STUDY of those estimates. None stands in the lowest tenth, so that a bias there is not a number."""
+    """Return STUDY of predictions. The bias at the low end is NaN, as if no film were there."""
     rows = []
     for (name, scale), group in predictions.to_pandas().groupby(["train_set", "test_scale"], sort=False):
         error = group.estimated - group.set_value
@@ -73,7 +73,7 @@ def scores_of(predictions: pa.Table) -> pa.Table:
 
 
 def summary_of(films: list[Film]) -> Summary:
-    """What a project knows when it draws its report."""
+    """Return the summary of a project before its report."""
     constants = {"D": {"value": 0.512e-3, "error": 0.031e-3, "true": 0.534e-3, "unit": "J/m2"}}
     answer = {"picture": "held_out_film.png", "film_id": films[0].film_id, "scale_um": 1.0, "warnings": []}
     return Summary.model_validate(
@@ -105,7 +105,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Config, Store]
 
 
 class Page(HTMLParser):
-    """Tags that are not closed, addresses that the page would fetch, and its words."""
+    """The unclosed tags, the addresses and the words of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -285,7 +285,7 @@ def test_no_two_of_many_curves_look_alike_and_nine_differ_without_colour() -> No
 
 @pytest.mark.parametrize("scales", [SCALES, (0.5, 0.75, 1.0), (1.0,)])
 def test_the_heat_map_and_the_curves_of_any_study_can_be_drawn(tmp_path: Path, scales: tuple[float, ...]) -> None:
-    """Of many scales and few, and of one alone; all of it within the picture, so that the edges stay white."""
+    """Many scales, few, or one; white edges show that nothing is cut off."""
     study = study_of("D", ["0.5+1.0+1.5+2.0", "1.0", "0.5..2.0"], scales)
     for draw in (draw_heat_map, draw_curves):
         draw(study, tmp_path / "figure.png")
