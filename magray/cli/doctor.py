@@ -11,9 +11,9 @@ from typing import Literal
 from magray.environment import cores, processor, versions
 from magray.masking import mask
 
-S3_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
-S3_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-MIN_FREE_GB = 5.0  # less is reported as missing
+_S3_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
+_S3_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_MIN_FREE_GB = 5.0  # less is reported as missing
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _machine(folder: Path) -> Iterator[Finding]:
     yield Finding("CPU", "found", f"{cores()} cores, {processor()}")
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(place).free / 1e9
-    if free < MIN_FREE_GB:
+    if free < _MIN_FREE_GB:
         yield Finding("disk", "missing", f"{free:.1f} GB free at {place}; 10,000 films of 512 × 512 need about 3 GB")
     else:
         yield Finding("disk", "found", f"{free:.0f} GB free at {place}")
@@ -88,8 +88,8 @@ def _ray() -> Iterator[Finding]:
 
 
 def _s3() -> Iterator[Finding]:
-    settings = [f"{name} {_masked(os.environ[name])}" for name in S3_SETTINGS if os.environ.get(name)]
-    secrets = [f"{name} (hidden)" for name in S3_SECRETS if os.environ.get(name)]
+    settings = [f"{name} {_masked(os.environ[name])}" for name in _S3_SETTINGS if os.environ.get(name)]
+    secrets = [f"{name} (hidden)" for name in _S3_SECRETS if os.environ.get(name)]
     if os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or _has_credentials_at_home():
         secrets.append("a credentials file")
     if settings or secrets:

@@ -19,11 +19,11 @@ from magray.report.figures import COLOURS, FAINT, INK, MARKERS, STYLE, save, sty
 from magray.report.labels import Quantity, label, quantity
 from magray.report.scores import error_curves, parameter_of, seeds_of, train_sets, trained_spans
 
-LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
-GOODNESS = LinearSegmentedColormap.from_list(
+_LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
+_GOODNESS = LinearSegmentedColormap.from_list(
     "goodness", ["#17698a", "#6fb1bd", "#c9e0df", "#fbf3e6"]
 )  # small errors first
-FEW_SCALES = 7  # up to so many, the cells of a heat map have room for numbers
+_FEW_SCALES = 7  # up to so many, the cells of a heat map have room for numbers
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def line_style(train_set: str, place: int) -> LineStyle:
         return LineStyle("#6b7680", (0, (1, 2)), "|")
     rounds = place // len(COLOURS)
     return LineStyle(
-        COLOURS[place % len(COLOURS)], LINES[(place + rounds) % len(LINES)], MARKERS[(place + rounds) % len(MARKERS)]
+        COLOURS[place % len(COLOURS)], _LINES[(place + rounds) % len(_LINES)], MARKERS[(place + rounds) % len(MARKERS)]
     )
 
 
@@ -125,16 +125,16 @@ def draw_trained(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], sty
 def draw_heat_map(study: pa.Table, path: Path) -> None:
     """Draw the MAE of every training set at every test scale, mean over the seeds: darker is smaller.
 
-    Trained scales are framed. With up to FEW_SCALES test scales, the cells hold R² and MAE.
+    Trained scales are framed. With up to _FEW_SCALES test scales, the cells hold R² and MAE.
     """
     shown, sets = quantity(parameter_of(study)), train_sets(study)
     scales = error_curves(study, sets[0])[0]
     errors = np.array([error_curves(study, name)[1].mean(axis=0) for name in sets]) * shown.factor
-    few = len(scales) <= FEW_SCALES
+    few = len(scales) <= _FEW_SCALES
     cell = (min(1.2, 5.2 / len(scales)), 0.75) if few else (4.4 / len(scales), 0.42)  # inches
     drawing = Figure(figsize=(2.2 + cell[0] * len(scales), 1.1 + cell[1] * len(sets)), layout="constrained")
     axes = drawing.subplots()
-    image = axes.imshow(errors, norm=LogNorm(), cmap=GOODNESS, aspect="auto")
+    image = axes.imshow(errors, norm=LogNorm(), cmap=_GOODNESS, aspect="auto")
     for y, name in enumerate(sets):
         for low, high in trained_spans(study, name):
             _frame(axes, int(np.searchsorted(scales, low)), int(np.searchsorted(scales, high)), y)
@@ -180,5 +180,5 @@ def _name_axes(axes: Axes, scales: NDArray[np.float64], sets: list[str]) -> None
     axes.tick_params(which="both", length=0)
     for edges, between in ((axes.xaxis, len(scales)), (axes.yaxis, len(sets))):
         edges.set_minor_locator(FixedLocator(np.arange(0.5, between - 1).tolist()))
-    axes.grid(which="minor", color="white", linewidth=1.5 if len(scales) <= FEW_SCALES else 0.8)
+    axes.grid(which="minor", color="white", linewidth=1.5 if len(scales) <= _FEW_SCALES else 0.8)
     axes.spines[:].set_visible(False)

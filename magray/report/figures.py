@@ -26,12 +26,12 @@ TRAINED, UNTRAINED = "#17698a", "#d1671b"
 # Eight colours that colour-blind people can tell apart, and markers that differ in black and white.
 COLOURS = ("#0b62a8", "#c8500a", "#3f8f4f", "#9a3f86", "#2aa1c0", "#7a5a1e", "#5b5fc7", "#b02a37")
 MARKERS = "os^DvPX*"
-SAMPLES = (2, 4)  # rows and columns of sample pictures
-MARGIN = 0.35  # room for estimates beyond the range of true values, in widths of that range
-POINTS = 400  # drawn of each series, about; more would hide each other
-MAX_COLUMNS = 4  # panels side by side
-DPI = 160
-PALETTE = 128  # colours of a PNG: looks the same with a third of the bytes
+_SAMPLES = (2, 4)  # rows and columns of sample pictures
+_MARGIN = 0.35  # room for estimates beyond the range of true values, in widths of that range
+_POINTS = 400  # drawn of each series, about; more would hide each other
+_MAX_COLUMNS = 4  # panels side by side
+_DPI = 160
+_PALETTE = 128  # colours of a PNG: looks the same with a third of the bytes
 STYLE: dict[str, Any] = {"color": INK, "fontsize": 10}
 
 
@@ -57,7 +57,7 @@ class Panel:
 
 def draw_samples(pictures: NDArray[np.uint8], captions: Sequence[str], path: Path) -> None:
     """Draw up to eight sample pictures (n, ny, nx), in two rows, each under its caption."""
-    rows, columns = SAMPLES
+    rows, columns = _SAMPLES
     figure = Figure(figsize=(2.1 * columns, 2.32 * rows), layout="constrained")
     for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.set_axis_off()
@@ -70,13 +70,13 @@ def draw_samples(pictures: NDArray[np.uint8], captions: Sequence[str], path: Pat
 def draw_scatter(panels: Sequence[Panel], quantity: Quantity, path: Path) -> None:
     """Draw estimated against true values, panel by panel, on the same axes.
 
-    Estimates beyond the axes are triangles on the edge. Of many points about POINTS are drawn.
+    Estimates beyond the axes are triangles on the edge. Of many points about _POINTS are drawn.
     """
     true = np.concatenate([one.points["set_value"].to_numpy() for panel in panels for one in panel.series])
     low, high = true.min() * quantity.factor, true.max() * quantity.factor
-    margin = MARGIN * ((high - low) or abs(high) or 1.0)  # a single film has no range
+    margin = _MARGIN * ((high - low) or abs(high) or 1.0)  # a single film has no range
     ends = (low - margin, high + margin)
-    rows = math.ceil(len(panels) / MAX_COLUMNS)
+    rows = math.ceil(len(panels) / _MAX_COLUMNS)
     columns = math.ceil(len(panels) / rows)
     figure = Figure(figsize=(0.5 + 2.05 * columns, 0.3 + 2.45 * rows), layout="constrained")
     places = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
@@ -126,8 +126,8 @@ def _draw_series(axes: Axes, series: Series, quantity: Quantity, ends: tuple[flo
 
 
 def subsample(points: pa.Table) -> pa.Table:
-    """Return about POINTS rows, evenly spaced. Rows are in the order of film ids, which is random."""
-    step = max(1, points.num_rows // POINTS)
+    """Return about _POINTS rows, evenly spaced. Rows are in the order of film ids, which is random."""
+    step = max(1, points.num_rows // _POINTS)
     return points.take(pa.array(range(0, points.num_rows, step))) if step > 1 else points
 
 
@@ -136,7 +136,7 @@ def sample_rows(films: pa.Table, parameter: str) -> list[dict[str, Any]]:
     ordered = films.filter(pc.not_equal(films["status"], "failed")).sort_by(
         [(parameter, "ascending"), ("film_id", "ascending")]
     )
-    count = min(SAMPLES[0] * SAMPLES[1], ordered.num_rows)
+    count = min(_SAMPLES[0] * _SAMPLES[1], ordered.num_rows)
     chosen = np.linspace(0, ordered.num_rows - 1, count).round().astype(int)
     rows: list[dict[str, Any]] = ordered.take(chosen).to_pylist()
     return rows
@@ -152,8 +152,8 @@ def style_axes(axes: Axes) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG with few colours."""
     drawn = BytesIO()
-    figure.savefig(drawn, dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 1})
+    figure.savefig(drawn, dpi=_DPI, facecolor="white", pil_kwargs={"compress_level": 1})
     with Image.open(drawn) as picture:
-        few = picture.convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+        few = picture.convert("RGB").quantize(_PALETTE, dither=Image.Dither.NONE)
     with atomic_write(path) as unfinished:
-        few.save(unfinished, format="PNG", optimize=True, dpi=(DPI, DPI))
+        few.save(unfinished, format="PNG", optimize=True, dpi=(_DPI, _DPI))

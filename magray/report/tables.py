@@ -14,7 +14,7 @@ from magray.evaluation.tolerance import tolerance_band
 from magray.report.labels import ERRORS, Quantity, label, quantity
 from magray.report.scores import Row, error_curves, parameter_of, seeds_of, train_sets
 
-CHANGES = ("neither", "domains", "walls", "both")
+_CHANGES = ("neither", "domains", "walls", "both")
 NOTHING = "–"
 
 
@@ -84,10 +84,10 @@ def causes_table(causes: pa.Table) -> Table:
     for row in causes.to_pylist():
         found.setdefault((row["train_set"], row["test_scale"]), {})[row["changed"]] = row["mae"]
     rows = (
-        (Cell(label(train_set)), _scale(scale), *(_error([errors[name]], shown) for name in CHANGES))
+        (Cell(label(train_set)), _scale(scale), *(_error([errors[name]], shown) for name in _CHANGES))
         for (train_set, scale), errors in found.items()
     )
-    return Table(("trained at", "tested at", *(_with_unit(name, shown) for name in CHANGES)), tuple(rows))
+    return Table(("trained at", "tested at", *(_with_unit(name, shown) for name in _CHANGES)), tuple(rows))
 
 
 def mean_errors_table(study: pa.Table) -> Table:
