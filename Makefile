@@ -1,5 +1,5 @@
-# Each target sets itself up: .venv is made once, and again when pyproject.toml or constraints.txt change.
-# PYTHON=python3.12 make ... picks an interpreter; by default the first of these that is 3.11 or newer.
+# Each target sets up .venv, once, and again when pyproject.toml or constraints.txt change.
+# PYTHON=python3.12 make ... chooses the interpreter; the default is the first of these that is 3.11 or newer.
 PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.13,\
 	$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
 BIN := .venv/bin
@@ -10,12 +10,12 @@ READY := .venv/.ready
 help:
 	@echo "make quickstart   films, pictures, estimator, tolerance table and report, on this machine (runs/quickstart)"
 	@echo "make test         lint, types and tests"
-	@echo "make test-gpu     the tests that need an NVIDIA GPU and CuPy, such as magray[cuda13]"
-	@echo "make fuzz         20,000 hostile files and options; INPUTS=1000 SEED=2 make fuzz tries fewer, and others"
-	@echo "make soak         200 kills of all commands at random moments, for hours; KILLS=20 SEED=2 make soak"
-	@echo "make lint         ruff, mypy and the order of imports alone"
+	@echo "make test-gpu     the tests that need an NVIDIA GPU and CuPy (magray[cuda13])"
+	@echo "make fuzz         20,000 damaged files and options; INPUTS=1000 SEED=2 make fuzz tries fewer, other ones"
+	@echo "make soak         kill all commands at random moments, 200 times, for hours; KILLS=20 SEED=2 make soak"
+	@echo "make lint         ruff, mypy and the order of imports"
 	@echo "make bench        field evaluations per second of this machine"
-	@echo "make audit        the pinned versions against known vulnerabilities; needs PyPI itself"
+	@echo "make audit        check the pinned versions for known vulnerabilities; needs PyPI"
 	@echo "make clean        remove .venv and caches; runs/ stays"
 
 $(READY): pyproject.toml constraints.txt

@@ -1,4 +1,4 @@
-"""A Ray job that fits an estimator for each of a project's training sets.
+"""Fit an estimator for each training set of a project, as a Ray job.
 
 ray job submit --submission-id fit-quickstart --working-dir . -- \
     python -m jobs.fit configs/quickstart.yaml --set output=/results/quickstart

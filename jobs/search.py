@@ -1,4 +1,4 @@
-"""A Ray job that searches for the training scales that are enough, over the films of a project's store.
+"""Search for the training scales that are enough, as a Ray job over the films of a project's store.
 
 ray job submit --submission-id search-dmi --working-dir . -- python -m jobs.search configs/searches/dmi.yaml
 """

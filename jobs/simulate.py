@@ -1,4 +1,4 @@
-"""A Ray job that simulates the films that a campaign's store lacks.
+"""Simulate the films that a campaign's store lacks, as a Ray job.
 
 ray job submit --submission-id simulate-quickstart --working-dir . -- \
     python -m jobs.simulate configs/quickstart.yaml --set output=/results/quickstart

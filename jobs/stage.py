@@ -1,4 +1,4 @@
-"""The part that jobs share: run `magray` commands once the autoscaler has brought GPUs."""
+"""Run commands of `magray` as a Ray job, after the autoscaler has brought GPUs."""
 
 import argparse
 import sys
@@ -10,17 +10,17 @@ from magray.runtime.resources import wait_for_gpus
 
 
 def run(*commands: str) -> None:
-    """Run these commands of `magray` one after the other, with the arguments of this process, and exits as they do.
+    """Run commands of `magray` one after the other with the arguments of this process; exit with their exit code.
 
-    --gpus N, which `magray` does not know, first brings the cluster to N GPUs.
+    The option --gpus N is for this function alone: it brings the cluster to N GPUs first.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--gpus", type=int, default=0)
-    given, arguments = parser.parse_known_args()
-    if given.gpus:
+    options, arguments = parser.parse_known_args()
+    if options.gpus:
         try:
             connect()
-            wait_for_gpus(given.gpus, print)
+            wait_for_gpus(options.gpus, print)
         except UserError as error:
             parser.exit(2, f"magray: {error}\n")
     for command in commands:

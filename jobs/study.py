@@ -1,4 +1,4 @@
-"""A Ray job that tests a project's estimators at every test scale, and draws the report.
+"""Test a project's estimators at every test scale and write the report, as a Ray job.
 
 ray job submit --submission-id study-quickstart --working-dir . -- \
     python -m jobs.study configs/quickstart.yaml --set output=/results/quickstart

@@ -1,4 +1,4 @@
-"""A magnetic film's parameters from one picture of its domains: simulate, learn, estimate.
+"""Estimate a magnetic film's parameters from a picture of its domains: simulate films, train networks, estimate.
 
 What is exported here is the public interface. Each name is imported when it is first used, so that `import magray`
 and `magray --help` stay instant.

@@ -1,4 +1,4 @@
-"""`python -m magray`: the command line."""
+"""Run the command line by `python -m magray`."""
 
 from magray.cli.app import main
 

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: parse arguments, call the package, print the outcome."""

@@ -1,4 +1,4 @@
-"""Commands on one project: its stages from the plan to the report, and estimates by its estimators."""
+"""Commands that run the stages of one project, and use its estimators."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from magray.cli.console import INTERRUPTED, resumable, show
-from magray.cli.options import Address, ByPip, ConfigPath, Overrides
+from magray.cli.console import INTERRUPTED, print_results, print_tables, resumable
+from magray.cli.options import ConfigPath, Overrides
 from magray.errors import UserError
 from magray.files.paths import at_home
 from magray.masking import mask
@@ -15,57 +15,68 @@ from magray.masking import mask
 if TYPE_CHECKING:
     from magray.project.stages import Project
 
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar="RAY_ADDRESS",
+        metavar="ADDRESS",
+        help="Ray cluster to use: http://host:8265 submits a job and follows it; auto joins this machine's cluster.",
+    ),
+]
+ByPip = Annotated[
+    bool, typer.Option("--pip", help="With http://: install magray for the job, on nodes without its image.")
+]
+
 
 def plan(config: ConfigPath, overrides: Overrides = None) -> None:
-    """Write the plan of a campaign: one row for each film."""
-    show(_project(config, overrides).plan())
+    """Write plan.parquet, with one row for each film."""
+    print_results([_project(config, overrides).plan()])
 
 
 def simulate(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
-    """Simulate the films that the store does not hold yet."""
+    """Simulate the films that the store lacks."""
     _submit("simulate", config, overrides, address, pip)
     with resumable():
-        show(_project(config, overrides).simulate())
+        print_results([_project(config, overrides).simulate()])
 
 
 def fit(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
     """Fit an estimator for each set of training scales."""
     _submit("fit", config, overrides, address, pip)
     with resumable():
-        show(*_project(config, overrides).fit())
+        print_results(_project(config, overrides).fit())
 
 
 def study(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
     """Test the estimators at every test scale."""
-    from rich.console import Console
-
-    from magray.workflows.quickstart import tolerance_tables
+    from magray.report.terminal import tolerance_tables
 
     _submit("study", config, overrides, address, pip)
     project = _project(config, overrides)
-    show(project.study())
-    Console().print(*tolerance_tables(project.folder / "study.parquet"))
+    print_results([project.study()])
+    print_tables(tolerance_tables(project.folder / "study.parquet"))
 
 
 def report(config: ConfigPath, overrides: Overrides = None) -> None:
     """Write the report page and its figures."""
-    show(_project(config, overrides).report())
+    print_results([_project(config, overrides).report()])
 
 
 def estimate(
     pictures: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PICTURE...",
-            help="PNG, TIFF, JPEG, GIF or BMP of a film's domains; or several of one film.",
+            metavar="PICTURE",
+            help="PNG, TIFF, JPEG, GIF or BMP of a film's domains; several are of one film.",
         ),
     ],
     estimator: Annotated[
-        str,  # a Path would not tell ./co-like from co-like
+        str,  # a Path would make no difference between ./co-like and co-like
         typer.Option(
             metavar="FOLDER",
             parser=os.path.expanduser,
-            help="Folder of the estimator; or co-like or co-like-microscope, which come with magray "
+            help="Folder of the estimator; or co-like or co-like-microscope, which ship with magray "
             "(./co-like is a folder of yours).",
         ),
     ],
@@ -75,16 +86,16 @@ def estimate(
     pixel_nm: Annotated[float | None, typer.Option(metavar="Y", help="Size of a pixel, nm.")] = None,
     max_megapixels: Annotated[float, typer.Option(metavar="N", min=0, help="Refuse larger pictures.")] = 64,
 ) -> None:
-    """Estimate a film's parameters from one or several pictures of it."""
+    """Estimate a film's parameters from one or several pictures."""
     if (scale_um is None) == (pixel_nm is None):
-        raise UserError("say how large the picture is: give either --scale-um or --pixel-nm")
-    from magray.project.stages import estimate_pictures
+        raise UserError("give the size of the picture: either --scale-um or --pixel-nm")
+    from magray.project.estimate import estimate_pictures
 
     answer = estimate_pictures(
         *pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, max_megapixels=max_megapixels
     )
     typer.echo(str(answer))
-    typer.echo(f"learned from {answer.films}")
+    typer.echo(f"trained on {answer.films}")
     for warning in answer.warnings:
         typer.echo(f"warning: {warning}", err=True)
 
@@ -95,7 +106,7 @@ def quickstart(
     ),
     overrides: Overrides = None,
 ) -> None:
-    """Run every stage of a small project, from films to an estimate."""
+    """Run all stages of a project, and estimate a held-out film."""
     from rich.console import Console
 
     from magray.config import load_config
@@ -113,10 +124,7 @@ def _project(config: Path, overrides: list[str] | None) -> "Project":
 
 
 def _submit(stage: str, config: Path, overrides: list[str] | None, address: str | None, by_pip: bool) -> None:
-    """Run the stage as a job and exit as it does, if `address` is that of a job server.
-
-    Any other address is left to Ray, which joins the cluster there. Raises UserError for --pip without a job server.
-    """
+    """Run the stage as a job and exit with its code, if `address` is a job server; otherwise make Ray join it."""
     if by_pip and not (address or "").startswith("http"):
         raise UserError("--pip is for jobs: give the job server too, as in --address http://127.0.0.1:8265")
     if not address:
@@ -128,7 +136,7 @@ def _submit(stage: str, config: Path, overrides: list[str] | None, address: str 
         os.environ["RAY_ADDRESS"] = address
         return
     job = submit_stage(address, stage, config, overrides or (), by_pip)
-    typer.echo(f"{job.id} {'submitted' if job.fresh else 'is under way already'}: {mask(job.entrypoint)}")
+    typer.echo(f"{job.id} {'submitted' if job.fresh else 'is already running'}: {mask(job.entrypoint)}")
     try:
         raise typer.Exit(follow(job, lambda text: typer.echo(text, nl=False)))
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`magray store`: list, check, compact and export a store."""
+"""Commands that read, check and rewrite a store of simulated films."""
 
 from enum import StrEnum
 from itertools import islice
@@ -14,32 +14,33 @@ from magray.files.paths import at_home
 if TYPE_CHECKING:
     from magray.store import Store
 
-app = typer.Typer(help="List, check, compact and export a store of films.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Read, check, export or compact a store of simulated films.", no_args_is_help=True, rich_markup_mode=None
+)
 
-StoreUri = Annotated[
-    str, typer.Argument(metavar="STORE", help="Folder or URI of the store, such as s3://bucket/films.")
-]
+StoreUri = Annotated[str, typer.Argument(metavar="STORE", help="Folder or URI of the store, as s3://bucket/films.")]
+
+_LISTED = ["film_id", "split", "status", "nx", "ny", "Ms", "Ku1", "Aex", "D", "sigma", "evaluations"]
 
 
 @app.command("ls")
-def ls(
-    store: StoreUri, limit: Annotated[int, typer.Option(min=0, help="Show this many films; 0 shows all.")] = 20
+def list_films(
+    store: StoreUri, limit: Annotated[int, typer.Option(min=0, help="Show at most this many films; 0 shows all.")] = 20
 ) -> None:
-    """List the films of a store, tab-separated, in the order of its files."""
+    """List films of a store, tab-separated. The order is that of the store's files."""
     from magray.store import open_store
 
-    columns = ["film_id", "split", "status", "nx", "ny", "Ms", "Ku1", "Aex", "D", "sigma", "evaluations"]
-    rows = (row for batch in open_store(store).batches(columns) for row in batch.to_pylist())
-    typer.echo("\t".join(columns))
+    rows = (row for batch in open_store(store).batches(_LISTED) for row in batch.to_pylist())
+    typer.echo("\t".join(_LISTED))
     for row in islice(rows, limit or None):
         typer.echo("\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()))
     if limit and next(rows, None):
         typer.echo("more films follow; --limit 0 shows all", err=True)
 
 
-@app.command("show")
+@app.command()
 def show(store: StoreUri, film_id: Annotated[str, typer.Argument(metavar="FILM", help="Id of one film.")] = "") -> None:
-    """Show what a store holds, or everything about one of its films."""
+    """Show what a store holds, or all values of one film."""
     from magray.store import open_store
 
     opened = open_store(store)
@@ -49,14 +50,14 @@ def show(store: StoreUri, film_id: Annotated[str, typer.Argument(metavar="FILM",
         _show_store(opened)
 
 
-@app.command("verify")
+@app.command()
 def verify(
     store: StoreUri,
     plan: Annotated[
         Path | None, typer.Option(metavar="FILE", parser=at_home, help="plan.parquet, to name the missing films.")
     ] = None,
 ) -> None:
-    """Find missing, duplicate, truncated and foreign films. Exit code 1 if there are any."""
+    """Find missing, duplicate, truncated and foreign films. Exit with code 1 if there are any."""
     from magray.files.atomic import read_table
     from magray.films.plan import PLAN_SCHEMA
     from magray.store import open_store, verify
@@ -69,42 +70,44 @@ def verify(
 
 
 class PictureFormat(StrEnum):
-    """The formats of `magray store export`."""
+    """Formats of `magray store export`."""
 
     png = "png"
     ovf = "ovf"
     hf = "hf"
 
 
-@app.command("export")
+@app.command()
 def export(
     store: StoreUri,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", parser=at_home, help="New folder for the pictures.")],
     format: Annotated[  # noqa: A002
-        PictureFormat, typer.Option(help="PNG or OVF files and films.csv, or a data set of Hugging Face.")
+        PictureFormat, typer.Option(help="PNG or OVF files with films.csv, or a Hugging Face data set.")
     ] = PictureFormat.png,
 ) -> None:
-    """Write the pictures for programs that do not read the store."""
+    """Write the pictures as files. Other programs can read them without the store."""
     from magray.store import export_pictures, open_store
 
     typer.echo(f"{export_pictures(open_store(store), folder, format.value)} pictures in {folder}")
 
 
-@app.command("compact")
+@app.command()
 def compact(
     store: StoreUri,
     films_per_file: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Films a file; as many as make some 80 MB if not given.")
+        int | None, typer.Option(metavar="N", min=1, help="Films in a file; by default as many as fill about 80 MB.")
     ] = None,
 ) -> None:
-    """Merge the small files of a store into large ones, which every reader opens faster."""
+    """Merge small files into large ones. A store of few large files opens faster."""
     from magray.store import compact, open_store
     from magray.store.lease import lease
 
     opened = open_store(store)
     with resumable(), lease(opened.location, notify=lambda line: typer.echo(f"magray: {line}", err=True)):
         done = compact(opened, films_per_file)
-    typer.echo(f"{done.before} files became {done.after}" if done.after != done.before else "the store is compact")
+    typer.echo(
+        f"{done.before} files became {done.after}" if done.after != done.before else "the store is already compact"
+    )
 
 
 def _show_store(store: "Store") -> None:
@@ -124,7 +127,7 @@ def _show_film(store: "Store", film_id: str) -> None:
 
     rows = store.table(filter=pc.field("film_id") == film_id)
     if not rows.num_rows:
-        raise UserError(f"store {store.uri} has no film {film_id}; magray store ls lists them")
+        raise UserError(f"store {store.uri} has no film {film_id}; magray store ls lists its films")
     for name, value in rows.slice(0, 1).to_pylist()[0].items():
         unit = (store.schema.field(name).metadata or {}).get(b"unit", b"1").decode()
         typer.echo(f"{name}: {value}{f' {unit}' if unit != '1' else ''}")

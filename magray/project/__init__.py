@@ -1,1 +1,1 @@
-"""Run the stages of a project: simulate, fit, study, estimate, report."""
+"""Run the stages of a project: plan, simulate, fit, study, estimate, report."""

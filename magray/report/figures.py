@@ -1,6 +1,6 @@
-"""Pictures of films, and estimates against what the films were made with, each a PNG. What all figures have in common.
+"""Draw pictures of films and scatter plots of estimates as PNG, in the style that all figures share.
 
-Trained scales are drawn in one colour, untrained ones in another, everywhere.
+Trained scales have one colour and untrained scales another in all figures.
 """
 
 import math
@@ -23,41 +23,41 @@ from magray.report.labels import Quantity
 
 INK, FAINT = "#1b2733", "#9aa7b2"
 TRAINED, UNTRAINED = "#17698a", "#d1671b"
-# Eight that differ for all eyes in hue or lightness, with markers that differ without any colour.
+# Eight colours that colour-blind people can tell apart, and markers that differ in black and white.
 COLOURS = ("#0b62a8", "#c8500a", "#3f8f4f", "#9a3f86", "#2aa1c0", "#7a5a1e", "#5b5fc7", "#b02a37")
 MARKERS = "os^DvPX*"
-SAMPLES = (2, 4)  # rows and columns of sample pictures
-MARGIN = 0.35  # room for estimates beyond the range of set values, in widths of that range
-POINTS = 400  # of a cloud that are drawn: more hide each other
-ABREAST = 4  # panels side by side at most
-DPI = 160
-PALETTE = 128  # colours of a PNG: a third of the bytes, and no eye sees it
+_SAMPLES = (2, 4)  # rows and columns of sample pictures
+_MARGIN = 0.35  # room for estimates beyond the range of true values, in widths of that range
+_POINTS = 400  # drawn of each series, about; more would hide each other
+_MAX_COLUMNS = 4  # panels side by side
+_DPI = 160
+_PALETTE = 128  # colours of a PNG: looks the same with a third of the bytes
 STYLE: dict[str, Any] = {"color": INK, "fontsize": 10}
 
 
 @dataclass(frozen=True)
 class Series:
-    """Estimates at one test scale: `points` with the columns set_value and estimated, SI."""
+    """Estimates at one test scale. points: a table with the columns set_value (the true value) and estimated, SI."""
 
     points: pa.Table
     colour: str
     marker: str = "o"
-    label: str = ""  # none in a panel of one cloud
+    label: str = ""  # "" in a panel of one series
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot of estimated against set values."""
+    """One plot of estimated against true values."""
 
     title: str
     note: str
-    clouds: tuple[Series, ...]
+    series: tuple[Series, ...]
     colour: str = INK  # of the title
 
 
 def draw_samples(pictures: NDArray[np.uint8], captions: Sequence[str], path: Path) -> None:
-    """Sample pictures (n, ny, nx), each under its caption: up to two rows of four."""
-    rows, columns = SAMPLES
+    """Draw up to eight sample pictures (n, ny, nx), in two rows, each under its caption."""
+    rows, columns = _SAMPLES
     figure = Figure(figsize=(2.1 * columns, 2.32 * rows), layout="constrained")
     for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.set_axis_off()
@@ -68,37 +68,37 @@ def draw_samples(pictures: NDArray[np.uint8], captions: Sequence[str], path: Pat
 
 
 def draw_scatter(panels: Sequence[Panel], quantity: Quantity, path: Path) -> None:
-    """Estimated against set values, panel by panel, on the same axes.
+    """Draw estimated against true values, panel by panel, on the same axes.
 
-    Estimates beyond them are drawn as triangles on the edge. Of many points some are drawn.
+    Estimates beyond the axes are triangles on the edge. Of many points about _POINTS are drawn.
     """
-    set_values = np.concatenate([cloud.points["set_value"].to_numpy() for panel in panels for cloud in panel.clouds])
-    low, high = set_values.min() * quantity.factor, set_values.max() * quantity.factor
-    margin = MARGIN * ((high - low) or abs(high) or 1.0)  # one film alone has no range
+    true = np.concatenate([one.points["set_value"].to_numpy() for panel in panels for one in panel.series])
+    low, high = true.min() * quantity.factor, true.max() * quantity.factor
+    margin = _MARGIN * ((high - low) or abs(high) or 1.0)  # a single film has no range
     ends = (low - margin, high + margin)
-    rows = math.ceil(len(panels) / ABREAST)
+    rows = math.ceil(len(panels) / _MAX_COLUMNS)
     columns = math.ceil(len(panels) / rows)
     figure = Figure(figsize=(0.5 + 2.05 * columns, 0.3 + 2.45 * rows), layout="constrained")
     places = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
     for number, (axes, panel) in enumerate(zip(places, panels, strict=False)):
         _draw_panel(axes, panel, quantity, ends)
-        axes.tick_params(labelbottom=number + columns >= len(panels))  # none below
+        axes.tick_params(labelbottom=number + columns >= len(panels))  # only where no panel is below
     for axes in places[len(panels) :]:
         axes.set_axis_off()
-    figure.supxlabel(f"set {quantity.label}", **STYLE)
+    figure.supxlabel(f"true {quantity.label}", **STYLE)
     figure.supylabel(f"estimated {quantity.label}", **STYLE)
     save(figure, path)
 
 
 def _draw_panel(axes: Axes, panel: Panel, quantity: Quantity, ends: tuple[float, float]) -> None:
     axes.plot(ends, ends, color=FAINT, linewidth=1, zorder=1)
-    for cloud in panel.clouds:
-        _draw_series(axes, cloud, quantity, ends)
+    for series in panel.series:
+        _draw_series(axes, series, quantity, ends)
     axes.set(xlim=ends, ylim=ends, aspect="equal")
     axes.set_title(panel.title, pad=17, fontsize=10.5, fontweight="bold", color=panel.colour)
     above: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
     axes.annotate(panel.note, (0.5, 1.0), xytext=(0, 5), **above, **STYLE | {"fontsize": 8.5})
-    if any(cloud.label for cloud in panel.clouds):
+    if any(series.label for series in panel.series):
         legend = axes.legend(fontsize=7, frameon=False, loc="upper left", handletextpad=0.2, borderpad=0)
         for handle in legend.legend_handles:
             if handle is not None:
@@ -106,54 +106,54 @@ def _draw_panel(axes: Axes, panel: Panel, quantity: Quantity, ends: tuple[float,
     style_axes(axes)
 
 
-def _draw_series(axes: Axes, cloud: Series, quantity: Quantity, ends: tuple[float, float]) -> None:
-    points = subsample(cloud.points)
-    set_values, estimated = (points[name].to_numpy() * quantity.factor for name in ("set_value", "estimated"))
+def _draw_series(axes: Axes, series: Series, quantity: Quantity, ends: tuple[float, float]) -> None:
+    points = subsample(series.points)
+    true, estimated = (points[name].to_numpy() * quantity.factor for name in ("set_value", "estimated"))
     low, high = ends
     inside = (low <= estimated) & (estimated <= high)
-    for marker, chosen in ((cloud.marker, inside), ("^", estimated > high), ("v", estimated < low)):
+    for marker, chosen in ((series.marker, inside), ("^", estimated > high), ("v", estimated < low)):
         axes.scatter(
-            set_values[chosen],
+            true[chosen],
             np.clip(estimated[chosen], low, high),
             s=14,
             marker=marker,
-            color=cloud.colour,
-            alpha=float(np.clip(8 / np.sqrt(max(points.num_rows, 1)), 0.15, 0.85)),  # the more, the fainter each
+            color=series.colour,
+            alpha=float(np.clip(8 / np.sqrt(max(points.num_rows, 1)), 0.15, 0.85)),  # fainter where there are more
             lw=0,
             clip_on=False,
-            label=cloud.label if chosen is inside and cloud.label else None,
+            label=series.label if chosen is inside and series.label else None,
         )
 
 
 def subsample(points: pa.Table) -> pa.Table:
-    """About POINTS of them, evenly: they come by the ids of their films, which mean nothing else."""
-    step = max(1, points.num_rows // POINTS)
+    """Return about _POINTS rows, evenly spaced. Rows are in the order of film ids, which is random."""
+    step = max(1, points.num_rows // _POINTS)
     return points.take(pa.array(range(0, points.num_rows, step))) if step > 1 else points
 
 
 def sample_rows(films: pa.Table, parameter: str) -> list[dict[str, Any]]:
-    """Films for `draw_samples`: spread evenly over the parameter, from its lowest value to its highest."""
+    """Return the rows of up to eight films, evenly spread over a parameter from its lowest value to its highest."""
     ordered = films.filter(pc.not_equal(films["status"], "failed")).sort_by(
         [(parameter, "ascending"), ("film_id", "ascending")]
     )
-    count = min(SAMPLES[0] * SAMPLES[1], ordered.num_rows)
+    count = min(_SAMPLES[0] * _SAMPLES[1], ordered.num_rows)
     chosen = np.linspace(0, ordered.num_rows - 1, count).round().astype(int)
     rows: list[dict[str, Any]] = ordered.take(chosen).to_pylist()
     return rows
 
 
 def style_axes(axes: Axes) -> None:
-    """Axes without what nobody reads."""
+    """Remove the frame on the right and above, and draw the rest of the axes faintly."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(which="both", color=FAINT, labelcolor=INK, labelsize=9)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG of few colours."""
+    """Write a figure as a PNG with few colours."""
     drawn = BytesIO()
-    figure.savefig(drawn, dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 1})
+    figure.savefig(drawn, dpi=_DPI, facecolor="white", pil_kwargs={"compress_level": 1})
     with Image.open(drawn) as picture:
-        few = picture.convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+        few = picture.convert("RGB").quantize(_PALETTE, dither=Image.Dither.NONE)
     with atomic_write(path) as unfinished:
-        few.save(unfinished, format="PNG", optimize=True, dpi=(DPI, DPI))
+        few.save(unfinished, format="PNG", optimize=True, dpi=(_DPI, _DPI))

@@ -1,4 +1,4 @@
-"""Pages that need nothing but themselves: one HTML file with its figures, style and script inside."""
+"""Write self-contained HTML pages: one file with its figures, style and script inside."""
 
 import base64
 from pathlib import Path
@@ -11,7 +11,7 @@ from magray.files.atomic import atomic_write
 
 
 def write_page(template: str, path: Path, **content: Any) -> None:
-    """Fill a template of this package. Figures that it names lie beside the page that is written."""
+    """Fill a template of this package and write the page. Figures are read from the page's folder."""
     loader = PackageLoader("magray.report", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["picture"] = lambda name: _inline(path.parent / name)
@@ -22,14 +22,14 @@ def write_page(template: str, path: Path, **content: Any) -> None:
 
 
 def duration(seconds: float) -> str:
-    """In the unit that people would use."""
+    """Return a time in seconds, minutes or hours."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _inline(picture: Path) -> str:
-    """Return a figure as an address that holds it. Raises UserError for a link to a file elsewhere."""
+    """Return a figure as a data URI. Raises UserError for a link to a file in another folder."""
     if picture.resolve().parent != picture.parent.resolve():
-        raise UserError(f"{picture} is no file of that folder; remove it and run again")
+        raise UserError(f"{picture} is a link to another folder; remove it and run again")
     return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"

@@ -1,15 +1,20 @@
-"""Parameters in the units in which people read them."""
+"""Label parameters, training sets and error measures the same way in every figure, table and page."""
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
+from magray.config import RANGE, is_range
 from magray.errors import UserError
 from magray.estimator.metadata import in_practice
+from magray.evaluation.study import TWO_NUMBERS
 from magray.store.schema import STORE_SCHEMA
+
+ERRORS = {"mae": "MAE", "bias": "bias", "bias_low": "bias, low end", "bias_high": "bias, high end"}  # columns of STUDY
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A parameter with the unit in which people read it: SI value × factor is in `unit`."""
+    """A parameter with its practical unit: SI value × factor is in `unit`."""
 
     name: str
     factor: float
@@ -17,14 +22,28 @@ class Quantity:
 
     @property
     def label(self) -> str:
-        """Name and unit, as on an axis."""
+        """Return name and unit, as on an axis."""
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
 def quantity(name: str) -> Quantity:
-    """A column of the store in practical units. Raises UserError for a name that is none of a parameter."""
+    """Return a column of the store in its practical unit. Raises UserError if `name` is no parameter."""
     metadata = STORE_SCHEMA.field(name).metadata if name in STORE_SCHEMA.names else None
     unit = (metadata or {}).get(b"unit")
     if unit is None:
         raise UserError(f"films have no parameter called {name!r}")
     return Quantity(name, *in_practice(unit.decode()))
+
+
+def label(train_set: str) -> str:
+    """Return a training set in words: "0.5+1.0" is "0.5, 1.0 µm", "0.5..2.0" is "0.5 to 2.0 µm, scale known"."""
+    if train_set == TWO_NUMBERS:
+        return "two numbers, no network"
+    if is_range(train_set):
+        return f"{train_set.replace(RANGE, ' to ')} µm, scale known"
+    return f"{train_set.replace('+', ', ')} µm"
+
+
+def in_file_name(train_set: str) -> str:
+    """Return a training set or another name as part of a file name, different for each."""
+    return quote(train_set, safe="+")

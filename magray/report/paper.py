@@ -1,4 +1,4 @@
-"""The results of the whole paper, as a page and as Markdown: its figures, and each parameter as a project shows it."""
+"""Write the results of the whole paper as an HTML page and as Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,72 +14,74 @@ from magray.evaluation.tolerance import FACTOR
 from magray.files.atomic import atomic_write
 from magray.report.figures import COLOURS, MARKERS, Panel, Series, draw_scatter
 from magray.report.html import write_page
-from magray.report.labels import quantity
-from magray.report.project import parameter_on_page
-from magray.report.scores import label, parameter_of, seeds_of
+from magray.report.labels import label, quantity
+from magray.report.parameter import parameter_sections
+from magray.report.scores import parameter_of, seeds_of
 from magray.report.tables import Table, figure_table, markdown, score_table
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A figure and what it shows of one parameter: estimates of one seed with their panel's name, and the study."""
+class PaperFigure:
+    """A figure of the paper: its config, the estimates of one seed with a column `panel`, and its study."""
 
     config: FigureConfig
     estimates: pa.Table
     study: pa.Table
 
 
-def write_paper(figures: Sequence[Shown], studies: Mapping[str, pa.Table], causes: pa.Table, folder: Path) -> Path:
-    """Write index.html, README.md and their figures into a folder; returns the page's path.
+def write_paper(
+    figures: Sequence[PaperFigure], studies: Mapping[str, pa.Table], causes: pa.Table, folder: Path
+) -> Path:
+    """Write index.html, README.md and their figures into a folder; return the page's path.
 
-    studies: parameter -> its rows of STUDY. causes: CAUSES of all parameters.
+    studies: {parameter: rows of STUDY}. causes: rows of CAUSES of all parameters.
     """
-    shown = [_figure(figure, folder) for figure in figures]
-    parameters = [parameter_on_page(study, causes, folder) for study in studies.values()]
-    write_page("paper.html", folder / "index.html", figures=shown, parameters=parameters)
+    drawn = [_draw_figure(figure, folder) for figure in figures]
+    parameters = [parameter_sections(study, causes, folder) for study in studies.values()]
+    write_page("paper.html", folder / "index.html", figures=drawn, parameters=parameters)
     scales = sorted({scale for figure in figures for panel in figure.config.panels for scale in panel.test})
     at_these = {name: score_table(study.filter(pc.field("test_scale").isin(scales))) for name, study in studies.items()}
     with atomic_write(folder / "README.md") as unfinished:
-        unfinished.write_text("\n".join(_lines(shown, parameters, at_these)), encoding="utf-8")
+        unfinished.write_text("\n".join(_lines(drawn, parameters, at_these)), encoding="utf-8")
     return folder / "index.html"
 
 
-def _figure(figure: Shown, folder: Path) -> dict[str, Any]:
-    """Draw a figure; what the template and the Markdown show of it."""
+def _draw_figure(figure: PaperFigure, folder: Path) -> dict[str, Any]:
+    """Draw a figure; return what the template and the Markdown need."""
     name, shown = figure.config.figure, quantity(parameter_of(figure.study))
     draw_scatter(_panels(figure), shown, folder / f"fig{name}.png")
     table = figure_table(figure.config, figure.study)
     return {"name": name, "quantity": shown, "picture": f"fig{name}.png", "table": table}
 
 
-def _panels(figure: Shown) -> list[Panel]:
-    """As the paper lays them out: one for each training set, with a marker for each test scale."""
+def _panels(figure: PaperFigure) -> list[Panel]:
+    """Return the panels in the layout of the paper: one for each training set, with a marker for each test scale."""
     panels, scores = [], seeds_of(figure.study)
     for panel in figure.config.panels:
-        clouds = []
+        series = []
         for scale, colour, marker in zip(panel.test, COLOURS, MARKERS, strict=False):
             mine = (pc.field("panel") == panel.name) & (pc.field("test_scale") == scale)
             r2 = np.mean([row["r2"] for row in scores[panel.train, scale]])
-            clouds.append(Series(figure.estimates.filter(mine), colour, marker, f"{scale:g} µm, R² {r2:.2f}"))
-        panels.append(Panel(f"{figure.config.figure}{panel.name}", f"at {label(panel.train)}", tuple(clouds)))
+            series.append(Series(figure.estimates.filter(mine), colour, marker, f"{scale:g} µm, R² {r2:.2f}"))
+        panels.append(Panel(f"{figure.config.figure}{panel.name}", f"at {label(panel.train)}", tuple(series)))
     return panels
 
 
 def _lines(
     figures: Sequence[Mapping[str, Any]], parameters: Sequence[Mapping[str, Any]], scores: Mapping[str, Table]
 ) -> Iterator[str]:
-    """README.md. scores: by parameter, at the scales that the figures show."""
+    """Return the lines of README.md. scores: by parameter, at the scales of the figures."""
     yield "# The paper in numbers"
     yield ""
-    yield "Mean over the seeds of the fit ± their standard deviation. Made by `magray paper`; index.html shows more."
+    yield "Means over the seeds ± their standard deviation. Made by `magray paper`; its page index.html has all scores."
     yield ""
     for figure in figures:
         yield from _section(f"Figure {figure['name']}", figure["table"], figure["picture"])
     for parameter in parameters:
         name = parameter["quantity"].name
-        where = f"Tolerance, {name}: where the MAE stays under {FACTOR:g} × its least"
+        where = f"Tolerance, {name}: scales where the MAE is under {FACTOR:g} × its minimum"
         yield from _section(where, parameter["tolerance"], parameter["curves"])
-        why = f"Why one scale fails at another, {name}: MAE where only the domains or only the walls look different"
+        why = f"Causes of errors at other scales, {name}: MAE where only the domains or only the walls are rescaled"
         if parameter["causes"]:
             yield from _section(why, parameter["causes"])
         yield from _section(f"All training sets at the scales above, {name}", scores[name])

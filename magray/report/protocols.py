@@ -1,51 +1,34 @@
-"""The page of a comparison of protocols: what estimators that learned from films of one do on films of all."""
+"""Write the page of a comparison of protocols: estimators trained on films of one protocol, tested on films of all."""
 
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import rich.table
 from matplotlib.figure import Figure
-from rich import box
 
 from magray.report.curves import draw_curve, line_style, log_errors
 from magray.report.figures import INK, STYLE, save, style_axes
 from magray.report.html import write_page
-from magray.report.labels import quantity
-from magray.report.scores import in_file_name, of_parameter, parameter_of
+from magray.report.labels import in_file_name, quantity
+from magray.report.scores import of_parameter, parameter_of
 from magray.report.tables import mean_errors_table, protocols_table
 
 
 def write_protocols(folder: Path, study: pa.Table) -> Path:
-    """Write protocols.html and its figures into a folder, and returns the page's path. study: PROTOCOLS."""
+    """Write protocols.html and its figures into a folder; return the page's path. study: PROTOCOLS."""
     parameters = []
     for name in pc.unique(study["parameter"]).to_pylist():
         rows, picture = of_parameter(study, name), f"protocols_{in_file_name(name)}.png"
-        draw_protocols(rows, folder / picture)
+        _draw_protocols(rows, folder / picture)
         tables = {"means": mean_errors_table(rows), "scores": protocols_table(rows)}
         parameters.append({"quantity": quantity(name), "picture": picture} | tables)
     write_page("protocols.html", folder / "protocols.html", parameters=parameters)
     return folder / "protocols.html"
 
 
-def error_tables(study: pa.Table) -> list[rich.table.Table]:
-    """For a terminal, one table a parameter: the mean absolute error at trained scales. study: PROTOCOLS."""
-    tables = []
-    for name in pc.unique(study["parameter"]).to_pylist():
-        means = mean_errors_table(of_parameter(study, name))
-        title = f"Mean error of {quantity(name).label} at trained scales"
-        table = rich.table.Table(title=title, title_justify="left", pad_edge=False, box=box.SIMPLE_HEAD)
-        for place, head in enumerate(means.heads):
-            table.add_column(head, justify="right" if place else "left", no_wrap=not place)
-        for row in means.rows:
-            table.add_row(*(cell.text for cell in row))
-        tables.append(table)
-    return tables
-
-
-def draw_protocols(study: pa.Table, path: Path) -> None:
-    """MAE over test scales: a panel for the films of each project, in it a curve for each project's estimators.
+def _draw_protocols(study: pa.Table, path: Path) -> None:
+    """Draw the MAE over test scales: a panel for each project's films, with a curve for each project's estimators.
 
     study: PROTOCOLS of one parameter.
     """
@@ -64,9 +47,9 @@ def draw_protocols(study: pa.Table, path: Path) -> None:
         log_errors(axes)
         style_axes(axes)
     panels[-1].set_xlabel("test scale (µm)", **STYLE)
-    place_above: dict[str, Any] = {"loc": "outside upper left", "alignment": "left"}
+    above: dict[str, Any] = {"loc": "outside upper left", "alignment": "left"}
     handles, labels = panels[0].get_legend_handles_labels()
     drawing.legend(
-        handles, labels, **place_above, frameon=False, fontsize=9, labelcolor=INK, title="trained on", title_fontsize=9
+        handles, labels, **above, frameon=False, fontsize=9, labelcolor=INK, title="trained on", title_fontsize=9
     )
     save(drawing, path)

@@ -1,4 +1,4 @@
-"""The page of a search: which training scales are enough, what others do, and what it cost to know."""
+"""Write the page of a search: which training scales are enough, how others do, and the cost of the search."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -14,17 +14,17 @@ from magray.errors import UserError
 from magray.report.curves import LineStyle, draw_trained, line_style, log_errors
 from magray.report.figures import COLOURS, INK, STYLE, save, style_axes
 from magray.report.html import write_page
-from magray.report.scores import label
+from magray.report.labels import label
 from magray.report.tables import Cell, Table
 from magray.search.summary import summary_lines
 from magray.search.trials import CandidateGroup, Row, SearchResult, Strategy, least_wrong, pareto_front, read_trials
 
-WAYS: dict[Strategy, str] = {"search": "by Ray Tune", "exhaustive": "every set"}
-ANY = "any, told"  # in place of a number of scales
-HEADS = (
+_STRATEGIES: dict[Strategy, str] = {"search": "Ray Tune", "exhaustive": "every set"}
+_ANY = "any, scale known"  # in place of a number of scales
+_HEADS = (
     "scales",
     "trained at",
-    "way",
+    "strategy",
     "views",
     "films",
     "worst error, %",
@@ -37,18 +37,20 @@ HEADS = (
 
 
 def write_search(folder: Path, config: SearchConfig, project: str) -> Path:
-    """Write search.html and its figure beside a folder's search.parquet, and returns the page's path.
+    """Write search.html and its figure beside a folder's search.parquet; return the page's path.
 
-    Shows both ways to search, if both have been gone. project: the name of the one that has the films. Raises UserError
-    if there is no finished trial.
+    Shows Ray Tune's search and the exhaustive one, if both were run. project: name of the project with the films.
+    Raises UserError if there is no finished trial.
     """
     rows = read_trials(folder / "search.parquet").to_pylist()
-    gone = {row["how"] for row in rows if row["status"] == "finished"}
-    if not gone:
+    finished = {row["how"] for row in rows if row["status"] == "finished"}
+    if not finished:
         raise UserError(f"{folder / 'search.parquet'} holds no finished trial; run magray search to its end")
-    ends = {how: SearchResult.of(rows, how, config.tolerance) for how in WAYS if how in gone}
-    options = [option for found in ends.values() for option in found.options]
-    draw_search(ends, config.tolerance, folder / "search.png")
+    results = {
+        strategy: SearchResult.of(rows, strategy, config.tolerance) for strategy in _STRATEGIES if strategy in finished
+    }
+    options = [option for found in results.values() for option in found.options]
+    _draw_search(results, config.tolerance, folder / "search.png")
     scales = options[0].test_scales
     write_page(
         "search.html",
@@ -56,98 +58,98 @@ def write_search(folder: Path, config: SearchConfig, project: str) -> Path:
         project=project,
         ends=(scales[0], scales[-1]),
         tolerance=config.tolerance,
-        answers={WAYS[how]: list(summary_lines(found, config)) for how, found in ends.items()},
-        costs=_costs(ends),
-        cheapest=_table({how: pareto_front(found.options) for how, found in ends.items()}),
-        options=_table({how: found.options for how, found in ends.items()}, filtered=True),
+        answers={_STRATEGIES[strategy]: list(summary_lines(found, config)) for strategy, found in results.items()},
+        costs=_costs(results),
+        cheapest=_table({strategy: pareto_front(found.options) for strategy, found in results.items()}),
+        options=_table({strategy: found.options for strategy, found in results.items()}, filtered=True),
         picture="search.png",
     )
     return folder / "search.html"
 
 
-def draw_search(ends: dict[Strategy, SearchResult], tolerance: float, path: Path) -> None:
-    """Above, the worst error of every option by its number of scales; below, over test scales, those of the best."""
+def _draw_search(results: dict[Strategy, SearchResult], tolerance: float, path: Path) -> None:
+    """Draw the worst error of every option by its number of scales, and below the error curves of the best options."""
     drawing = Figure(figsize=(5.4, 8.2), layout="constrained")
     above, below = drawing.subplots(2, 1)
-    options = [option for found in ends.values() for option in found.options]
-    kinds = sorted({kind_of(option) for option in options}, key=lambda kind: (kind == ANY, len(kind), kind))
-    _draw_options(above, ends, kinds)
+    options = [option for found in results.values() for option in found.options]
+    kinds = sorted({_kind_of(option) for option in options}, key=lambda kind: (kind == _ANY, len(kind), kind))
+    _draw_options(above, results, kinds)
     for place, kind in enumerate(kinds):
-        best = least_wrong(option for option in options if kind_of(option) == kind)
+        best = least_wrong(option for option in options if _kind_of(option) == kind)
         if best is not None:
             _draw_curve(below, best, line_style(best.candidate.train_set, place))
     for axes in (above, below):
         log_errors(axes)
         style_axes(axes)
         axes.axhline(100 * tolerance, color=INK, linewidth=1, linestyle=(0, (4, 2)))
-    above.set_ylabel("mean error at the worst scale (% of the range)", **STYLE)
-    below.set_ylabel("mean error (% of the range)", **STYLE)
+    above.set_ylabel("mean error at the worst scale (% of range)", **STYLE)
+    below.set_ylabel("mean error (% of range)", **STYLE)
     below.set_xlabel("test scale (µm)", **STYLE)
-    for axes, title in ((above, "all that was trained to its end"), (below, "the best of each number of scales")):
+    for axes, title in ((above, "all finished trials"), (below, "the best for each number of scales")):
         _legend_above(axes, title)
     save(drawing, path)
 
 
-def kind_of(option: CandidateGroup) -> str:
-    """Return the number of training scales, or ANY for a range."""
+def _kind_of(option: CandidateGroup) -> str:
+    """Return the number of training scales of an option, or _ANY for a range."""
     train_set = option.candidate.train_set
-    return ANY if is_range(train_set) else str(len(option.candidate.scales))
+    return _ANY if is_range(train_set) else str(len(option.candidate.scales))
 
 
-def _draw_options(axes: Axes, ends: dict[Strategy, SearchResult], kinds: Sequence[str]) -> None:
-    """Hollow: of the exhaustive way. A colour for each number of views."""
-    budgets = sorted({option.candidate.budget for found in ends.values() for option in found.options})
-    for shift, (how, found) in zip((0.14, -0.14), ends.items(), strict=False):
+def _draw_options(axes: Axes, results: dict[Strategy, SearchResult], kinds: Sequence[str]) -> None:
+    """Draw one marker for each option: a colour for each number of views, hollow for the exhaustive search."""
+    budgets = sorted({option.candidate.budget for found in results.values() for option in found.options})
+    for shift, (strategy, found) in zip((0.14, -0.14), results.items(), strict=False):
         for colour, budget in zip(cycle(COLOURS), budgets, strict=False):
             mine = [option for option in found.options if option.candidate.budget == budget]
             if mine:
                 axes.plot(
-                    [kinds.index(kind_of(option)) + shift for option in mine],
+                    [kinds.index(_kind_of(option)) + shift for option in mine],
                     [100 * option.worst for option in mine],
                     "o",
                     markersize=4,
                     color=colour,
-                    markerfacecolor=colour if how == "search" else "none",
+                    markerfacecolor=colour if strategy == "search" else "none",
                     alpha=0.75,
                     linewidth=0,
-                    label=f"{WAYS[how]}, {budget:,} views",
+                    label=f"{_STRATEGIES[strategy]}, {budget:,} views",
                 )
     axes.set_xticks(range(len(kinds)), kinds, **STYLE)
     axes.set_xlim(-0.5, len(kinds) - 0.5)
     axes.set_xlabel("training scales", **STYLE)
 
 
-def _draw_curve(axes: Axes, option: CandidateGroup, drawn: LineStyle) -> None:
+def _draw_curve(axes: Axes, option: CandidateGroup, style: LineStyle) -> None:
     scales, errors, one = np.array(option.test_scales), 100 * np.array(option.errors), option.candidate
     legend = f"{label(one.train_set)}; {one.budget:,} views, {one.films:,} films"
-    axes.plot(scales, errors, color=drawn.colour, linestyle=drawn.line, linewidth=1.5, label=legend)
+    axes.plot(scales, errors, color=style.colour, linestyle=style.line, linewidth=1.5, label=legend)
     if is_range(one.train_set):
         inside = (one.scales[0] <= scales) & (scales <= one.scales[-1])
-        draw_trained(axes, scales[inside], errors[inside], drawn)
+        draw_trained(axes, scales[inside], errors[inside], style)
     else:
         for at in np.flatnonzero(np.isin(scales, one.scales)):
-            draw_trained(axes, scales[[at]], errors[[at]], drawn)
+            draw_trained(axes, scales[[at]], errors[[at]], style)
 
 
 def _legend_above(axes: Axes, title: str) -> None:
-    """Put the legend above the axes, where it hides nothing."""
+    """Draw the legend above the axes, where it hides nothing."""
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "alignment": "left"}
     axes.legend(**place, frameon=False, fontsize=8, labelcolor=INK, title=title, title_fontsize=9)
 
 
 def _table(options: dict[Strategy, list[CandidateGroup]], filtered: bool = False) -> Table:
-    """A line for each option. filtered: their numbers of scales are offered to choose from."""
-    lines = tuple(_line(how, option) for how, some in options.items() for option in some)
-    return Table(HEADS, lines, filter=0 if filtered else None)
+    """Return a table with a row for each option. filtered: a page can filter by the number of scales."""
+    lines = tuple(_line(strategy, option) for strategy, some in options.items() for option in some)
+    return Table(_HEADS, lines, filter=0 if filtered else None)
 
 
-def _line(how: Strategy, option: CandidateGroup) -> tuple[Cell, ...]:
+def _line(strategy: Strategy, option: CandidateGroup) -> tuple[Cell, ...]:
     one = option.candidate
     spread = f" ({100 * option.least:.1f} to {100 * option.most:.1f})" if option.seeds > 1 else ""
     return (
-        Cell(kind_of(option)),
+        Cell(_kind_of(option)),
         Cell(label(one.train_set)),
-        Cell(WAYS[how]),
+        Cell(_STRATEGIES[strategy]),
         Cell(f"{one.budget:,}", one.budget),
         Cell(f"{one.films:,}", one.films),
         Cell(f"{100 * option.worst:.1f}{spread}", option.worst),
@@ -159,19 +161,19 @@ def _line(how: Strategy, option: CandidateGroup) -> tuple[Cell, ...]:
     )
 
 
-def _costs(ends: dict[Strategy, SearchResult]) -> Table:
-    """Return the cost of each strategy, by number of views."""
-    found: dict[tuple[Strategy, int], list[Row]] = {}
-    for how, end in ends.items():
-        for row in end.trials:
+def _costs(results: dict[Strategy, SearchResult]) -> Table:
+    """Return the cost of each strategy, by the number of views of a trial."""
+    trials: dict[tuple[Strategy, int], list[Row]] = {}
+    for strategy, found in results.items():
+        for row in found.trials:
             if row["step"] in ("explore", "range"):
-                found.setdefault((how, row["budget"]), []).append(row)
-    heads = ("way", "views of a trial", "trials", "stopped early", "views in all", "time of trials, s")
-    return Table(heads, tuple(_cost(how, budget, rows) for (how, budget), rows in sorted(found.items())))
+                trials.setdefault((strategy, row["budget"]), []).append(row)
+    heads = ("strategy", "views of a trial", "trials", "stopped early", "views in total", "time of trials, s")
+    return Table(heads, tuple(_cost(strategy, budget, rows) for (strategy, budget), rows in sorted(trials.items())))
 
 
-def _cost(how: Strategy, budget: int, rows: Sequence[Row]) -> tuple[Cell, ...]:
+def _cost(strategy: Strategy, budget: int, rows: Sequence[Row]) -> tuple[Cell, ...]:
     stopped = sum(row["status"] == "stopped" for row in rows)
     views, seconds = sum(row["views"] for row in rows), sum(row["seconds"] for row in rows)
     counts = (budget, len(rows), stopped, views, round(seconds))
-    return (Cell(WAYS[how]), *(Cell(f"{count:,}", count) for count in counts))
+    return (Cell(_STRATEGIES[strategy]), *(Cell(f"{count:,}", count) for count in counts))

@@ -1,8 +1,4 @@
-"""Read and write summary.json: facts of a project for people and scripts, and which stages are done.
-
-A stage's fingerprint, of what it is made from, stands in `made_from` from its beginning and in `done` from its end on.
-Its end is written together with what it has found, so that one is never there without the other.
-"""
+"""Read summary.json: a project's counts, scores and times, and which of its stages are done."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -11,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from magray.config.fit import Parameter
 from magray.files.records import Finite, NotNegative, Positive, Text, read_record
+
+FigureName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.%+-]*\.png$")]  # a file of report/
 
 
 class PlanFacts(BaseModel):
@@ -21,7 +19,7 @@ class PlanFacts(BaseModel):
 
 
 class AnsweredConstant(BaseModel):
-    """An estimated constant of the held-out film, beside what the film was made with; SI."""
+    """An estimated parameter of the held-out film, its error bar, and its true value; SI."""
 
     value: Finite
     error: NotNegative
@@ -30,9 +28,9 @@ class AnsweredConstant(BaseModel):
 
 
 class HeldOutAnswer(BaseModel):
-    """The answer for one film that no estimator has seen. picture: a file of that name in report/."""
+    """The estimate for one film that no estimator has seen."""
 
-    picture: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.png$")]
+    picture: FigureName
     film_id: Text
     scale_um: Positive
     text: Text = ""
@@ -41,34 +39,35 @@ class HeldOutAnswer(BaseModel):
 
 
 class Summary(BaseModel):
-    """The content of summary.json. What is not named here is kept as it is, and read by nobody."""
+    """The content of summary.json. Entries without a field here are kept unchanged."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
 
     name: Text = ""
     seconds: dict[Text, NotNegative] = {}  # by stage
-    made_from: dict[Text, Text] = {}
-    done: dict[Text, Text | None] = {}
+    fingerprints: dict[Text, Text] = Field({}, alias="made_from")  # by stage, from its beginning
+    done: dict[Text, Text | None] = {}  # the same from its end
     versions: dict[Text, Text] = {}
     machine: Text = ""
     plan: PlanFacts | None = None
     scores: dict[str, Any] | None = None
     answer: HeldOutAnswer | None = None
+    figures: list[FigureName] = []
 
     @model_validator(mode="after")
-    def _of_former_versions(self) -> Self:
-        """They recorded no ends: there all stages but `estimate` made their last file when they were done."""
+    def _complete_former_version(self) -> Self:
+        """Fill in `done`, which former versions did not write: their last file was the sign, except for `estimate`."""
         if "done" not in self.model_fields_set:
-            self.done = {stage: mark for stage, mark in self.made_from.items() if stage != "estimate"}
+            self.done = {stage: mark for stage, mark in self.fingerprints.items() if stage != "estimate"}
         return self
 
 
 def read_summary(path: Path, name: str) -> Summary:
-    """Return what a project's summary.json says; that of a new project, called `name`, if there is no such file.
+    """Return the content of a project's summary.json, or an empty summary of project `name` if there is no such file.
 
     Raises UserError if it is damaged.
     """
     if not path.exists():
         return Summary(name=name)
-    problem = "is no project's summary; restore it, or move it away to have its stages done again"
+    problem = "is no project's summary; restore it, or move it away to run its stages again"
     return read_record(path, TypeAdapter(Summary), problem)

@@ -1,6 +1,6 @@
-"""The tables of a study, for the HTML pages and for Markdown: the same numbers in both.
+"""Make the tables of a study, for HTML pages and Markdown alike.
 
-Each is about one parameter, in its practical unit. Numbers are means over the seeds ± their standard deviation.
+Each table is about one parameter, in its practical unit. Numbers are means over the seeds ± their standard deviation.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,17 +11,16 @@ import pyarrow as pa
 
 from magray.config import FigureConfig
 from magray.evaluation.tolerance import tolerance_band
-from magray.report.labels import Quantity, quantity
-from magray.report.scores import Row, error_curves, label, parameter_of, seeds_of, train_sets
+from magray.report.labels import ERRORS, Quantity, label, quantity
+from magray.report.scores import Row, error_curves, parameter_of, seeds_of, train_sets
 
-ERRORS = {"mae": "MAE", "bias": "bias", "bias_low": "bias, low end", "bias_high": "bias, high end"}
-CHANGES = ("neither", "domains", "walls", "both")
+_CHANGES = ("neither", "domains", "walls", "both")
 NOTHING = "–"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a table. value: the number that it is sorted by; NaN goes last, and None means by its text."""
+    """One cell of a table. value: the number to sort by, NaN last; None sorts by the text."""
 
     text: str
     value: float | None = None
@@ -29,7 +28,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """The heads of the columns, and rows of as many cells. filter: the column, if any, whose values are offered."""
+    """Column headings, and rows of as many cells. filter: the column, if any, by whose values a page can filter."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -37,7 +36,7 @@ class Table:
 
 
 def score_table(study: pa.Table) -> Table:
-    """R², MAE and biases of every training set at every test scale."""
+    """Return R², MAE and biases of every training set at every test scale."""
     shown = quantity(parameter_of(study))
     rows = (
         (
@@ -52,7 +51,7 @@ def score_table(study: pa.Table) -> Table:
 
 
 def figure_table(figure: FigureConfig, study: pa.Table) -> Table:
-    """The scores of each panel of a figure at each of its scales, beside what the paper found."""
+    """Return the scores of each panel of a figure at each of its scales, beside the finding of the paper."""
     shown, of_seeds = quantity(parameter_of(study)), seeds_of(study)
     rows = (
         (
@@ -69,32 +68,33 @@ def figure_table(figure: FigureConfig, study: pa.Table) -> Table:
 
 
 def tolerance_table(study: pa.Table) -> Table:
-    """The band of each training set around its best scale, from the mean of its seeds.
+    """Return the tolerance band of each training set, from the mean of its seeds.
 
-    Behind its width, µm, stand those of the narrowest and the widest seed.
+    The width, µm, is followed by those of the narrowest and the widest seed.
     """
     shown = quantity(parameter_of(study))
     rows = tuple(_tolerance(study, name, shown) for name in train_sets(study))
-    return Table(("trained at", _with_unit("least MAE", shown), "at", "from", "to", "width, µm"), rows)
+    return Table(("trained at", _with_unit("minimum MAE", shown), "at", "from", "to", "width, µm"), rows)
 
 
 def causes_table(causes: pa.Table) -> Table:
-    """MAE at other scales, of pictures of which only the domains or only the walls look as they do there."""
+    """Return the MAE at other scales, for films of which only the domains or only the walls are rescaled."""
     shown = quantity(parameter_of(causes))
     found: dict[tuple[str, float], dict[str, float]] = {}
     for row in causes.to_pylist():
         found.setdefault((row["train_set"], row["test_scale"]), {})[row["changed"]] = row["mae"]
     rows = (
-        (Cell(label(train_set)), _scale(scale), *(_error([errors[name]], shown) for name in CHANGES))
+        (Cell(label(train_set)), _scale(scale), *(_error([errors[name]], shown) for name in _CHANGES))
         for (train_set, scale), errors in found.items()
     )
-    return Table(("trained at", "tested at", *(_with_unit(name, shown) for name in CHANGES)), tuple(rows))
+    return Table(("trained at", "tested at", *(_with_unit(name, shown) for name in _CHANGES)), tuple(rows))
 
 
 def mean_errors_table(study: pa.Table) -> Table:
-    """Mean MAE of each project's estimators on the films of each, over the test scales that they are trained at.
+    """Return the mean MAE of each project's estimators on each project's films, at trained scales.
 
-    At others they may err on films of their own, too. study: PROTOCOLS of one parameter.
+    Untrained scales are left out, because there estimators fail on their own films too. study: PROTOCOLS of one
+    parameter.
     """
     shown = quantity(parameter_of(study))
     errors: dict[tuple[str, str], dict[int, list[float]]] = {}  # by pair and seed, one for each scale
@@ -108,7 +108,7 @@ def mean_errors_table(study: pa.Table) -> Table:
 
 
 def protocols_table(study: pa.Table) -> Table:
-    """R², MAE and biases of each project's estimators on the films of each. study: PROTOCOLS of one parameter."""
+    """Return the scores of each project's estimators on each project's films. study: PROTOCOLS of one parameter."""
     shown = quantity(parameter_of(study))
     found: dict[tuple[str, str, float], list[Row]] = {}
     for row in study.to_pylist():
@@ -121,7 +121,7 @@ def protocols_table(study: pa.Table) -> Table:
 
 
 def markdown(table: Table) -> Iterator[str]:
-    """The lines of a table in Markdown."""
+    """Return the lines of a table in Markdown."""
     yield _line(table.heads)
     yield _line("---" for _ in table.heads)
     for row in table.rows:
@@ -129,12 +129,12 @@ def markdown(table: Table) -> Iterator[str]:
 
 
 def number(value: float, digits: int) -> str:
-    """So many significant digits, and never an exponent."""
+    """Return a number with `digits` significant digits and without an exponent."""
     return np.format_float_positional(float(f"{value:.{digits}g}"), trim="-")
 
 
-def _line(words: Iterable[str]) -> str:
-    return f"| {' | '.join(words)} |"
+def _line(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(texts)} |"
 
 
 def _heads(shown: Quantity) -> tuple[str, ...]:
@@ -161,14 +161,14 @@ def _scores(seeds: Sequence[Row], shown: Quantity) -> tuple[Cell, ...]:
 
 
 def _error(values: Sequence[float], shown: Quantity, plus: str = "") -> Cell:
-    """Errors of some seeds, SI. plus: what stands before biases above 0."""
+    """Return the cell of the errors of some seeds, SI. plus: the sign of positive values."""
     mean, spread = float(np.mean(values)) * shown.factor, float(np.std(values)) * shown.factor
     digits = 2 if plus else 3
     return _over_seeds(values, f"{plus if mean > 0 else ''}{number(mean, digits)}", number(spread, 2))
 
 
 def _over_seeds(values: Sequence[float], mean: str, spread: str) -> Cell:
-    """One seed has no spread."""
+    """Return the cell "mean ± spread", or "mean" for one seed."""
     value = float(np.mean(values))
     if np.isnan(value):
         return Cell(NOTHING, value)

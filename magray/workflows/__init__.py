@@ -1,1 +1,1 @@
-"""Ready-made projects: the quickstart, the paper, the comparison of protocols."""
+"""Chain stages and projects: the quickstart, the paper, the comparison of protocols."""

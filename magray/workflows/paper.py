@@ -1,4 +1,4 @@
-"""The whole paper: its campaigns, fits and studies, and a folder of results with each of its figures in numbers."""
+"""Run the campaigns, fits and studies of the paper, and write its figures and their numbers into one folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,10 @@ from magray.evaluation.wall_ablation import CAUSES
 from magray.files.atomic import read_table, write_table
 from magray.project.stages import Project
 from magray.report.figures import subsample
-from magray.report.paper import Shown, write_paper
+from magray.report.paper import PaperFigure, write_paper
 from magray.report.scores import of_parameter
-from magray.workflows.quickstart import show_result
 
-# What CI runs: the same stages on few, coarse films. Their physics and their scores mean nothing.
+# The same stages on few, coarse films, for tests. Their scores mean nothing.
 SMALL = (
     "campaign.films=16",
     "campaign.cells=[256, 256]",
@@ -42,25 +41,25 @@ class Figure:
 
     @property
     def parameter(self) -> str:
-        """The estimated parameter."""
+        """Return the parameter that its estimators estimate."""
         return self.project.config.fit.targets[0]
 
 
 def run(configs: Path, results: Path, console: Console, small: bool = False, overrides: Sequence[str] = ()) -> None:
-    """Make the figures of `configs`/studies as far as they are not done yet, and write `results`.
+    """Run every stage that the figures in `configs`/studies need and that is not done yet, and write `results`.
 
-    small: minutes instead of hours, to see that all of it works. overrides: as of `load_config`, for every project.
-    Raises UserError if `configs` holds no figures, or one asks for what its project does not have.
+    small: use a few coarse films, which takes minutes, to see that everything works. overrides: as in `load_config`,
+    for every project. Raises UserError if `configs` holds no figures, or a figure needs scales that its project lacks.
     """
     figures = _figures(configs, (*SMALL, *overrides) if small else overrides, small)
     projects = {figure.project.config.name: figure.project for figure in figures}
     for name, project in projects.items():
         console.rule(name, align="left", style="dim")
-        show_result(project.simulate(), console)
+        project.simulate().print_to(console)
         for result in project.fit():
-            show_result(result, console)
-        show_result(project.study(), console)
-        show_result(project.causes(), console)
+            result.print_to(console)
+        project.study().print_to(console)
+        project.wall_ablation().print_to(console)
     console.rule("results", align="left", style="dim")
     _write_results(figures, projects, results)
     console.print(f"{len(figures)} figures in {results}", highlight=False, soft_wrap=True, markup=False)
@@ -92,7 +91,7 @@ def _check(path: Path, figure: FigureConfig, train: Sequence[str], test: Sequenc
 
 
 def _write_results(figures: Sequence[Figure], projects: dict[str, Project], results: Path) -> None:
-    """Tables as Parquet, and index.html and README.md with their figures as PNG."""
+    """Write the tables as Parquet, and index.html and README.md with their figures."""
     results.mkdir(parents=True, exist_ok=True)
     study, causes = (
         pa.concat_tables(_with_project(name, project, table, schema) for name, project in projects.items())
@@ -100,7 +99,7 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
     )
     write_table(study, results / "study.parquet")
     write_table(causes, results / "causes.parquet")
-    estimates = [_shown(figure) for figure in figures]
+    estimates = [_estimates(figure) for figure in figures]
     write_table(pa.concat_tables(estimates), results / "predictions.parquet")
     studies: dict[str, pa.Table] = {
         parameter: of_parameter(study.filter(pc.equal(study["project"], name)), parameter)
@@ -108,7 +107,8 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
         for parameter in project.config.fit.targets
     }
     shown = [
-        Shown(figure.config, some, studies[figure.parameter]) for figure, some in zip(figures, estimates, strict=True)
+        PaperFigure(figure.config, some, studies[figure.parameter])
+        for figure, some in zip(figures, estimates, strict=True)
     ]
     write_paper(shown, studies, causes, results)
 
@@ -118,8 +118,8 @@ def _with_project(name: str, project: Project, table: str, schema: pa.Schema) ->
     return rows.add_column(0, "project", pa.repeat(name, rows.num_rows))
 
 
-def _shown(figure: Figure) -> pa.Table:
-    """The estimates of the first seed that a figure shows."""
+def _estimates(figure: Figure) -> pa.Table:
+    """Return the estimates of the first seed that a figure shows."""
     seed, parts = figure.project.config.fit.seed, []
     for panel in figure.config.panels:
         wanted = (pc.field("train_set") == panel.train) & (pc.field("seed") == seed)

@@ -1,9 +1,8 @@
-"""Does an estimator outlive the protocol that made its films? Trained under one protocol, tested under all.
+"""Test estimators that were trained on films of one protocol on films of all protocols.
 
-A simulated film gets its domains in a way of its own: quenched for a nanosecond or for ten, with more damping or less,
-minimised or not. A real film has not been asked. If an estimator that was trained under one protocol reads films of
-another as well as its own, then what it reads is the material; if not, its error across protocols is the least that
-it may err by on a real film.
+The domains of a film depend on its protocol: how long it was quenched, with how much damping, minimised or not. The
+history of a real film is not known exactly. If an estimator is as good on films of another protocol as on its own, it
+reads the material. If not, its error across protocols is a lower bound for its error on a real film.
 """
 
 from collections.abc import Sequence
@@ -18,21 +17,21 @@ from magray.evaluation.study import STUDY, TWO_NUMBERS, Trial, run_study
 from magray.files.atomic import write_table
 from magray.project.stages import Project
 
-OWN = {"films", "seed", "protocol"}  # what projects may differ in
+_MAY_DIFFER = {"films", "seed", "protocol"}  # keys of `campaign`
 PROTOCOLS = pa.schema([("train_project", pa.string()), ("test_project", pa.string()), *STUDY])
 
 
 def compare_protocols(config: ProtocolsConfig, folder: Path) -> pa.Table:
-    """The table PROTOCOLS, also written to protocols.parquet: each project's estimator on the test films of all.
+    """Return PROTOCOLS, the scores of each project's estimators on the test films of all; write protocols.parquet.
 
-    Each project's store must be filled. Estimators that are there already are not fitted again. folder: from which the
-    paths of the projects are. Raises UserError unless the projects are of the same films but for their protocol.
+    Each project's films must be simulated. Estimators that exist are not fitted again. folder: what the paths of the
+    projects are relative to. Raises UserError unless the projects differ in their protocol only.
     """
     projects = [load_config(folder / path) for path in config.projects]
     check_alike(projects)
     estimators: dict[Trial, Path] = {}
     for one in projects:
-        project = Project(_alone(one, config))
+        project = Project(_comparison_project(one, config))
         project.fit()
         estimators |= {Trial(one.name, trial.seed): project.estimator_folder(*trial) for trial in project.trials}
     parts = []
@@ -51,24 +50,26 @@ def compare_protocols(config: ProtocolsConfig, folder: Path) -> pa.Table:
 
 
 def check_alike(projects: Sequence[Config]) -> None:
-    """Raise UserError unless the projects have names of their own, and the same films but for OWN."""
+    """Raise UserError unless the projects have different names and differ in the keys _MAY_DIFFER only."""
     first = projects[0]
     if len({one.name for one in projects}) < len(projects):
-        raise UserError(f"projects: two have the same name; each needs one of its own, such as {first.name}-quenched")
+        raise UserError(f"projects: two have the same name; rename one, for example to {first.name}-quenched")
     if len({one.campaign.seed for one in projects}) < len(projects):
-        raise UserError("projects: two have the same campaign.seed, so that the tests would show films of the training")
+        raise UserError(
+            "projects: two have the same campaign.seed, so that test films would be training films; change one"
+        )
     for one in projects[1:]:
         if one.fit.targets != first.fit.targets:
-            raise UserError(f"projects: {one.name} and {first.name} have other fit.targets; give all the same")
-        for name in CampaignConfig.model_fields.keys() - OWN:
+            raise UserError(f"projects: {one.name} and {first.name} have different fit.targets; give all the same")
+        for name in CampaignConfig.model_fields.keys() - _MAY_DIFFER:
             if getattr(one.campaign, name) != getattr(first.campaign, name):
                 raise UserError(
-                    f"projects: {one.name} and {first.name} differ in campaign.{name}, not in protocol only"
+                    f"projects: {one.name} and {first.name} differ in campaign.{name}; only the protocol may differ"
                 )
 
 
-def _alone(project: Config, config: ProtocolsConfig) -> Config:
-    """The project with the fits of the comparison only, in a folder of its own; its films stay where they are."""
+def _comparison_project(project: Config, config: ProtocolsConfig) -> Config:
+    """Return a project with the fits of the comparison only, in a folder of its own, over the same store."""
     fit = project.fit.model_copy(
         update={"train_scales": [config.train_set], "epochs": config.epochs, "seeds": config.seeds}
     )

@@ -37,6 +37,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.chaos.rounds import DEADLINE
+from tests.support.configs import tiny_project
 
 ROOT = Path(__file__).parents[2]
 MAGRAY = [sys.executable, "-c", "import sys; from magray.cli.app import main; sys.exit(main())"]
@@ -45,26 +46,9 @@ OF_OWN = 10  # each so manieth command starts a Ray cluster of its own
 UNFINISHED = re.compile(r"(\.tmp|\.unfinished)(/|$)|/\.work(/|$)|/_driver\.json$")
 TIMES = {"seconds", "device", "machine", "made", "id"}  # what differs between any two runs
 
-PROJECT = """\
-name: {name}
-output: {name}
-campaign:
-  films: 16
-  seed: {seed}
-  cells: [128, 128]
-  cell_size: [4 nm, 4 nm, 4 nm]
-  Ms: 1500 kA/m
-  Ku1: 1.6 MJ/m3
-  Aex: 31 pJ/m
-  dmi: bulk
-  D: {{uniform: [0.1 mJ/m2, 1.0 mJ/m2]}}
-  sigma: {{uniform: [0.05, 0.2]}}
-  protocol: {{initial: random, stages: [{{quench: {{alpha: 0.5, duration: {picoseconds} ps}}}}]}}
-simulate: {{backend: cpu, block_films: 2}}
-fit: {{train_scales: ["0.5", "0.4"], epochs: 3, views_per_epoch: 32, batch: 16, learning_rate: 1.0e-3, width: 0.5,
-      symmetries: all, checkpoint_epochs: 1, calibration_fraction: 0.2, seed: 1}}
-study: {{test_scales: [0.4, 0.5]}}
-"""
+FIT = """\
+train_scales: ["0.5", "0.4"], epochs: 3, views_per_epoch: 32, batch: 16, symmetries: all, checkpoint_epochs: 1,
+      calibration_fraction: 0.2, seed: 1"""
 SEARCH = """\
 project: one.yaml
 output: search
@@ -91,8 +75,8 @@ project: ../one.yaml
 panels: [{name: a, train: "0.5", test: [0.5], paper: works}]
 """
 CONFIGS = {
-    "one.yaml": PROJECT.format(name="one", seed=7, picoseconds=20),
-    "two.yaml": PROJECT.format(name="two", seed=8, picoseconds=30),
+    "one.yaml": tiny_project("one", 7, FIT, [0.4, 0.5]),
+    "two.yaml": tiny_project("two", 8, FIT, [0.4, 0.5], picoseconds=30),
     "search.yaml": SEARCH,
     "protocols.yaml": PROTOCOLS,
     "studies/fig1.yaml": FIGURE,

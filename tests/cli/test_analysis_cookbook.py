@@ -1,4 +1,4 @@
-"""docs/analysis.md: every snippet runs as it stands, and finds what was put into the store."""
+"""Run every snippet of docs/analysis.md and check what it finds in a known store."""
 
 import re
 from collections.abc import Callable
@@ -26,7 +26,7 @@ SearchResult = Any
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """runs/quickstart as it lies after a campaign that was stopped, and the rows of its store."""
+    """Return a folder with runs/quickstart after a stopped campaign, and the rows of its store."""
     folder = tmp_path_factory.mktemp("project")
     rows = pa.concat_tables(striped_store(folder / "drawn", FILMS).batches(STORE_SCHEMA.names)).to_pylist()
     for row in rows:
@@ -94,7 +94,7 @@ def pictures(found: SearchResult, rows: Rows) -> None:
 
 
 def walls(found: SearchResult, rows: Rows) -> None:
-    """A film of p stripes along one axis meets 2 p walls along the other, and D is p times 0.1 mJ/m²."""
+    """Check the wall density: p stripes have 2 p walls along one axis, and D is p times 0.1 mJ/m²."""
     assert len(found["walls"]) == len(converged(rows))
     for film in found["by_D"].to_dicts():
         assert film["walls_per_um"] == pytest.approx(film["D"] / 0.1 / LENGTH_UM, rel=1e-6)

@@ -1,4 +1,4 @@
-"""The command line says yes with results, and no with one line and exit code 2."""
+"""Test the command line: results and exit code 0, or one line on stderr and exit code 2."""
 
 import errno
 import re
@@ -68,7 +68,7 @@ def magray(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.fixture
 def small(tmp_path: Path) -> list[str]:
-    """A campaign of four small films in a folder of its own."""
+    """Return the options of a campaign of four small films in a new folder."""
     settings = [f"output={tmp_path / 'run'}", "campaign.films=4", "campaign.cells=[128, 128]"]
     settings += ["fit.train_scales=['0.25+0.5']", "study.test_scales=[0.25, 0.5]"]
     return [word for setting in settings for word in ("--set", setting)]
@@ -76,7 +76,7 @@ def small(tmp_path: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of two tiny films."""
+    """Return the folder of a store of two tiny films."""
     config = load_config(CONFIG, ["campaign.films=2", "campaign.cells=[16, 16]"])
     films = sample(config.campaign.sampling())
     plan = plan_table(films, config.name)
@@ -87,7 +87,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An estimator that has learned nothing."""
+    """Return the folder of an untrained estimator."""
     folder = tmp_path_factory.mktemp("estimator")
     calibration = Calibration((0.25, 1.0), {"D": (0.1e-3, 0.2e-3)}, 10)
     target = Target("D", "J/m2", 0.5e-3, 0.2e-3, 0.1e-3, 1e-3)
@@ -97,14 +97,14 @@ def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    """Stripes of 256 × 256 pixels."""
+    """Return a picture of stripes with 256 × 256 pixels."""
     stripes = 127.5 * (1 + np.sin(np.arange(256) / 9))
     write_picture(tmp_path / "film.png", np.tile(stripes.astype(np.uint8), (256, 1)))
     return tmp_path / "film.png"
 
 
 def refuses(said: Said, *words: str) -> None:
-    """One line on stderr with these words, nothing on stdout, exit code 2."""
+    """Check for one line on stderr with these words, nothing on stdout, and exit code 2."""
     assert said.code == 2
     assert said.out == ""
     assert said.err.startswith("magray: ")
@@ -252,7 +252,7 @@ def test_stages_before_which_others_must_run_say_so(magray: Magray, small: list[
 def test_estimate_answers_for_a_picture(magray: Magray, estimator: Path, picture: Path) -> None:
     said = magray("estimate", picture, "--estimator", estimator, "--scale-um", "1.0")
     assert said.code == 0
-    assert re.match(r"D = -?[\d.e-]+ ± [\d.]+ mJ/m²\nlearned from 50 films, .*\n$", said.out)
+    assert re.match(r"D = -?[\d.e-]+ ± [\d.]+ mJ/m²\ntrained on 50 films, .*\n$", said.out)
     assert magray("estimate", picture, "--estimator", estimator, "--pixel-nm", "4").out == said.out
 
 
@@ -268,7 +268,7 @@ def test_estimate_takes_several_pictures_of_a_film(magray: Magray, picture: Path
 def test_estimate_knows_estimators_that_come_with_magray(magray: Magray, picture: Path) -> None:
     said = magray("estimate", picture, "--estimator", "co-like", "--scale-um", "1.0")
     assert said.code == 0
-    assert "learned from 7,604 films, seen as they are: Ms 1500 kA/m" in said.out
+    assert "trained on 7,604 films, seen as they are: Ms 1500 kA/m" in said.out
 
 
 def test_estimate_warns_beyond_the_scales_it_was_tested_at(magray: Magray, estimator: Path, picture: Path) -> None:

@@ -1,4 +1,4 @@
-"""The fuzzer's short form: some inputs of each kind; `make fuzz` tries 20,000."""
+"""Run a short form of `make fuzz`, with some inputs of each kind."""
 
 import sys
 from pathlib import Path

@@ -97,7 +97,7 @@ def test_a_stage_submitted_twice_at_once_is_one_job_which_both_follow(head: Head
         assert f"films {FILMS} of {FILMS}, " in said
         assert f"{FILMS} films in " in said
     fresh = sorted("simulate-twice submitted: " in said for _, said in results)
-    followed = sorted("simulate-twice is under way already: " in said for _, said in results)
+    followed = sorted("simulate-twice is already running: " in said for _, said in results)
     assert fresh == followed == [False, True]
     assert is_complete(tmp_path / "twice")
 
@@ -130,7 +130,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_stop_it(head: Head, tmp_pat
     assert (ray, words[:3]) == ("ray", ["job", "stop", "simulate-long"])
     again = start(head, *command)
     assert again.stdout is not None
-    assert "simulate-long is under way already: " in again.stdout.readline()
+    assert "simulate-long is already running: " in again.stdout.readline()
     assert end(start(head, ray, *words))[0] == 0
     code, said = end(again)
     assert code == 1

@@ -1,4 +1,4 @@
-"""The paper in small: every stage of both campaigns, and the results that they leave."""
+"""Run `magray paper` with a few coarse films: every stage of both campaigns, and their results."""
 
 import base64
 from pathlib import Path
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from magray.config import load_config, load_figure
 from magray.errors import UserError
-from magray.report.scores import label
+from magray.report.labels import label
 from magray.workflows.paper import run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @pytest.fixture(scope="module")
 def results(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """The folder of results, and what was said on the way."""
+    """Return the folder of results, and the lines printed meanwhile."""
     folder = tmp_path_factory.mktemp("paper")
     console = Console(record=True, width=160)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The whole main job, small: real films, real Ray, real fits, a real browser."""
+"""Run the quickstart with small films, on a Ray cluster, and open its report in a browser."""
 
 import json
 import math
@@ -12,7 +12,8 @@ from PIL import Image
 from rich.console import Console
 
 from magray.config import Config, load_config
-from magray.project.stages import CONFIG_KEY, Project, estimate_pictures
+from magray.project.estimate import estimate_pictures
+from magray.project.stages import CONFIG_KEY, Project
 from magray.store import open_store, verify
 from magray.workflows.quickstart import run
 
@@ -31,7 +32,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture(scope="module")
 def finished(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, str]:
-    """A finished quickstart, and what it said."""
+    """Return the config of a finished quickstart, and its output."""
     config = load_config(CONFIG, [f"output={tmp_path_factory.mktemp('runs') / 'small'}", *SETTINGS])
     console = Console(record=True, width=160)
     run(config, console)

@@ -16,7 +16,7 @@ import torch
 
 import magray
 from magray.cli import app as cli
-from magray.cli import console
+from magray.cli.console import print_results
 from magray.config import load_config
 from magray.errors import UserError, in_words
 from magray.files.atomic import atomic_write, write_table
@@ -192,7 +192,7 @@ def test_output_that_a_full_disk_does_not_take_is_an_error() -> None:
 
 
 def test_names_are_shown_as_they_are_and_not_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    console.show(StageResult("plan of o[/x] [red]", False, 1.0, ("beware of [/y]",)))
+    print_results([StageResult("plan of o[/x] [red]", False, 1.0, ("beware of [/y]",))])
     assert capsys.readouterr().out == "plan of o[/x] [red] (in 1.0 s)\nwarning: beware of [/y]\n"
 
 

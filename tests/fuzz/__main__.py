@@ -1,4 +1,4 @@
-"""Try hostile inputs on every reader of magray, and keep those that broke a promise of `contract`.
+"""Try damaged inputs on every reader of magray, and keep those that break a promise of `contract`.
 
     python -m tests.fuzz --inputs 20000 --seed 1
     python -m tests.fuzz --again runs/fuzz/<hash>
@@ -43,24 +43,24 @@ def save(finding: Finding, folder: Path) -> Path:
 
 
 def load(folder: Path) -> Case:
-    """The case that `save` wrote."""
+    """Return the case that `save` wrote."""
     about, files = json.loads((folder / CASE).read_text()), folder / "files"
     contents = {str(path.relative_to(files)): path.read_bytes() for path in files.rglob("*") if path.is_file()}
     return Case(about["kind"], contents, tuple(about["arguments"]), about["same_answer"])
 
 
-def tell(results: Results, folder: Path) -> None:
-    """Print what was tried and what fell."""
-    fell = Counter(kind for kind, _ in results.findings)
+def print_summary(results: Results, folder: Path) -> None:
+    """Print the number of inputs and the findings."""
+    found = Counter(kind for kind, _ in results.findings)
     for kind, tried in results.tried.items():
-        print(f"{kind:10} {tried:6} inputs, {fell[kind]:3} findings")
+        print(f"{kind:10} {tried:6} inputs, {found[kind]:3} findings")
     print(f"{sum(results.tried.values())} inputs in {results.seconds:.0f} s, {len(results.findings)} findings")
     for (kind, promise), finding in sorted(results.findings.items()):
         print(f"{kind}: {promise!r:.300}\n    python -m tests.fuzz --again {save(finding, folder)}")
 
 
 def main() -> None:
-    """Run the attack, or one case again."""
+    """Run the fuzzer, or repeat one case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=1800, help="at most")
@@ -79,7 +79,7 @@ def main() -> None:
         print("\n".join(sorted(set(promises))) or "it holds")
         sys.exit(bool(promises))
     results = attack(options.inputs, options.seconds, options.seed, options.workers)
-    tell(results, options.folder)
+    print_summary(results, options.folder)
     sys.exit(bool(results.findings))
 
 

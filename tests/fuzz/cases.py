@@ -1,4 +1,4 @@
-"""What a fuzzer tries: files from outside, damaged in every way of `damage`, and the commands that read them."""
+"""Draw cases for the fuzzer: input files damaged in the ways of `damage`, and commands that read them."""
 
 import json
 import re
@@ -17,15 +17,15 @@ Files = dict[str, bytes]
 STORE, PLAN, WEIGHTS = "out/store", "out/plan.parquet", "out/estimator/network.safetensors"
 LOSSY = ("picture.jpg", "postscript.png")
 SCALE = "0.512"
-# a stranger's files in the store's folder, which nothing of ours may touch
-STRANGERS: Files = {
+# files in the store's folder that magray has not made and must not touch
+FOREIGN: Files = {
     f"{STORE}/{name}": b"precious" for name in ("precious.tmp", "deep/precious.tmp", ".precious.unfinished")
 }
 
 
 @dataclass(frozen=True)
 class Case:
-    """Files in an empty folder, and the command that is run there."""
+    """Files in an empty folder, and the command to run there."""
 
     kind: str
     files: Files
@@ -35,16 +35,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Specimen:
-    """What is damaged: files of a project, configs, and a picture in several formats, each by path."""
+    """Undamaged files by path: a project, configs, and a picture in several formats."""
 
     project: Files
     configs: dict[str, str]
     pictures: Files
 
 
-def _config(draw: DrawFn, whole: Specimen) -> Case:
-    path = draw(st.sampled_from(sorted(whole.configs)))
-    text = whole.configs[path]
+def _config(draw: DrawFn, specimen: Specimen) -> Case:
+    path = draw(st.sampled_from(sorted(specimen.configs)))
+    text = specimen.configs[path]
     kind = draw(st.sampled_from(["text", "text", "tree", "tree", "bytes"]))
     if kind == "tree":
         content = yaml.dump(draw(changed_tree(yaml.safe_load(text))), allow_unicode=True).encode(
@@ -52,15 +52,15 @@ def _config(draw: DrawFn, whole: Specimen) -> Case:
         )
     else:
         content = draw(changed_text(text) if kind == "text" else damaged(text.encode()))
-    beside = {other: whole.configs[other].encode() for other in whole.configs if other.rpartition("/")[2] in text}
+    beside = {other: specimen.configs[other].encode() for other in specimen.configs if other.rpartition("/")[2] in text}
     command = {"searches": "search", "protocols": "protocols", "studies": "paper"}.get(path.split("/")[0], "plan")
     if command == "protocols" and "projects:" not in text:
         command = "plan"
     return Case("config", beside | {path: content}, (command, "." if command == "paper" else path))
 
 
-def _override(draw: DrawFn, whole: Specimen) -> Case:
-    tree = yaml.safe_load(whole.configs["quickstart.yaml"])
+def _override(draw: DrawFn, specimen: Specimen) -> Case:
+    tree = yaml.safe_load(specimen.configs["quickstart.yaml"])
     keys = [f"{section}.{key}" for section, content in tree.items() if isinstance(content, dict) for key in content]
     keys += ["simulate.store", "fit.seeds", "fit.width", "fit.microscope", "campaign.protocol.stages", "name", "output"]
     words = st.sampled_from([word for word in (*TOKENS, *WORDS) if "\0" not in word]) | SCALARS.map(
@@ -74,11 +74,11 @@ def _override(draw: DrawFn, whole: Specimen) -> Case:
         )
     )
     overrides = [part for key, word in chosen for part in ("--set", f"{key}={word}".replace("\0", ""))]
-    return Case("override", {"config.yaml": whole.project["config.yaml"]}, ("plan", "config.yaml", *overrides))
+    return Case("override", {"config.yaml": specimen.project["config.yaml"]}, ("plan", "config.yaml", *overrides))
 
 
-def _plan(draw: DrawFn, whole: Specimen) -> Case:
-    content = draw(changed_table(whole.project[PLAN]) | damaged(whole.project[PLAN]))
+def _plan(draw: DrawFn, specimen: Specimen) -> Case:
+    content = draw(changed_table(specimen.project[PLAN]) | damaged(specimen.project[PLAN]))
     grown = ("--set", "campaign.films=15")
     commands = [
         ("plan", "config.yaml", *grown),
@@ -86,22 +86,22 @@ def _plan(draw: DrawFn, whole: Specimen) -> Case:
         ("store", "verify", STORE, "--plan", PLAN),
     ]
     return Case(
-        "plan", _some(whole, "config.yaml", "out/summary", STORE) | {PLAN: content}, draw(st.sampled_from(commands))
+        "plan", _some(specimen, "config.yaml", "out/summary", STORE) | {PLAN: content}, draw(st.sampled_from(commands))
     )
 
 
-def _store(draw: DrawFn, whole: Specimen) -> Case:
-    files = _some(whole, "config.yaml", "out/summary", STORE, PLAN)
+def _store(draw: DrawFn, specimen: Specimen) -> Case:
+    files = _some(specimen, "config.yaml", "out/summary", STORE, PLAN)
     table = draw(st.sampled_from(sorted(name for name in files if "films-" in name)))
-    film_id = json.loads(whole.project["out/summary.json"])["answer"]["film_id"]
-    kind = draw(st.sampled_from(["table", "table", "table", "bytes", "json", "json", "strangers"]))
+    film_id = json.loads(specimen.project["out/summary.json"])["answer"]["film_id"]
+    kind = draw(st.sampled_from(["table", "table", "table", "bytes", "json", "json", "foreign"]))
     if kind in ("table", "bytes"):
         files[table] = draw(changed_table(files[table]) if kind == "table" else damaged(files[table]))
     elif kind == "json":
         name, tree = draw(
             st.sampled_from(
                 [
-                    ("_campaign", {"format": 3, "campaign": "fuzz", "films": 14, "generation": 1}),
+                    ("_campaign", {"format": 3, "campaign": "out", "films": 14, "generation": 1}),
                     ("_driver", {"driver": "x", "beat": 1}),
                 ]
             )
@@ -109,7 +109,7 @@ def _store(draw: DrawFn, whole: Specimen) -> Case:
         files[f"{STORE}/{name}.json"] = draw(_json(tree))
     else:
         files = {name: content for name, content in files.items() if not name.startswith(STORE) or draw(st.booleans())}
-        files |= STRANGERS
+        files |= FOREIGN
     reading = [
         ("ls", STORE),
         ("show", STORE),
@@ -126,8 +126,8 @@ def _store(draw: DrawFn, whole: Specimen) -> Case:
     return Case("store", files, draw(st.sampled_from(commands)))
 
 
-def _estimator(draw: DrawFn, whole: Specimen) -> Case:
-    files = _some(whole, "picture.png", "out/estimator")
+def _estimator(draw: DrawFn, specimen: Specimen) -> Case:
+    files = _some(specimen, "picture.png", "out/estimator")
     kind = draw(st.sampled_from(["json", "json", "weights", "values"]))
     if kind == "json":
         name = "out/estimator/estimator.json"
@@ -142,8 +142,8 @@ def _estimator(draw: DrawFn, whole: Specimen) -> Case:
     return Case("estimator", files, ("estimate", "picture.png", "--estimator", "out/estimator", "--scale-um", SCALE))
 
 
-def _results(draw: DrawFn, whole: Specimen) -> Case:
-    files = dict(whole.project)
+def _results(draw: DrawFn, specimen: Specimen) -> Case:
+    files = dict(specimen.project)
     if draw(st.booleans()):
         files["out/summary.json"] = draw(_json(json.loads(files["out/summary.json"])))
     else:
@@ -153,10 +153,10 @@ def _results(draw: DrawFn, whole: Specimen) -> Case:
     return Case("results", files, (command, "config.yaml"))
 
 
-def _picture(draw: DrawFn, whole: Specimen) -> Case:
-    name = draw(st.sampled_from(sorted(whole.pictures)))
+def _picture(draw: DrawFn, specimen: Specimen) -> Case:
+    name = draw(st.sampled_from(sorted(specimen.pictures)))
     intact = draw(st.integers(0, 5)) == 0
-    content = whole.pictures[name] if intact else draw(damaged(whole.pictures[name]))
+    content = specimen.pictures[name] if intact else draw(damaged(specimen.pictures[name]))
     suffix = name if intact else draw(st.sampled_from([name, name, name, "a.tif", "a.png", "[/x].png"]))
     scale = draw(st.sampled_from([SCALE] * 8 + ["0", "-1", "nan", "inf", "1e-46", "1e-310", "1e308"]))
     size = ("--scale-um", SCALE if intact else scale) if intact or draw(st.booleans()) else ("--pixel-nm", scale)
@@ -176,33 +176,33 @@ KINDS: dict[str, tuple[Callable[[DrawFn, Specimen], Case], float]] = {
 }
 
 
-def cases(kind: str, whole: Specimen) -> SearchStrategy[Case]:
-    """The inputs of a kind."""
-    return st.composite(lambda draw: KINDS[kind][0](draw, whole))()
+def cases(kind: str, specimen: Specimen) -> SearchStrategy[Case]:
+    """Return the strategy that draws the cases of a kind."""
+    return st.composite(lambda draw: KINDS[kind][0](draw, specimen))()
 
 
 def _json(tree: Any) -> SearchStrategy[bytes]:
-    """A file of JSON whose content is another, or which is no JSON any more."""
-    whole = json.dumps(tree, indent=1).encode()
+    """Return a JSON file with changed content, or one that is not JSON."""
+    content = json.dumps(tree, indent=1).encode()
     changed = changed_tree(tree).map(lambda one: json.dumps(one).encode())
     tokens = st.sampled_from([b"1e999", b"NaN", b"-1", b"9" * 5000, b"[" * 2000, b'"\\ud800"', b"{}"])
     return (
         changed
         | changed
-        | tokens.map(lambda token: re.sub(rb": \d+", lambda _: b": " + token, whole, count=1))
+        | tokens.map(lambda token: re.sub(rb": \d+", lambda _: b": " + token, content, count=1))
         | tokens
-        | damaged(whole)
+        | damaged(content)
     )
 
 
 @st.composite
 def _other_header(draw: DrawFn, content: bytes) -> bytes:
-    """Weights whose header tells other names, types, shapes or places."""
+    """Return weights whose header has other names, types, shapes or offsets."""
     size = struct.unpack("<Q", content[:8])[0]
     header = json.dumps(draw(changed_tree(json.loads(content[8 : 8 + size])))).encode()
     return struct.pack("<Q", len(header)) + header + content[8 + size :]
 
 
-def _some(whole: Specimen, *names: str) -> Files:
-    """Those files of the project whose paths begin so."""
-    return {name: content for name, content in whole.project.items() if name.startswith(names)}
+def _some(specimen: Specimen, *names: str) -> Files:
+    """Return the files of the project whose paths begin with one of the prefixes."""
+    return {name: content for name, content in specimen.project.items() if name.startswith(names)}

@@ -1,4 +1,4 @@
-"""What magray promises for any input, and whether it kept it.
+"""Check that a command keeps the promises that magray makes for any input.
 
 A command ends with 0, 1, 2, 3 or 130, within 30 s and 2 GB. If it fails, it says why in one line. There is no
 traceback, no NaN in an answer, no file half-written, left over or lost, and nothing of an input is run as code.
@@ -37,7 +37,7 @@ NEW_PROCESS = "import sys; from magray.cli import app; sys.exit(app.main())"
 
 @dataclass(frozen=True)
 class Run:
-    """How a command ended and what it said."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -45,7 +45,7 @@ class Run:
 
 
 def broken(case: Case, box: Path, new_process: bool = False, reference: float | None = None) -> list[str]:
-    """Run a case in an empty folder below `box`; return the promises that were broken, in words.
+    """Run a case in an empty folder below `box`; return a sentence for each broken promise.
 
     new_process: as a shell would, which also shows how the interpreter ends; otherwise within this process.
     reference: what an estimate with `same_answer` must be.
@@ -74,12 +74,12 @@ def broken(case: Case, box: Path, new_process: bool = False, reference: float | 
 
 
 def answer_of(run: Run) -> float:
-    """The first number of an estimate."""
+    """Return the first number of an estimate."""
     return float(run.out.partition("=")[2].split()[0])
 
 
 def estimate(folder: Path, picture: bytes) -> float:
-    """What the shipped estimator says of a picture that nothing is wrong with."""
+    """Return the estimate of a shipped estimator for an undamaged picture."""
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
         Path("picture.png").write_bytes(picture)
@@ -88,7 +88,7 @@ def estimate(folder: Path, picture: bytes) -> float:
 
 
 def _in_this_process(arguments: tuple[str, ...], log: Path) -> Run:
-    """What `magray arguments` does, with all that it and its C++ write to the two streams."""
+    """Run `magray arguments` in this process, and capture both streams, also what C++ writes."""
     saved, sys.argv = sys.argv, ["magray", *arguments]
     with _streams(log) as said:
         try:
@@ -118,7 +118,7 @@ def _in_new_process(arguments: tuple[str, ...]) -> Run:
 
 @contextlib.contextmanager
 def _streams(log: Path) -> Iterator[tuple[Path, Path]]:
-    """Send both streams of this process to files."""
+    """Redirect both streams of this process to files."""
     said, saved, streams = (
         (log.with_suffix(".out"), log.with_suffix(".err")),
         (os.dup(1), os.dup(2)),
@@ -158,7 +158,7 @@ def _words_broken(case: Case, run: Run) -> list[str]:
 
 
 def _error(text: str) -> str:
-    """A traceback in one line: the error, and the last place of magray that it came through."""
+    """Return a traceback in one line: the error, and the last function of magray in it."""
     places = re.findall(r'/magray/([\w/]+\.py)", line \d+, in (\w+)', text)
     said = text.rpartition("\n  File ")[2].splitlines()[1:]
     error = next((line for line in said if line and not line.startswith(" ")), "?").partition(":")[0]
@@ -187,12 +187,12 @@ def _files_broken(case: Case, run: Run, before: dict[str, bytes], after: dict[st
 
 
 def _plain(name: str) -> str:
-    """A name without the digits in which one run differs from another."""
+    """Return a name without the digits that differ between runs."""
     return re.sub(r"[0-9a-f]{8,}|\d{3,}", "…", name)
 
 
 def _is_whole(name: str, content: bytes) -> bool:
-    """Whether a file that was written can be read again."""
+    """Return whether a written file can be read."""
     try:
         if name.endswith(".parquet"):
             pq.read_metadata(pa.BufferReader(content))
@@ -206,7 +206,7 @@ def _is_whole(name: str, content: bytes) -> bool:
 
 
 def _files(box: Path) -> dict[str, bytes]:
-    """What is in the box, by path; folders count if they are empty."""
+    """Return the content of all files in the box by path, and empty folders."""
     found = {}
     for folder, folders, files in os.walk(box):
         for name in files:
@@ -222,6 +222,6 @@ def _forget_memory_peak() -> None:
 
 
 def _memory_peak() -> float:
-    """The most memory that this process had since the peak was forgotten."""
+    """Return the peak memory of this process, bytes, since `_forget_memory_peak`."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return float(found[1]) * 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0

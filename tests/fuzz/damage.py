@@ -1,4 +1,4 @@
-"""How bytes, texts, trees of JSON or YAML, and tables are damaged: strategies of hypothesis."""
+"""Strategies of hypothesis that damage bytes, texts, JSON and YAML trees, and tables."""
 
 import io
 import os
@@ -50,7 +50,7 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=4) | st.dictionaries(TEXT, SCALARS
 
 
 class _Payload:
-    """What a pickle of an attacker does where it is read."""
+    """An attacker's pickle: it makes a folder when it is read."""
 
     def __reduce__(self) -> Any:
         return os.mkdir, (CANARY,)
@@ -72,7 +72,7 @@ STRANGE: list[tuple[Any, pa.DataType]] = [
 
 @st.composite
 def damaged(draw: DrawFn, content: bytes) -> bytes:
-    """Bytes of a file that was cut, flipped, or overwritten here and there."""
+    """Return the bytes of a file, truncated, flipped or overwritten in places."""
     kind = draw(st.sampled_from(["flip", "flip", "flip", "cut", "drop", "repeat", "insert", "other"]))
     last = len(content) - 1
     places = st.integers(0, last) | st.integers(0, min(255, last)) | st.integers(max(0, last - 255), last)  # headers
@@ -96,7 +96,7 @@ def damaged(draw: DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def changed_tree(draw: DrawFn, tree: Any) -> Any:
-    """A tree of dicts and lists of which one to three nodes are others, gone, doubled or elsewhere."""
+    """Return a tree of dicts and lists with one to three nodes changed, removed, added or wrapped."""
     tree = deepcopy(tree)
     for _ in range(draw(st.integers(1, 3))):
         nodes = [
@@ -123,7 +123,7 @@ def changed_tree(draw: DrawFn, tree: Any) -> Any:
 
 @st.composite
 def changed_text(draw: DrawFn, text: str) -> bytes:
-    """YAML of which a line is repeated, a value is a token of YAML's dark corners, or the encoding another."""
+    """Return YAML with a repeated line, an unusual token as a value, or another encoding."""
     lines = text.splitlines()
     at = draw(st.sampled_from([number for number, line in enumerate(lines) if line.strip()]))
     kind = draw(st.sampled_from(["value", "value", "value", "repeat", "indent", "insert", "encoding"]))
@@ -140,7 +140,7 @@ def changed_text(draw: DrawFn, text: str) -> bytes:
 
 @st.composite
 def changed_table(draw: DrawFn, content: bytes) -> bytes:
-    """A Parquet file of which a column is of another type, holds other values or a pickle, or is not there."""
+    """Return a Parquet file with a column of another type, with other values or a pickle, or without it."""
     table = pq.read_table(io.BytesIO(content))
     at = draw(st.just(0) | st.integers(0, table.num_columns - 1))  # the films' ids, or anything
     name, column = table.column_names[at], table.column(at)
@@ -175,7 +175,7 @@ def changed_table(draw: DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def _other_values(draw: DrawFn, column: pa.ChunkedArray) -> pa.Array:
-    """The same column with one value changed, or with all of them."""
+    """Return the column with one or all values changed."""
     one, values = column.type, column.to_pylist()
     if pa.types.is_floating(one):
         other: Any = draw(st.sampled_from([float("nan"), float("inf"), 0.0, -1.0, 1e-310, 1e308, None]) | st.floats())
@@ -194,7 +194,7 @@ def _other_values(draw: DrawFn, column: pa.ChunkedArray) -> pa.Array:
 
 
 def _branches(tree: Any) -> list[Any]:
-    """The dicts and lists of a tree that hold anything."""
+    """Return the dicts and lists of a tree that are not empty."""
     if not isinstance(tree, dict | list):
         return []
     children: Iterable[Any] = tree.values() if isinstance(tree, dict) else tree

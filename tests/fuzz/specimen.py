@@ -1,4 +1,4 @@
-"""The files that a fuzzer damages: a small finished project, a picture in many formats, the repository's configs."""
+"""Make the files that a fuzzer damages: a tiny project, a picture in many formats, the repository's configs."""
 
 import contextlib
 import io
@@ -22,37 +22,18 @@ from magray.micromagnetics import RelaxedFilm
 from magray.network.branches import paper_cnn
 from magray.project.stages import Project
 from magray.store import create_store, rows_of
+from tests.support.configs import tiny_project
 from tests.support.stripes import stripes
 from tests.support.studies import predictions_of, study_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-CONFIG = """\
-name: fuzz
-output: out
-campaign:
-  films: 14
-  seed: 3  # of which two films are for tests
-  cells: [128, 128]
-  cell_size: [4 nm, 4 nm, 4 nm]
-  Ms: 1500 kA/m
-  Ku1: 1.6 MJ/m3
-  Aex: 31 pJ/m
-  dmi: bulk
-  D: {uniform: [0.1 mJ/m2, 1.0 mJ/m2]}
-  sigma: {uniform: [0.05, 0.2]}
-  protocol:
-    initial: random
-    stages:
-      - quench: {alpha: 0.5, duration: 20 ps}
-simulate: {backend: cpu}
-fit: {train_scales: ["0.5"], epochs: 1, views_per_epoch: 16, learning_rate: 1.0e-3, width: 0.5}
-study: {test_scales: [0.5]}
-"""
+# with this seed, two of the films are for tests
+CONFIG = tiny_project("out", 3, 'train_scales: ["0.5"], epochs: 1, views_per_epoch: 16', [0.5], films=14)
 PICTURE = "picture.png"
 
 
 def project_files(folder: Path) -> dict[str, bytes]:
-    """Return the files of a project, by path, whose films are drawn and whose estimator has learned nothing.
+    """Return the files, by path, of a project whose films are drawn and whose estimator is untrained.
 
     folder: where it is made. No film is simulated, and no cluster is started.
     """
@@ -65,7 +46,7 @@ def project_files(folder: Path) -> dict[str, bytes]:
         store = create_store(project.config.store_uri, project.config.name, plan)
         for rows in (plan.slice(0, 7), plan.slice(7)):
             store.commit(rows_of([_drawn(film) for film in films_of(rows)], rows))
-        _untaught().save(project.estimator_folder("0.5"))
+        _untrained().save(project.estimator_folder("0.5"))
         study = study_of("D", ["0.5"], [0.5])
         with mock.patch(
             "magray.evaluation.study.run_study",
@@ -84,7 +65,7 @@ def config_files() -> dict[str, str]:
 
 
 def picture_files() -> dict[str, bytes]:
-    """Return one and the same picture of stripes in the formats that instruments write, by file name."""
+    """Return the same picture of stripes in all formats that instruments write, by file name."""
     grey = np.asarray(np.round((stripes(5, 0.4, 1, 128) + 1) * 127.5), np.uint8)
     image, shuffle = Image.fromarray(grey), np.random.default_rng(0).permutation(256).astype(np.uint8)
     palette = Image.fromarray(shuffle[grey], "P")
@@ -112,7 +93,7 @@ def _drawn(film: Film) -> RelaxedFilm:
     return RelaxedFilm(film, m, {"total": 0.0}, 0.0, 1, "converged", "", 0.0, device="none", solver="drawn")
 
 
-def _untaught() -> Estimator:
+def _untrained() -> Estimator:
     torch.manual_seed(1)
     target = Target("D", "J/m2", mean=5e-4, spread=2e-4, low=1e-4, high=1e-3)
     calibration = Calibration((0.25, 0.5), {"D": (1e-4, 1e-4)}, films=2)

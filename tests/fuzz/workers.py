@@ -1,4 +1,4 @@
-"""Processes that try inputs, and whoever watches over them: one that dies or takes too much costs one input."""
+"""Run cases in worker processes, so that a crash or a hang costs one input."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ class Finding:
 
 @dataclass
 class Results:
-    """What was tried, by kind, and the smallest case of every promise that was broken."""
+    """Numbers of inputs by kind, and the smallest case of every broken promise."""
 
     tried: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Results:
     lock: Any = field(default_factory=Lock, repr=False)
 
     def add(self, case: Case, promises: Iterable[str]) -> None:
-        """Count a case and keeps it if it broke a promise and is the smallest that did."""
+        """Count a case, and keep it if it is the smallest that broke a promise."""
         with self.lock:
             self.tried[case.kind] += 1
             for promise in promises:
@@ -54,15 +54,16 @@ class Results:
 
 
 def attack(inputs: int, seconds: float, first_seed: int, workers: int) -> Results:
-    """Try so many inputs of all kinds, or those of so many seconds."""
+    """Try `inputs` of all kinds, for `seconds` at most."""
     results, begin = Results(), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="magray-fuzz-") as name, _whole_environment(Path(name)):
+    with tempfile.TemporaryDirectory(prefix="magray-fuzz-") as name, _bare_environment(Path(name)):
         folder = Path(name)
-        whole = Specimen(project_files(folder / "project"), config_files(), picture_files())
+        specimen = Specimen(project_files(folder / "project"), config_files(), picture_files())
         batches = iter(sorted(_batches(inputs, first_seed), key=lambda batch: batch[1]))  # of all kinds by turns
         with ThreadPoolExecutor(workers) as pool:
             watched = [
-                pool.submit(_watch, folder / str(n), whole, batches, begin + seconds, results) for n in range(workers)
+                pool.submit(_watch, folder / str(n), specimen, batches, begin + seconds, results)
+                for n in range(workers)
             ]
             for one in as_completed(watched):
                 one.result()
@@ -71,21 +72,21 @@ def attack(inputs: int, seconds: float, first_seed: int, workers: int) -> Result
 
 
 def _batches(inputs: int, first_seed: int) -> Iterator[tuple[str, float, int, int]]:
-    """Kind, place among all (0…1), seed, and size of each batch."""
+    """Return kind, place among all (0…1), seed, and size of each batch."""
     for kind, (_, share) in KINDS.items():
         count = max(1, round(inputs * share))
         for first in range(0, count, BATCH):
             yield kind, first / count, first_seed * 1_000_003 + first, min(BATCH, count - first)
 
 
-def _watch(folder: Path, whole: Specimen, batches: Iterator[Any], end: float, results: Results) -> None:
-    """Have a worker do batches; start another where one ended."""
+def _watch(folder: Path, specimen: Specimen, batches: Iterator[Any], end: float, results: Results) -> None:
+    """Send batches to a worker, and replace a worker that ended."""
     worker = None
     for kind, _, number, count in batches:
         while count > 0 and time.monotonic() < end:
-            worker = worker or _Worker(folder, whole)
-            done, fallen = worker.play(kind, number, count, results)
-            if fallen:
+            worker = worker or _Worker(folder, specimen)
+            done, crashed = worker.run(kind, number, count, results)
+            if crashed:
                 worker = None
             count, number = count - done, number + 500_000_009  # other inputs than those that were tried
     if worker:
@@ -95,42 +96,42 @@ def _watch(folder: Path, whole: Specimen, batches: Iterator[Any], end: float, re
 class _Worker:
     """A process that tries batches of cases."""
 
-    def __init__(self, folder: Path, whole: Specimen) -> None:
+    def __init__(self, folder: Path, specimen: Specimen) -> None:
         self.connection, there = get_context("spawn").Pipe()
-        self.process = get_context("spawn").Process(target=_work, args=(there, folder, whole), daemon=True)
+        self.process = get_context("spawn").Process(target=_work, args=(there, folder, specimen), daemon=True)
         self.process.start()
         there.close()
         self.connection.recv()  # it is ready
 
-    def play(self, kind: str, number: int, count: int, results: Results) -> tuple[int, bool]:
-        """Play a batch; return how many cases were tried, and whether the worker fell over the last of them."""
+    def run(self, kind: str, number: int, count: int, results: Results) -> tuple[int, bool]:
+        """Run a batch; return the number of cases, and whether the worker crashed at the last one."""
         self.connection.send((kind, number, count))
         done, case, begin = 0, None, time.monotonic()
         while True:
             if self.connection.poll(0.05):
                 try:
-                    told = self.connection.recv()
+                    message = self.connection.recv()
                 except EOFError:
                     self.process.join()
-                    return self._fell(results, case, done, f"the process died, exit code {self.process.exitcode}")
-                if told is None:
+                    return self._crashed(results, case, done, f"the process died, exit code {self.process.exitcode}")
+                if message is None:
                     return done, False
-                if isinstance(told, Case):
-                    case, begin = told, time.monotonic()
+                if isinstance(message, Case):
+                    case, begin = message, time.monotonic()
                 elif case is not None:
-                    results.add(case, told)
+                    results.add(case, message)
                     done, case = done + 1, None
             elif case is not None and time.monotonic() - begin > SECONDS + 5:
-                return self._fell(results, case, done, f"it takes more than {SECONDS:g} s")
+                return self._crashed(results, case, done, f"it takes more than {SECONDS:g} s")
             elif self._bytes() > BYTES * 1.5:
-                return self._fell(results, case, done, f"it takes more than {BYTES / 1e9:g} GB")
+                return self._crashed(results, case, done, f"it takes more than {BYTES / 1e9:g} GB")
 
     def stop(self) -> None:
-        """End it."""
+        """End the process."""
         self.process.kill()
         self.process.join()
 
-    def _fell(self, results: Results, case: Case | None, done: int, promise: str) -> tuple[int, bool]:
+    def _crashed(self, results: Results, case: Case | None, done: int, promise: str) -> tuple[int, bool]:
         self.stop()
         if case is None:
             raise RuntimeError(f"between two inputs, {promise}")
@@ -143,10 +144,10 @@ class _Worker:
         return 0.0
 
 
-def _work(connection: Connection, folder: Path, whole: Specimen) -> None:
-    """Draw cases and run them, for as long as batches come."""
+def _work(connection: Connection, folder: Path, specimen: Specimen) -> None:
+    """Draw and run cases of batches until there are no more."""
     prepare()
-    reference = estimate(folder / "reference", whole.pictures[PICTURE])
+    reference = estimate(folder / "reference", specimen.pictures[PICTURE])
     connection.send("ready")
     number = 0
     while True:
@@ -160,19 +161,19 @@ def _work(connection: Connection, folder: Path, whole: Specimen) -> None:
             deadline=None,
             suppress_health_check=list(HealthCheck),
         )
-        @given(cases(kind, whole))
-        def play(case: Case) -> None:
+        @given(cases(kind, specimen))
+        def try_case(case: Case) -> None:
             nonlocal number
             number += 1
             connection.send(case)
             connection.send(broken(case, folder / "box", number % OWN_PROCESS == 0, reference))
 
-        play()
+        try_case()
         connection.send(None)
 
 
 def prepare() -> None:
-    """Make this process one in which a command can do no more than read its inputs, with little memory."""
+    """Limit the memory of this process, and what commands can do in it, to reading inputs."""
     import ray.data  # registers Arrow types that run code
     import torch
 
@@ -192,8 +193,8 @@ def prepare() -> None:
 
 
 @contextlib.contextmanager
-def _whole_environment(home: Path) -> Iterator[None]:
-    """An environment without a cluster, credentials or a home of the user's."""
+def _bare_environment(home: Path) -> Iterator[None]:
+    """Return an environment without a cluster, credentials or the user's home."""
     saved = dict(os.environ)
     for name in saved:
         if name.startswith(("RAY_", "AWS_")):

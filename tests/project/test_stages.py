@@ -1,4 +1,4 @@
-"""A stage is done when summary.json says that it has ended. Whatever a kill leaves behind is made again."""
+"""Test that a stage is done only once summary.json records its end, and is repeated after a kill."""
 
 import json
 import math
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from magray.config import load_config
+from magray.config import Config, load_config
 from magray.errors import UserError
 from magray.estimator.estimator import Estimator
 from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
@@ -21,6 +21,7 @@ from magray.imaging import read_picture
 from magray.micromagnetics import RelaxedFilm
 from magray.network.branches import paper_cnn
 from magray.project.stages import Project
+from magray.report.project import figure_names
 from magray.report.summary import Summary
 from magray.store import create_store, rows_of
 from tests.support.stripes import stripes
@@ -30,7 +31,7 @@ SIDE = 128
 
 
 def estimator(seed: int) -> Estimator:
-    """One that has learned nothing, and answers in its own way for each seed."""
+    """Return an untrained estimator, with other answers for each seed."""
     torch.manual_seed(seed)
     target = Target("D", "J/m2", mean=(0.4 + 0.1 * seed) * 1e-3, spread=0.2e-3, low=0.1e-3, high=1e-3)
     calibration = Calibration((0.25, 0.5), {"D": (4e-5, 2e-5)}, films=9)
@@ -38,7 +39,7 @@ def estimator(seed: int) -> Estimator:
 
 
 class Fits:
-    """In the place of real fits: saves an estimator at once. seed: of the next one; None: it is interrupted."""
+    """A stand-in for `fit` that saves an estimator at once. seed: that of the next one; None interrupts it."""
 
     def __init__(self) -> None:
         self.seed: int | None = 1
@@ -62,7 +63,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
 
 
 def project_of(folder: Path, *changes: str) -> Project:
-    """A project whose store is filled, with one training set."""
+    """Return a project with one training set and a filled store."""
     settings = [f"output={folder}", "campaign.films=16", f"campaign.cells=[{SIDE}, {SIDE}]"]
     settings += ["fit.train_scales=['0.5']", "study.test_scales=[0.5]"]
     project = Project(load_config(CONFIG, [*settings, *changes]))
@@ -80,7 +81,7 @@ def project_of(folder: Path, *changes: str) -> Project:
 
 
 def edit(project: Project, **changes: Any) -> dict[str, Any]:
-    """Change entries of summary.json, or leaves out those that are to be ..., and returns what it was before."""
+    """Change entries of summary.json, or remove those given as `...`; return its former content."""
     path = project.folder / "summary.json"
     before: dict[str, Any] = json.loads(path.read_text())
     path.write_text(json.dumps({name: value for name, value in (before | changes).items() if value is not ...}))
@@ -144,7 +145,7 @@ def test_the_report_never_shows_the_answer_of_a_former_fit(
         shown.append(summary)
         (folder / "report" / "index.html").touch()
 
-    monkeypatch.setattr("magray.report.write_report", write_report)
+    monkeypatch.setattr("magray.report.project.write_report", write_report)
     folder = tmp_path / "run"
     project = project_of(folder)
     project.fit()
@@ -161,6 +162,29 @@ def test_the_report_never_shows_the_answer_of_a_former_fit(
     changed.report()
     texts = [summary.answer and summary.answer.text for summary in shown]
     assert texts == [former["text"], None, answer_of(changed)]
+
+
+def test_a_report_removes_its_own_former_figures_and_no_other_file(
+    fits: Fits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_report(folder: Path, store: object, config: Config, summary: object) -> None:
+        for name in ("index.html", *figure_names(config)):
+            (folder / "report" / name).touch()
+
+    monkeypatch.setattr("magray.report.project.write_report", write_report)
+    folder = tmp_path / "run"
+    report = folder / "report"
+    project_of(folder)
+    report.mkdir()
+    write_table(pa.table({}), folder / "study.parquet")
+    (report / "curves_mine.png").write_text("precious")
+    project_of(folder).report()
+    assert (report / "scatter_D_0.5.png").exists()
+    changed = project_of(folder, "fit.train_scales=['0.25+0.5']")
+    changed.report()
+    figures = {*figure_names(changed.config)}
+    assert {path.name for path in report.glob("*.png")} == figures | {"curves_mine.png"}
+    assert "scatter_D_0.5.png" not in figures
 
 
 def test_a_summary_of_a_former_version_keeps_what_was_done(fits: Fits, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pages in a real browser, on a phone and on a desk: what fits, what is fetched, what a click does."""
+"""Test the page of the paper in a real browser, as wide as a phone and a desktop."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from magray.config import load_config, load_figure
 from magray.evaluation.wall_ablation import CAUSES
-from magray.report.paper import Shown, write_paper
+from magray.report.paper import PaperFigure, write_paper
 from tests.support.browser import in_browser
 from tests.support.studies import predictions_of, study_of
 
@@ -21,7 +21,7 @@ COLUMN = "const column = (at) => [...table.tBodies[0].rows].map((row) => row.cel
 
 
 def causes_of(parameter: str, unit: str, size: float) -> pa.Table:
-    """Errors of three estimators of one scale each, at the other two."""
+    """Return CAUSES of three estimators of one scale each, at the other two scales."""
     rows = [
         {"train_set": f"{trained}", "test_scale": scale, "changed": changed, "parameter": parameter, "unit": unit}
         | {"r2": 0.5, "mae": size * (1 + place), "bias": 0.0}
@@ -35,7 +35,7 @@ def causes_of(parameter: str, unit: str, size: float) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """A page of the whole paper, with all its training sets, 33 scales and 3 seeds, and the seconds that it took."""
+    """Return a page of the whole paper (33 test scales, 3 seeds), and the seconds that drawing it took."""
     folder = tmp_path_factory.mktemp("paper")
     fits = {name: load_config(CONFIGS / "paper" / f"{name}.yaml").fit for name in ("dmi", "ms")}
     studies: dict[str, pa.Table] = {fit.targets[0]: study_of(fit.targets[0], fit.train_scales) for fit in fits.values()}
@@ -49,7 +49,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
             first = wanted.filter(pc.equal(wanted["seed"], 1))
             points = predictions_of(first, FILMS, panel.test)
             estimates.append(points.append_column("panel", pa.repeat(panel.name, points.num_rows)))
-        figures.append(Shown(config, pa.concat_tables(estimates), study))
+        figures.append(PaperFigure(config, pa.concat_tables(estimates), study))
     causes = pa.concat_tables([causes_of("D", "J/m2", 0.05e-3), causes_of("Ms", "A/m", 2e4)])
     start = time.monotonic()
     page = write_paper(figures, studies, causes, folder)
@@ -194,5 +194,5 @@ def test_without_its_script_the_page_shows_the_same_rows(paper: tuple[Path, floa
 
 
 def numbers(texts: list[str]) -> list[float]:
-    """The means of "mean ± spread"."""
+    """Return the means of texts such as "mean ± std"."""
     return [float(text.split(" ± ")[0].replace("−", "-")) for text in texts]

@@ -1,4 +1,4 @@
-"""The pages of a search and of a comparison of protocols, on a phone: what they say, and what a click does."""
+"""Test the pages of a search and of a comparison of protocols in a browser as wide as a phone."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ import pytest
 
 from magray.config import SearchConfig
 from magray.errors import UserError
-from magray.report.protocols import error_tables, write_protocols
+from magray.report.protocols import write_protocols
 from magray.report.search import write_search
+from magray.report.terminal import protocol_tables
 from magray.search.trials import SEARCH
 from tests.support.browser import in_browser
 from tests.support.studies import protocols_of, trial
@@ -33,7 +34,7 @@ const layout = {page: document.documentElement.scrollWidth, text: document.body.
 
 
 def searched(folder: Path, rows: list[dict[str, Any]]) -> str:
-    """The page of a search with these trials."""
+    """Return the page of a search with these trials."""
     pq.write_table(pa.Table.from_pylist(rows, schema=SEARCH), folder / "search.parquet")
     return write_search(folder, SETTINGS, "co-films").read_text(encoding="utf-8")
 
@@ -55,8 +56,8 @@ def test_the_page_of_a_search_answers_it_and_shows_all_options(tmp_path: Path) -
         + """
         const select = document.querySelector("select");
         const all = rows("all options");
-        select.value = "any, told"; select.dispatchEvent(new Event("change"));
-        return {...layout, all, told: rows("all options"), costs: rows("cost"), front: rows("the least error")};
+        select.value = "any, scale known"; select.dispatchEvent(new Event("change"));
+        return {...layout, all, told: rows("all options"), costs: rows("cost"), front: rows("the smallest error")};
         """,
         tmp_path,
         PHONE,
@@ -65,9 +66,9 @@ def test_the_page_of_a_search_answers_it_and_shows_all_options(tmp_path: Path) -
     assert found["pictures"]
     assert "0.5..1.5 µm is enough for pictures of 0.5 to 1.5 µm" in found["text"]
     assert "no set stays within 5.0%: the best, 1 µm" in found["text"]
-    assert [line[:3] for line in found["told"]] == [["any, told", "0.5 to 1.5 µm, scale known", "by Ray Tune"]]
+    assert [line[:3] for line in found["told"]] == [["any, scale known", "0.5 to 1.5 µm, scale known", "Ray Tune"]]
     assert len(found["all"]) == 4
-    assert ["by Ray Tune", "900", "3", "1", "1,900", "3"] in found["costs"]
+    assert ["Ray Tune", "900", "3", "1", "1,900", "3"] in found["costs"]
     assert [line[1] for line in found["front"]] == ["1 µm", "0.5 to 1.5 µm, scale known", "1 µm"]
 
 
@@ -93,4 +94,4 @@ def test_the_page_of_protocols_shows_each_estimator_on_the_films_of_all(tmp_path
     trained = study.filter(own & pc.field("test_scale").isin([0.5, 1.0]))
     assert errors[0][0] == pytest.approx(pc.mean(trained["mae"]).as_py() / 1e3, rel=0.01), "0.75 µm is left out"
     assert len(found["scores"]) == 2 * 2 * 3
-    assert [row for (table,) in [error_tables(study)] for row in table.columns[0].cells] == ["quenched", "minimised"]
+    assert [row for (table,) in [protocol_tables(study)] for row in table.columns[0].cells] == ["quenched", "minimised"]

@@ -1,4 +1,4 @@
-"""The report shows what the Parquet files say, to anyone who opens one file in a browser."""
+"""Test that the page of a project shows the content of its Parquet files, in one file."""
 
 import base64
 import re
@@ -19,15 +19,15 @@ from magray.evaluation.wall_ablation import CAUSES
 from magray.films import Film, plan_table, sample
 from magray.imaging import write_picture
 from magray.micromagnetics import RelaxedFilm
-from magray.report import write_report
 from magray.report.curves import draw_curves, draw_heat_map, line_style
 from magray.report.html import write_page
-from magray.report.labels import quantity
-from magray.report.scores import MOST_SCALES, in_file_name, label, scales_to_show, trained_spans
+from magray.report.labels import in_file_name, label, quantity
+from magray.report.project import figure_names, write_report
+from magray.report.scores import MAX_SCALES, scales_to_show, trained_spans
 from magray.report.summary import Summary
 from magray.report.tables import NOTHING, Table, markdown, number, score_table, tolerance_table
+from magray.report.terminal import tolerance_tables
 from magray.store import Store, create_store, rows_of
-from magray.workflows.quickstart import tolerance_tables
 from tests.support.browser import in_browser
 from tests.support.studies import SCALES, predictions_of, study_of
 
@@ -37,7 +37,7 @@ TEST_SCALES = (0.25, 0.5, 0.75, 1.0)
 
 
 def striped(film: Film) -> RelaxedFilm:
-    """Not physics: soft stripes that narrow as D rises, so that pictures differ."""
+    """Return a film of soft stripes that are narrower for larger D, so that pictures differ."""
     ny, nx = film.cells[1], film.cells[0]
     y, x = np.mgrid[:ny, :nx] / nx
     turns = 2 + round(5 * film.D / 1e-3)
@@ -48,7 +48,7 @@ def striped(film: Film) -> RelaxedFilm:
 
 
 def estimates_of(films: list[Film]) -> pa.Table:
-    """Estimates that are good at trained scales and shifted at the others."""
+    """Return PREDICTIONS that are good at trained scales and shifted at the others."""
     random = np.random.default_rng(1)
     rows = []
     for name, trained in SETS.items():
@@ -61,7 +61,7 @@ def estimates_of(films: list[Film]) -> pa.Table:
 
 
 def scores_of(predictions: pa.Table) -> pa.Table:
-    """STUDY of those estimates. None stands in the lowest tenth, so that a bias there is not a number."""
+    """Return STUDY of predictions. The bias at the low end is NaN, as if no film were there."""
     rows = []
     for (name, scale), group in predictions.to_pandas().groupby(["train_set", "test_scale"], sort=False):
         error = group.estimated - group.set_value
@@ -73,7 +73,7 @@ def scores_of(predictions: pa.Table) -> pa.Table:
 
 
 def summary_of(films: list[Film]) -> Summary:
-    """What a project knows when it draws its report."""
+    """Return the summary of a project before its report."""
     constants = {"D": {"value": 0.512e-3, "error": 0.031e-3, "true": 0.534e-3, "unit": "J/m2"}}
     answer = {"picture": "held_out_film.png", "film_id": films[0].film_id, "scale_um": 1.0, "warnings": []}
     return Summary.model_validate(
@@ -105,7 +105,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Config, Store]
 
 
 class Page(HTMLParser):
-    """Tags that are not closed, addresses that the page would fetch, and its words."""
+    """The unclosed tags, the addresses and the words of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ def test_every_row_of_the_study_is_in_the_table(made: tuple[Path, Config, Store]
 def test_answer_protocol_and_versions_are_told(made: tuple[Path, Config, Store]) -> None:
     words = " ".join(Page((made[0] / "index.html").read_text()).words)
     assert "D = 0.512 ± 0.031 mJ/m²" in words
-    assert "made with 0.534 mJ/m²" in words
+    assert "true value: 0.534 mJ/m²" in words
     assert "start: random; minimised to 0.001 Ms" in words
     assert "films by magray test" in words
     assert "0.1 to 1 mJ/m²" in words
@@ -170,7 +170,7 @@ def test_a_figure_that_is_a_link_to_a_file_elsewhere_is_not_shown(tmp_path: Path
     (tmp_path / "report" / "search.png").symlink_to(tmp_path / "secret.png")
     content = {"project": "p", "ends": (0.5, 2.0), "tolerance": 0.1, "answers": {}, "picture": "search.png"}
     tables = dict.fromkeys(("costs", "front", "options"), Table(("a",), ()))
-    with pytest.raises(UserError, match=r"search\.png is no file of that folder"):
+    with pytest.raises(UserError, match=r"search\.png is a link to another folder"):
         write_page("search.html", tmp_path / "report" / "search.html", **content, **tables)
     assert not (tmp_path / "report" / "search.html").exists()
 
@@ -193,12 +193,10 @@ def test_a_study_that_magray_did_not_write_is_one_line(tmp_path: Path, damage: s
         tolerance_tables(path)
 
 
-def test_figures_of_an_earlier_config_do_not_stay(made: tuple[Path, Config, Store]) -> None:
-    report, config, store = made
-    stale = report / "scatter_D_2.0.png"
-    stale.write_bytes(b"")
-    write_report(report.parent, store, config, summary_of(sample(config.campaign.sampling())))
-    assert not stale.exists()
+def test_the_name_of_every_figure_follows_from_the_config(made: tuple[Path, Config, Store]) -> None:
+    """`magray report` removes the figures of the former config by these names."""
+    drawn = {path.name for path in made[0].glob("*.png")} - {"held_out_film.png"}
+    assert drawn <= {*figure_names(made[1])}
 
 
 def test_figures_are_sharp_enough_to_print(made: tuple[Path, Config, Store]) -> None:
@@ -237,10 +235,10 @@ def test_estimates_are_drawn_at_trained_scales_and_in_the_widest_gaps_between_th
     chosen = scales_to_show(study_of("D", ["0.5+1.0+2.0"]), SCALES)
     assert chosen == [0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
     alone = scales_to_show(study_of("D", ["1.0"]), SCALES)
-    assert len(alone) == MOST_SCALES
+    assert len(alone) == MAX_SCALES
     assert {0.4, 1.0, 2.0} < set(alone)
     crowded = scales_to_show(study_of("D", ["+".join(f"{scale:g}" for scale in SCALES)]), SCALES)
-    assert len(crowded) == MOST_SCALES
+    assert len(crowded) == MAX_SCALES
     assert {0.4, 2.0} < set(crowded)
 
 
@@ -287,7 +285,7 @@ def test_no_two_of_many_curves_look_alike_and_nine_differ_without_colour() -> No
 
 @pytest.mark.parametrize("scales", [SCALES, (0.5, 0.75, 1.0), (1.0,)])
 def test_the_heat_map_and_the_curves_of_any_study_can_be_drawn(tmp_path: Path, scales: tuple[float, ...]) -> None:
-    """Of many scales and few, and of one alone; all of it within the picture, so that the edges stay white."""
+    """Many scales, few, or one; white edges show that nothing is cut off."""
     study = study_of("D", ["0.5+1.0+1.5+2.0", "1.0", "0.5..2.0"], scales)
     for draw in (draw_heat_map, draw_curves):
         draw(study, tmp_path / "figure.png")
@@ -321,7 +319,7 @@ def test_a_project_of_the_papers_size_has_one_figure_a_set_and_a_light_page(
     assert seconds < 60
     text = page.read_text(encoding="utf-8")
     assert text.count('data-filter="0"') == 1
-    assert "Why one scale fails at another: D" in text
+    assert "Causes of errors at other scales: D" in text
     assert ">0.432</td>" in text
 
 

@@ -134,12 +134,12 @@ def test_the_first_signal_interrupts_and_the_second_ends_at_once(
 ) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
-    cli._on_signals()
+    cli._handle_signals()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(first)
     signal.raise_signal(signal.SIGINT)
     assert ended == [130]
-    assert capfd.readouterr().err.startswith("magray: stopped at once; what is finished is kept")
+    assert capfd.readouterr().err.startswith("magray: stopped at once; finished work is kept")
 
 
 @pytest.mark.usefixtures("signals")

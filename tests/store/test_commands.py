@@ -71,7 +71,7 @@ def test_show_counts_by_status(magray: Magray, store: Store) -> None:
 def test_compact_merges_once_and_then_has_nothing_to_do(magray: Magray, store: Store) -> None:
     plan = plan_of(store)
     assert magray("compact", store.uri, "--films-per-file", 3)[1] == ["6 files became 2"]
-    assert magray("compact", store.uri, "--films-per-file", 3)[1] == ["the store is compact"]
+    assert magray("compact", store.uri, "--films-per-file", 3)[1] == ["the store is already compact"]
     assert verify(open_store(store.uri), plan).ok
 
 

@@ -101,7 +101,7 @@ def test_a_stage_refuses_to_write_over_a_file_that_no_stage_has_made(project: Pr
     stranger.parent.mkdir(parents=True)
     stranger.write_text("precious")
     (project.folder / "study.parquet").touch()
-    with pytest.raises(UserError, match=r"index.html is not of this project"):
+    with pytest.raises(UserError, match=r"index.html was not made by this project"):
         project.report()
     assert stranger.read_text() == "precious"
 
@@ -110,7 +110,7 @@ def test_only_checkpoints_of_fits_go_when_these_are_done(project: Project, monke
     work = project.folder / ".work"
     for name in ("fit-0123456789abcdef", "fit-for-a-king", "search-0123"):
         (work / name).mkdir(parents=True)
-    monkeypatch.setattr(Project, "_learnable", lambda _: [])
+    monkeypatch.setattr(Project, "_converged_films", lambda _: [])
     monkeypatch.setattr(StageCache, "is_done", lambda *_: True)
     monkeypatch.setattr(Project, "_fit", lambda *_, **__: StageResult("fitted", True, 0.0))
     project.fit()

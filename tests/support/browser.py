@@ -1,4 +1,4 @@
-"""A real browser that opens a page at a width, does something there, and says what it found."""
+"""Run scripts on a page in a real browser."""
 
 import html
 import json
@@ -24,7 +24,7 @@ addEventListener("load", () => {{
 
 
 def in_browser(page: str, script: str, folder: Path, width: int = 1200) -> Any:
-    """What a script returns that runs with the window and the document of a page, `width` pixels wide.
+    """Return the result of a script that runs in a page, `width` pixels wide.
 
     A frame has that width: no window of a browser is as narrow as a phone. Skips the test where there is no browser.
     """

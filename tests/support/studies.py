@@ -1,4 +1,4 @@
-"""Studies and searches as projects leave them, of networks that were never trained.
+"""Make studies and searches with the format of real ones, without training.
 
 Errors of studies grow away from trained scales.
 """
@@ -22,7 +22,7 @@ RANGES = {"D": (0.1e-3, 1.0e-3, "J/m2"), "Ms": (200e3, 700e3, "A/m")}  # SI
 def study_of(
     parameter: str, sets: Sequence[str], scales: Sequence[float] = SCALES, seeds: int = 3, first_seed: int = 1
 ) -> pa.Table:
-    """STUDY of training sets, and of the baseline."""
+    """Return STUDY of training sets and of the baseline."""
     low, high, unit = RANGES[parameter]
     listed = sorted({scale for name in sets for scale in parse_scales(name)})
     rows = []
@@ -38,7 +38,7 @@ def study_of(
 
 
 def predictions_of(study: pa.Table, films: Sequence[str], scales: Sequence[float]) -> pa.Table:
-    """PREDICTIONS of a study at some of its scales, whose errors are as large as it says."""
+    """Return PREDICTIONS of a study at some of its scales, with errors of the size in the study."""
     random = np.random.default_rng(1)
     parts = []
     for row in study.to_pylist():
@@ -53,7 +53,7 @@ def predictions_of(study: pa.Table, films: Sequence[str], scales: Sequence[float
 
 
 def trial(errors: list[float], train_set: str = "0.5+1", status: str = "finished", **changes: Any) -> dict[str, Any]:
-    """A row of SEARCH: a trial that errs so at 0.5, 1.0, 1.5 µm and so on."""
+    """Return a row of SEARCH: a trial with these errors at 0.5, 1.0, 1.5 µm and so on."""
     candidate = {
         "train_set": train_set,
         "learning_rate": 1e-3,
@@ -71,7 +71,7 @@ def trial(errors: list[float], train_set: str = "0.5+1", status: str = "finished
 
 
 def protocols_of(projects: Sequence[str], train_set: str, scales: Sequence[float]) -> pa.Table:
-    """PROTOCOLS of Ms: estimators err five times as much on the films of others."""
+    """Return PROTOCOLS of Ms, with five times the error on films of other projects."""
     parts = []
     for tested in projects:
         for trained in projects:
@@ -85,7 +85,7 @@ def protocols_of(projects: Sequence[str], train_set: str, scales: Sequence[float
 
 
 def _away(train_set: str, scale: float, listed: Sequence[float]) -> float:
-    """How far a scale is from the nearest trained one, µm."""
+    """Return the distance of a scale from the nearest trained one, µm."""
     if train_set == TWO_NUMBERS:
         return 0.0 if scale in listed else 0.1
     trained = parse_scales(train_set)

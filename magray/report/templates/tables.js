@@ -1,4 +1,4 @@
-// Tables that are sorted by the head of any column, and shown for one value of a column. Without this they are plain.
+// Sort a table by a click on a column's heading, and filter it by one value of a column. Without this script it is plain.
 "use strict";
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
@@ -8,7 +8,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const compare = (column, sign) => (a, b) => {
     if (!heads[column].classList.contains("number")) return sign * text(a, column).localeCompare(text(b, column));
     const x = number(a, column), y = number(b, column);
-    return isNaN(x) || isNaN(y) ? isNaN(x) - isNaN(y) : sign * (x - y); // what is no number comes last both ways
+    return isNaN(x) || isNaN(y) ? isNaN(x) - isNaN(y) : sign * (x - y); // cells without a number come last in both orders
   };
   heads.forEach((head, column) => {
     const button = document.createElement("button");
