@@ -293,8 +293,8 @@ def epochs(resident: FilmBatch, batches: list[int]) -> None:
 
 def answers(resident: FilmBatch) -> None:
     """A network's estimates, by layers and as estimators make them; and of whole films, four turns of each view."""
-    from magray.estimator.estimator import CHUNK, CHUNK_ON_GPU, Estimator
-    from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
+    from magray.estimator.metadata import Target
+    from magray.estimator.predictor import CHUNK, CHUNK_ON_GPU, Predictor
     from magray.imaging import scale_of
 
     some, batch = (512, CHUNK_ON_GPU) if GPU else (16, CHUNK)
@@ -310,11 +310,11 @@ def answers(resident: FilmBatch) -> None:
             assert error < 0.1, f"{name}: estimates are off by {error:.2g} of their spread"
             row(f"estimates, {name}", batch, microseconds(partial(way, shown, scales), 5, 5), f"off by {error:.1e}")
     target = Target("Ms", "A/m", MS_MEAN, MS_SPREAD, 0.0, 2 * MS_MEAN)
-    estimator = Estimator(network, EstimatorMetadata((target,), (1.0,), 0, Calibration((), {}, 0), {}))
+    predictor = Predictor(network, (target,))
     films = resident.images[:256]
     for side in SIDES:
         tiles = len(films) * (CELLS // side) ** 2
-        time_us = microseconds(partial(estimator.predict_films, films, scale_of(side, 4.0), 4.0), 1, 5)
+        time_us = microseconds(partial(predictor.predict_films, films, scale_of(side, 4.0), 4.0), 1, 5)
         row(f"answers, {side} cells a view", tiles, time_us, f"{4 * tiles / time_us * 1e6:,.0f} pictures/s")
 
 

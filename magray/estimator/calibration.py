@@ -1,4 +1,4 @@
-"""Error bars from films that a fit never saw: what the errors were there, at trained and at untrained scales."""
+"""Calibrate error bars on films that a fit never saw, at trained and at untrained scales."""
 
 import math
 from collections.abc import Sequence
@@ -7,47 +7,51 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from magray.estimator.estimator import Estimator
 from magray.estimator.metadata import Calibration
+from magray.estimator.predictor import Predictor
 from magray.imaging import cells_of, scale_of
 
 COVERAGE = 0.68  # of the true values lie within an error bar, as within one standard deviation of a normal error
-MIN_FILMS_FOR_SHRINKAGE = 30  # with fewer it would be luck
+MIN_FILMS_FOR_SHRINKAGE = 30  # with fewer the factor is noise
 EIGHTHS = range(2, 9)  # of a film's side: the scales at which errors are measured, besides the trained ones
 
 
 def calibrate(
-    estimator: Estimator, images: NDArray[np.uint8], values: NDArray[np.float64], pixel_nm: float
+    predictor: Predictor,
+    images: NDArray[np.uint8],
+    values: NDArray[np.float64],
+    pixel_nm: float,
+    train_scales_um: Sequence[float],
 ) -> Calibration:
-    """The errors of `estimator` on `images` (n, ny, nx) of films with true `values` (n, targets), SI."""
-    scales = calibration_scales(min(images.shape[1:]), pixel_nm, estimator.metadata.train_scales_um)
-    films = torch.from_numpy(images).to(estimator.device)
-    at_scales = [_shrinkages_and_errors(estimator, films, values, scale, pixel_nm) for scale in scales]
-    names = [target.name for target in estimator.targets]
+    """Return the errors of `predictor` on `images` (n, ny, nx) of films with true `values` (n, targets), SI."""
+    scales = calibration_scales(min(images.shape[1:]), pixel_nm, train_scales_um)
+    films = torch.from_numpy(images).to(predictor.device)
+    at_scales = [_shrinkages_and_errors(predictor, films, values, scale, pixel_nm) for scale in scales]
+    names = [target.name for target in predictor.targets]
     errors = {name: tuple(levels[name][0][1] for levels in at_scales) for name in names}
     several = {name: tuple(levels[name][1:] for levels in at_scales) for name in names}
     return Calibration(scales, errors, len(images), several)
 
 
 def calibration_scales(side: int, pixel_nm: float, trained_um: Sequence[float]) -> tuple[float, ...]:
-    """Scales from a quarter of a film of `side` cells to all of it, and the trained ones; µm, ascending."""
+    """Return scales from a quarter of a film of `side` cells to all of it, and the trained ones; µm, ascending."""
     cells = {round(side * eighths / 8) for eighths in EIGHTHS} | {cells_of(scale, pixel_nm) for scale in trained_um}
     return tuple(scale_of(n, pixel_nm) for n in sorted(cells))
 
 
 def conformal_quantile(errors: NDArray[np.float64]) -> float:
-    """The error (of n) that a further one stays below with a probability of COVERAGE or more; else the largest."""
+    """Return the error (of n) that a further one stays below with a probability of COVERAGE; at most the largest."""
     n = len(errors)
     return float(np.sort(errors)[min(n, math.ceil((n + 1) * COVERAGE)) - 1])
 
 
 def _shrinkages_and_errors(
-    estimator: Estimator, films: torch.Tensor, values: NDArray[np.float64], scale_um: float, pixel_nm: float
+    predictor: Predictor, films: torch.Tensor, values: NDArray[np.float64], scale_um: float, pixel_nm: float
 ) -> dict[str, tuple[tuple[float, float], ...]]:
-    """By target, for the mean over 1, 2, 4, … of the views of a film at one scale; of 1 the gain is 1."""
-    estimated, found = estimator.predict_films(films, scale_um, pixel_nm), {}
+    """Return (shrinkage, error) for the mean over 1, 2, 4, … views of a film, by target; the first shrinkage is 1."""
+    estimated, found = predictor.predict_films(films, scale_um, pixel_nm), {}
     views = estimated.shape[1]
-    for number, target in enumerate(estimator.targets):
+    for number, target in enumerate(predictor.targets):
         true, levels = values[:, number, None] - target.mean, []
         for pictures in (2**doubled for doubled in range(views.bit_length())):
             whole = estimated[:, : views // pictures * pictures, number] - target.mean
@@ -59,7 +63,7 @@ def _shrinkages_and_errors(
 
 
 def shrinkage_of(means: NDArray[np.float64], true: NDArray[np.float64]) -> float:
-    """By how much `means` (films, k), distances from the middle, fall short of the `true` ones (films, 1)."""
+    """Return the factor from `means` (films, k), distances from the training mean, to the `true` ones (films, 1)."""
     if len(means) < MIN_FILMS_FOR_SHRINKAGE or not means.any():
         return 1.0
     return float(np.sum(means * true) / np.sum(means * means))

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,24 @@ from torch import nn
 from magray.config.scales import SAME_SCALE
 from magray.errors import UserError
 from magray.estimator.inputs import GivenPicture, check_length, pictures_of
-from magray.estimator.metadata import FORMAT, EstimatorMetadata, Target, means_and_stds, practical, read_metadata
+from magray.estimator.metadata import FORMAT, EstimatorMetadata, practical, read_metadata
+from magray.estimator.predictor import Predictor
 from magray.estimator.weights import load_weights, save_weights
 from magray.files.atomic import atomic_write
 from magray.imaging import (
     VIEW_SIZE,
     area_average,
-    cells_of,
     check_picture,
     grey_range,
-    over_views,
     scale_of,
-    squares_in,
     tiles,
     to_mz,
 )
-from magray.imaging.microscope import NEEDS_SCALE, apply_microscope, detrend
-from magray.imaging.views import QUARTER_TURNS
-from magray.network.branches import NETWORKS, ScaleAwareCnn
-from magray.network.execution import Estimate, estimate_of
+from magray.imaging.microscope import detrend
+from magray.network.branches import NETWORKS
 
 SHIPPED = Path(__file__).parent / "pretrained"  # a folder each, with the name by which it is asked for
 WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
-CHUNK, CHUNK_ON_GPU = 256, 2048  # pictures through the network at once: turned ones, too
 
 
 @dataclass(frozen=True)
@@ -86,11 +80,11 @@ class Answer:
         return next(iter(self.values))
 
 
-class Estimator:
-    """Answers with a film's parameters for a picture of its domains."""
+class Estimator(Predictor):
+    """A predictor with error bars: it answers with a film's parameters for a picture of its domains."""
 
     def __init__(self, network: nn.Module, metadata: EstimatorMetadata) -> None:
-        self.network = network.eval()
+        super().__init__(network, metadata.targets, metadata.microscope)
         self.metadata = metadata
 
     @classmethod
@@ -139,70 +133,15 @@ class Estimator:
                 raise UserError("the pictures show squares of different sizes; crop them to one, or ask one by one")
         check_length(scale_um, "scale, µm")
         squares = torch.cat([self._squares(one, side) for one, side in zip(pictures, sides, strict=True)])
-        return self._answer(self._values(squares, scale_um), scale_um)
-
-    def predict_views(
-        self, views: NDArray[Any] | torch.Tensor, scale_um: float | None = None, of_film: int = 1
-    ) -> NDArray[np.float64]:
-        """Values (n, targets), SI, for `views` (n, 128, 128) of films, grey values 0…255.
-
-        Seen through the microscope that it was trained with, if any: always with the same noise, and the same
-        instrument for the `of_film` views in a row that are of one film.
-        Raises UserError without the views' scale where the network needs it.
-        """
-        check_length(scale_um, "scale, µm")
-        views = torch.as_tensor(views, device=self.device)
-        return self._values(apply_microscope(views, scale_um, self.metadata.microscope, of_film), scale_um)
+        return self._answer(self.predict_mz(squares, scale_um), scale_um)
 
     def _squares(self, picture: NDArray[Any], side: int) -> torch.Tensor:
         """The squares (k, 128, 128) of a picture in full contrast, as the network knows them."""
         low, high = grey_range(picture)
         full = np.clip((picture.astype(np.float64) - low) * (255 / (high - low)), 0, 255)
         squares = to_mz(torch.from_numpy(area_average(tiles(full.astype(np.float32)[None], side))[0]))
-        seen = squares if self.metadata.microscope is None else detrend(squares)
+        seen = squares if self.microscope is None else detrend(squares)
         return seen.to(self.device)
-
-    def _values(self, pictures: torch.Tensor, scale_um: float | None) -> NDArray[np.float64]:
-        """Values (n, targets), SI, for `pictures` (n, 128, 128) as the network knows them: means over quarter turns.
-
-        Raises UserError if they are not finite: no number that is none leaves an estimator.
-        """
-        if scale_um is None and isinstance(self.network, ScaleAwareCnn):
-            raise UserError(NEEDS_SCALE)
-        chunk, estimates = CHUNK_ON_GPU if self.device.type == "cuda" else CHUNK, []
-        with torch.inference_mode():
-            for some in pictures.split(chunk // QUARTER_TURNS):  # type: ignore[no-untyped-call]
-                turned = torch.cat([some.rot90(turns, (1, 2)) for turns in range(QUARTER_TURNS)])
-                scales = torch.full((len(turned),), scale_um or math.nan, device=self.device)
-                of_turned = self._estimate(turned, scales).view(QUARTER_TURNS, len(some), -1)
-                estimates.append(of_turned.mean(dim=0).cpu().numpy())
-        means, spreads = means_and_stds(self.targets)
-        values: NDArray[np.float64] = np.concatenate(estimates) * spreads + means
-        if not np.isfinite(values).all():
-            raise UserError("this estimator's values are not finite numbers, so it is of no use; fit it again")
-        return values
-
-    def predict_films(self, films: torch.Tensor, scale_um: float, pixel_nm: float) -> NDArray[np.float64]:
-        """Values (n, k, targets), SI, for all views at a scale that tile films (n, ny, nx) uint8.
-
-        Fastest with films on the estimator's own device.
-        """
-        of_film = squares_in(films.shape[1], films.shape[2], cells_of(scale_um, pixel_nm))
-        return over_views(lambda shown: self.predict_views(shown, scale_um, of_film), films, scale_um, pixel_nm)
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the network."""
-        return next(self.network.parameters()).device
-
-    @cached_property
-    def _estimate(self) -> Estimate:
-        return estimate_of(self.network, self.device)
-
-    @cached_property
-    def targets(self) -> tuple[Target, ...]:
-        """The estimated parameters, in the order of the network's outputs."""
-        return self.metadata.targets
 
     def _check(self, picture: NDArray[Any]) -> int:
         """The shorter side of a picture that the network can take."""

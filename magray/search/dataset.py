@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from magray.config import FitConfig, SearchConfig, parse_scales
 from magray.errors import UserError
-from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, EstimatorMetadata, Target, standardised
+from magray.estimator.metadata import Target, standardised
+from magray.estimator.predictor import Predictor
 from magray.imaging import cells_of, check_room, scale_of
 from magray.network.execution import ExecutionConfig
 from magray.search.trials import Candidate
@@ -139,7 +139,8 @@ def learn(dataset: SearchDataset, candidate: Candidate, device: torch.device, sa
             continue
         trainer.recalibrate_batch_norm()
         every = 1 if trainer.epoch == EPOCHS else EARLY_RUNGS_FILMS
-        errors = errors_of(_estimator(dataset, candidate, trainer), dataset, every)
+        predictor = Predictor(trainer.network, dataset.targets, trainer.config.microscope)
+        errors = errors_of(predictor, dataset, every)
         seconds = evaluation.seconds + time.monotonic() - start
         evaluation = Evaluation(
             trainer.epoch, trainer.views * trainer.epoch, seconds, (*evaluation.curve, max(errors)), errors
@@ -149,15 +150,15 @@ def learn(dataset: SearchDataset, candidate: Candidate, device: torch.device, sa
         yield evaluation
 
 
-def errors_of(estimator: Estimator, dataset: SearchDataset, every: int = 1) -> tuple[float, ...]:
+def errors_of(predictor: Predictor, dataset: SearchDataset, every: int = 1) -> tuple[float, ...]:
     """At each test scale, the mean absolute error on the test films, of the target's range; of the worst target.
 
     every: one film in so many is looked at.
     """
     spans = np.array([target.high - target.low for target in dataset.targets])
-    films, true, errors = _tensor(dataset.tests[::every]).to(estimator.device), dataset.true[::every], []
+    films, true, errors = _tensor(dataset.tests[::every]).to(predictor.device), dataset.true[::every], []
     for scale in dataset.test_scales:
-        wrong = np.abs(estimator.predict_films(films, scale, dataset.pixel_nm) - true[:, None])
+        wrong = np.abs(predictor.predict_films(films, scale, dataset.pixel_nm) - true[:, None])
         errors.append(float((wrong.mean(axis=(0, 1)) / spans).max()))
     return tuple(errors)
 
@@ -170,20 +171,6 @@ def _training(dataset: SearchDataset, candidate: Candidate, device: torch.device
     return Trainer(
         films, dataset.train_config_of(candidate), execution=replace(ExecutionConfig.of(device), compiled=False)
     )
-
-
-def _estimator(dataset: SearchDataset, candidate: Candidate, trainer: Trainer) -> Estimator:
-    metadata = EstimatorMetadata(
-        dataset.targets,
-        candidate.scales,
-        candidate.films,
-        Calibration((), {}, 0),
-        {},
-        network=trainer.config.network,
-        width=candidate.width,
-        microscope=trainer.config.microscope,
-    )
-    return Estimator(trainer.network, metadata)
 
 
 _on_device: dict[tuple[str, str], torch.Tensor] = {}  # a process has one trial after the other: its films stay

@@ -16,6 +16,7 @@ from torch import nn
 from magray.estimator.calibration import calibrate
 from magray.estimator.estimator import Estimator
 from magray.estimator.metadata import Calibration, EstimatorMetadata, ParameterRange, Target, standardised
+from magray.estimator.predictor import Predictor
 from magray.imaging import cells_of, scale_of
 from magray.network.branches import NETWORKS
 from magray.store import Store, open_store
@@ -86,7 +87,8 @@ class TrainingSpec:
         if at_once < len(self.film_ids):
             ids = ids[: min(at_once, CALIBRATION_FILMS)]
         images, values = store.images(ids), self._values(store, ids)
-        return calibrate(self.estimator(network, Calibration((), {}, 0), {}), images, values, self.pixel_nm)
+        predictor = Predictor(network, self.targets, self.config.microscope)
+        return calibrate(predictor, images, values, self.pixel_nm, self.scales_um)
 
     def estimator(self, network: nn.Module, calibration: Calibration, provenance: Mapping[str, Any]) -> Estimator:
         """A trained network as an estimator, which puts it into its mode for answers."""

@@ -18,6 +18,7 @@ from magray.errors import UserError
 from magray.estimator.calibration import calibrate, calibration_scales, conformal_quantile, shrinkage_of
 from magray.estimator.estimator import Estimator
 from magray.estimator.metadata import Calibration, EstimatorMetadata, ParameterRange, Target
+from magray.estimator.predictor import Predictor
 from magray.films import Minimize, Protocol, Quench
 from magray.imaging import cells_of, read_picture, write_picture
 from magray.imaging.microscope import Microscope
@@ -342,7 +343,7 @@ def test_an_answer_that_is_no_number_is_an_error() -> None:
     with pytest.raises(UserError, match="not finite"):
         estimator.predict(picture(), scale_um=1.0)
     with pytest.raises(UserError, match="not finite"):
-        calibrate(estimator, np.zeros((2, 64, 64), np.uint8), np.zeros((2, 1)), pixel_nm=4.0)
+        calibrate(estimator, np.zeros((2, 64, 64), np.uint8), np.zeros((2, 1)), 4.0, (0.25,))
 
 
 def test_a_picture_is_one_in_whatever_python_holds_it() -> None:
@@ -416,16 +417,16 @@ def test_error_bars_hold_for_two_thirds_of_further_errors() -> None:
 
 def test_calibration_measures_errors_at_trained_and_untrained_scales() -> None:
     """The true values are the estimates plus a known error."""
-    estimator = estimator_of(D, scales=(0.25,))
+    predictor = Predictor(paper_cnn(1), (D,))
     images = np.stack([np.rint((stripes(n, 0.5, n, side=64) + 1) * 127.5).astype(np.uint8) for n in (2, 3, 4)])
-    true = np.full((3, 1), estimator.predict_views(np.zeros((1, 128, 128)))[0, 0] + 1e-3)
-    calibration = calibrate(estimator, images, true, pixel_nm=4.0)
+    true = np.full((3, 1), predictor.predict_views(np.zeros((1, 128, 128)))[0, 0] + 1e-3)
+    calibration = calibrate(predictor, images, true, 4.0, (0.25,))
     assert calibration.scales_um == calibration_scales(64, 4.0, (0.25,))
     assert (calibration.scales_um[0], calibration.scales_um[-1], calibration.films) == (0.0625, 0.25, 3)
     assert calibration.errors["D"] == pytest.approx([1e-3] * 7, rel=0.2)
 
 
-class Cautious(Estimator):
+class Cautious(Predictor):
     """One whose estimates are the best of each view by itself, where a view tells half of what a film is."""
 
     true: NDArray[np.float64]
@@ -439,10 +440,10 @@ class Cautious(Estimator):
 
 def test_the_mean_over_pictures_is_stretched_by_what_each_did_not_dare_to_say() -> None:
     """Of m views, gain 2 / (1 + 1/m), and an error of 1 / sqrt(m + 1) spreads, as for normal numbers; 68 % is 0.994."""
-    estimator = Cautious(paper_cnn(1), estimator_of(D, scales=(0.25,)).metadata)
-    estimator.true = D.mean + np.random.default_rng(0).normal(size=4000) * D.spread
+    predictor = Cautious(paper_cnn(1), (D,))
+    predictor.true = D.mean + np.random.default_rng(0).normal(size=4000) * D.spread
     films = np.zeros((4000, 64, 64), np.uint8)
-    calibration = calibrate(estimator, films, estimator.true[:, None], pixel_nm=4.0)
+    calibration = calibrate(predictor, films, predictor.true[:, None], 4.0, (0.25,))
     scale = calibration.scales_um[0]
     assert calibration.max_pictures(scale) == 16
     for pictures in (1, 2, 4, 8, 16):

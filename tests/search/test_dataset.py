@@ -9,8 +9,7 @@ import torch
 
 from magray.config import FitConfig, SearchConfig
 from magray.errors import UserError
-from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, EstimatorMetadata
+from magray.estimator.predictor import Predictor
 from magray.network.branches import paper_cnn
 from magray.search.dataset import SearchDataset, errors_of, learn, prepare
 from magray.search.trials import Candidate
@@ -57,7 +56,7 @@ def test_the_error_is_of_the_worst_target_and_of_its_range(dataset: SearchDatase
     network = paper_cnn(2)
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)
-    nothing = Estimator(network, EstimatorMetadata(dataset.targets, (0.25,), 1, Calibration((), {}, 0), {}))
+    nothing = Predictor(network, dataset.targets)
     expected = [
         np.abs(dataset.true[:, i] - target.mean).mean() / (target.high - target.low)
         for i, target in enumerate(dataset.targets)
