@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from magray.config import is_range
+from magray.config import ScaleSet
 from magray.errors import UserError
 from magray.search.trials import CandidateGroup, Row, Strategy, least_wrong, options, read_trials
 
@@ -37,7 +37,7 @@ class Way:
     def of(cls, name: Strategy, rows: Iterable[Row], budget: int) -> "Way":
         """Return a table's trials of sets with a budget of views."""
         mine = (row for row in rows if row["how"] == name and row["budget"] == budget)
-        return cls(name, [row for row in mine if not is_range(row["train_set"])])
+        return cls(name, [row for row in mine if not ScaleSet.parse(row["train_set"]).is_range])
 
     @property
     def exploring(self) -> list[Row]:
@@ -96,7 +96,7 @@ def verdict(search: Way, every: Way, spread: float) -> str:
 
     Raises UserError if that is NaN, since no option has several seeds.
     """
-    mine, least = error_of(search.best.candidate.train_set, every), every.best.worst
+    mine, least = error_of(str(search.best.candidate.train_set), every), every.best.worst
     if math.isnan(spread):
         raise UserError("no option was trained with several seeds, so that luck cannot be told from merit; set seeds")
     as_good = mine - least <= 2 * spread

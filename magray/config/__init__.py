@@ -11,13 +11,12 @@ from magray.config.fit import FEWEST_FILMS, WIDTHS, FitConfig, MicroscopeConfig
 from magray.config.project import Config
 from magray.config.protocols import ProtocolsConfig
 from magray.config.reading import load_config, load_figure, load_protocols, load_search, read_config
-from magray.config.scales import RANGE, is_range, parse_scales
+from magray.config.scales import ScaleSet
 from magray.config.search import SearchConfig
 from magray.config.simulate import SimulateConfig
 
 __all__ = [
     "FEWEST_FILMS",
-    "RANGE",
     "WIDTHS",
     "CampaignConfig",
     "Config",
@@ -25,14 +24,13 @@ __all__ = [
     "FitConfig",
     "MicroscopeConfig",
     "ProtocolsConfig",
+    "ScaleSet",
     "SearchConfig",
     "SimulateConfig",
     "UniformRange",
-    "is_range",
     "load_config",
     "load_figure",
     "load_protocols",
     "load_search",
-    "parse_scales",
     "read_config",
 ]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, Strict, field_serializer, field_validator, model_validator
 
-from magray.config.scales import is_range, parse_scales
+from magray.config.scales import ScaleSet, TrainScales
 from magray.config.section import (
     Count,
     Epochs,
@@ -68,7 +68,7 @@ class FitConfig(Section):
 
     targets: list[Parameter] = Field(default=["D"], min_length=1)
     # µm: sets such as "0.25+0.5+1.0", and ranges such as "0.25..1.0": any scale in it; the network is given the scale
-    train_scales: list[str] = Field(min_length=1)
+    train_scales: list[TrainScales] = Field(min_length=1)
     epochs: Epochs
     # random ones, at each scale of a set, and 4 times as many for a range; default: every view, as in the paper
     views_per_epoch: Views | None = None
@@ -103,14 +103,14 @@ class FitConfig(Section):
 
     @model_validator(mode="after")
     def _ranges_are_drawn_from(self) -> Self:
-        ranges = [text for text in self.train_scales if is_range(text)]
+        ranges = [scales for scales in self.train_scales if scales.is_range]
         if ranges and self.views_per_epoch is None:
-            raise UserError(f"a range such as {ranges[0]} needs views_per_epoch, since its cuts do not tile a film")
+            raise UserError(f"a range such as {ranges[0]} needs views_per_epoch, since its crops do not tile a film")
         return self
 
     @field_validator("train_scales")
     @classmethod
-    def _sets_can_be_read(cls, sets: list[str]) -> list[str]:
-        if len({(is_range(text), parse_scales(text)) for text in sets}) < len(sets):
-            raise UserError(f"train_scales: a set is given twice: {', '.join(sets)}")
+    def _sets_differ(cls, sets: list[ScaleSet]) -> list[ScaleSet]:
+        if len(set(sets)) < len(sets):
+            raise UserError(f"train_scales: a set is given twice: {', '.join(map(str, sets))}")
         return sets

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from magray.config.scales import is_range, is_trained, parse_scales
+from magray.config.scales import TrainScales
 from magray.config.section import Epochs, Place, Scale, Section, Seeds
 from magray.errors import UserError
 
@@ -14,14 +14,13 @@ class ProtocolsConfig(Section):
 
     projects: list[Place] = Field(min_length=2)  # their configs, from this file's folder
     output: Place
-    train_set: str  # of scales, such as "0.5+1.0"
+    train_set: TrainScales  # such as "0.5+1.0"
     epochs: Epochs  # of every project's fits, whatever the project itself says
     seeds: Seeds  # likewise
     test_scales: list[Scale] = Field(min_length=1)  # µm
 
     @model_validator(mode="after")
     def _tests_what_it_trains(self) -> Self:
-        trained, between = parse_scales(self.train_set), is_range(self.train_set)
-        if not any(is_trained(scale, trained, between) for scale in self.test_scales):
+        if not any(map(self.train_set.contains, self.test_scales)):
             raise UserError(f"test_scales: none of them is trained; add one of {self.train_set}")
         return self

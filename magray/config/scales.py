@@ -1,42 +1,72 @@
-"""Training sets: scales such as "0.25+0.5+1.0", or a range of them, "0.25..1.0"."""
+"""Sets of training scales: some, such as "0.25+0.5+1.0", or all in a range, "0.25..1.0"."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator
 
 from magray.errors import UserError, shortened
 
 SMALLEST, LARGEST = 0.001, 10_000  # µm: domains are larger, and films smaller
-RANGE = ".."  # between the ends of a range of scales
 SAME_SCALE = 0.024  # relative: a micrometre taken as 1000 nm instead of the paper's 1024 is the same scale
+_RANGE = ".."  # between the ends of a range
 
 
-def parse_scales(text: str) -> tuple[float, ...]:
-    """The scales, µm and ascending, of a set such as "0.25+0.5+1.0", or the ends of a range such as "0.25..1.0".
+@dataclass(frozen=True)
+class ScaleSet:
+    """The scales that a network is trained at: some, or all in a range.
 
-    Raises UserError unless each is above 0, and a range has two.
+    scales_um: ascending, µm; of a range its two ends. text: as it was written, which `str` returns.
     """
-    parts = text.split(RANGE if is_range(text) else "+")
-    try:
-        scales = tuple(sorted({float(part) for part in parts}))
-    except ValueError:
-        scales = ()
-    if not scales or not all(SMALLEST <= scale <= LARGEST for scale in scales):
-        raise UserError(
-            f'{shortened(text)} is not a set of scales; write for example "0.25+0.5+1.0" or "0.25..1.0", in µm'
-        )
-    if is_range(text) and len(scales) != 2:
-        raise UserError(
-            f'{shortened(text)} is not a range of scales; write its two ends, for example "0.25..1.0", in µm'
-        )
-    return scales
+
+    scales_um: tuple[float, ...]
+    is_range: bool = False
+    text: str = field(default="", compare=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "ScaleSet":
+        """Read a set such as "0.25+0.5+1.0", or a range such as "0.25..1.0", µm.
+
+        Raises UserError unless each scale is above 0, and a range has two ends.
+        """
+        is_range = _RANGE in text
+        try:
+            scales = tuple(sorted({float(part) for part in text.split(_RANGE if is_range else "+")}))
+        except ValueError:
+            scales = ()
+        if not scales or not all(SMALLEST <= scale <= LARGEST for scale in scales):
+            raise UserError(
+                f'{shortened(text)} is not a set of scales; write for example "0.25+0.5+1.0" or "0.25..1.0", in µm'
+            )
+        if is_range and len(scales) != 2:
+            raise UserError(
+                f'{shortened(text)} is not a range of scales; write its two ends, for example "0.25..1.0", in µm'
+            )
+        return cls(scales, is_range, text)
+
+    @classmethod
+    def of(cls, scales_um: Iterable[float]) -> "ScaleSet":
+        """Return the set of some scales."""
+        return cls.parse("+".join(f"{scale:.10g}" for scale in sorted(scales_um)))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def contains(self, scale_um: float) -> bool:
+        """Return whether a network of this set is trained at `scale_um`."""
+        low, high = self.scales_um[0], self.scales_um[-1]
+        if self.is_range and low <= scale_um <= high:
+            return True
+        return any(abs(scale_um / scale - 1) <= SAME_SCALE for scale in self.scales_um)
 
 
-def is_range(train_set: str) -> bool:
-    """Return whether a training set is a range of scales, "0.25..1.0"."""
-    return RANGE in train_set
+def _read(value: Any) -> ScaleSet:
+    if isinstance(value, ScaleSet):
+        return value
+    if not isinstance(value, str):
+        raise UserError(f'{shortened(value)} is not a set of scales; write it in quotes, for example "0.5+1.0", in µm')
+    return ScaleSet.parse(value)
 
 
-def is_trained(scale_um: float, scales_um: Sequence[float], between: bool) -> bool:
-    """Return whether a scale is one of `scales_um`, ascending, or, if `between`, lies between their ends."""
-    if between and scales_um[0] <= scale_um <= scales_um[-1]:
-        return True
-    return any(abs(scale_um / scale - 1) <= SAME_SCALE for scale in scales_um)
+TrainScales = Annotated[ScaleSet, PlainValidator(_read), PlainSerializer(str, return_type=str)]  # in a config

@@ -8,7 +8,7 @@ from pydantic import Field, Strict, model_validator
 
 from magray.config.fit import Width
 from magray.config.project import Config
-from magray.config.scales import is_range, parse_scales
+from magray.config.scales import TrainScales
 from magray.config.section import Count, GpuShare, LearningRate, Place, Scale, Section, Seed, Seeds, Views, at_most
 from magray.errors import UserError
 
@@ -27,7 +27,7 @@ class SearchConfig(Section):
     schedules: list[Literal["one-cycle", "cosine", "constant"]] = Field(default=["one-cycle"], min_length=1)
     scales: list[Scale] = Field(default=[0.5, 0.6, 0.75, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0], min_length=1)  # µm
     most_scales: Annotated[Count, at_most(20, "since no film has more scales that differ")] = 4  # in a set
-    ranges: list[str] = Field(default=[])  # such as "0.4..2.0": tried beside the sets
+    ranges: list[TrainScales] = Field(default=[])  # such as "0.4..2.0": tried beside the sets
     widths: list[Width] = Field(default=[1.0], min_length=1)  # of the network
     test_scales: list[Scale] | None = None  # µm; default: 0.4 to 2.0 in steps of 0.05, those that films have
     seeds: Seeds = 3  # that an answer is trained with; their mean error must be within the tolerance
@@ -50,10 +50,11 @@ class SearchConfig(Section):
                 f"most_scales: there are {sets:,} sets of up to {self.most_scales} of the {len(self.scales)} scales, "
                 f"more than {MAX_SETS:,}; give fewer"
             )
-        for text in self.ranges:
-            parse_scales(text)
-            if not is_range(text):
-                raise UserError(f"ranges: {text} is a set; write a range such as 0.4..2.0, or its scales under scales")
+        for scales in self.ranges:
+            if not scales.is_range:
+                raise UserError(
+                    f"ranges: {scales} is a set; write a range such as 0.4..2.0, or its scales under scales"
+                )
         if self.views != sorted(set(self.views)):
             raise UserError(f"views: give them ascending, each once, not {self.views}")
         return self

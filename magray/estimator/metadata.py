@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, TypeAdapter
 
 from magray.config.fit import Width
-from magray.config.scales import SAME_SCALE, is_trained
+from magray.config.scales import SAME_SCALE, ScaleSet
 from magray.errors import UserError
 from magray.files.records import Finite, NotNegative, Positive, Text, read_record
 from magray.films import Protocol
@@ -154,7 +154,7 @@ class EstimatorMetadata:
 
     def trained_at(self, scale_um: float) -> bool:
         """Return whether the network was trained at this scale."""
-        return is_trained(scale_um, self.train_scales_um, self.between)
+        return ScaleSet(self.train_scales_um, self.between).contains(scale_um)
 
 
 def read_metadata(path: Path) -> EstimatorMetadata:

@@ -12,12 +12,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from magray.config import Config, FitConfig, parse_scales
+from magray.config import Config, FitConfig, ScaleSet
 from magray.environment import versions
 from magray.errors import FilmsLost, UserError
 from magray.files.atomic import read_notes, read_table, write_table
@@ -32,7 +32,6 @@ from magray.store import open_store
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from magray.evaluation.study import Trial
     from magray.imaging.microscope import Microscope
 
 CONFIG_KEY = b"magray.config"  # in the metadata of plan.parquet: the resolved config
@@ -58,6 +57,13 @@ class StageResult:
             console.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
+class SeededFit(NamedTuple):
+    """A fit of a project: its training set and its seed."""
+
+    train_set: ScaleSet
+    seed: int
+
+
 @dataclass(frozen=True)
 class Project:
     """The folder of one config, and the stages that fill it."""
@@ -80,12 +86,14 @@ class Project:
         return self.cache.summary
 
     @property
-    def trials(self) -> "list[Trial]":
+    def fits(self) -> list[SeededFit]:
         """Return each training set with each seed."""
-        from magray.evaluation.study import Trial
-
         fit = self.config.fit
-        return [Trial(name, seed) for name in fit.train_scales for seed in range(fit.seed, fit.seed + fit.seeds)]
+        return [
+            SeededFit(train_set, seed)
+            for train_set in fit.train_scales
+            for seed in range(fit.seed, fit.seed + fit.seeds)
+        ]
 
     @property
     def microscope(self) -> "Microscope | None":
@@ -94,7 +102,7 @@ class Project:
 
         return TrainConfig.of(self.config.fit.model_dump()).microscope
 
-    def estimator_folder(self, train_set: str, seed: int | None = None) -> Path:
+    def estimator_folder(self, train_set: ScaleSet, seed: int | None = None) -> Path:
         """Return the folder of an estimator; `seed` None means the first seed.
 
         estimator/ itself is that of the first training set, and estimator/<training set> of every other one. Further
@@ -104,7 +112,7 @@ class Project:
         first = seed in (None, self.config.fit.seed)
         if first and train_set == self.config.fit.train_scales[0]:
             return top
-        return top / train_set if first else top / train_set / f"seed-{seed}"
+        return top / str(train_set) if first else top / str(train_set) / f"seed-{seed}"
 
     def plan(self) -> StageResult:
         """Write plan.parquet. Raises UserError if the folder holds a plan of other films."""
@@ -156,11 +164,11 @@ class Project:
         from magray.runtime.resources import gpus
 
         films, at_once = self._converged_films(), 1
-        if not all(self.cache.is_done(*self._fit_stage(trial, films)) for trial in self.trials):
+        if not all(self.cache.is_done(*self._fit_stage(trial, films)) for trial in self.fits):
             connect()
             at_once = max(1, int(gpus() / self.config.fit.workers))
         if at_once == 1:
-            results = [self._fit(trial, films, progress=True) for trial in self.trials]
+            results = [self._fit(trial, films, progress=True) for trial in self.fits]
         else:
             results = self._fit_side_by_side(at_once, films)
         self._remove_checkpoints()
@@ -171,13 +179,13 @@ class Project:
 
         with ThreadPoolExecutor(at_once) as pool:
             try:
-                return list(pool.map(lambda trial: self._fit(trial, films, progress=False), self.trials))
+                return list(pool.map(lambda trial: self._fit(trial, films, progress=False), self.fits))
             except KeyboardInterrupt:
                 pool.shutdown(wait=False, cancel_futures=True)  # so that no further fit begins
                 ray.shutdown()  # ends what the threads wait for
                 raise
 
-    def _fit(self, trial: "Trial", films: list[str], progress: bool) -> StageResult:
+    def _fit(self, trial: SeededFit, films: list[str], progress: bool) -> StageResult:
         def work() -> Facts:
             from magray.training.fit import fit
 
@@ -190,16 +198,16 @@ class Project:
         cached, seconds = self.cache.run(*self._fit_stage(trial, films), work)
         return StageResult(f"estimator of {trial.train_set} µm in {folder}", cached, seconds)
 
-    def _fit_config(self, trial: "Trial") -> FitConfig:
+    def _fit_config(self, trial: SeededFit) -> FitConfig:
         return self.config.fit.model_copy(update={"seed": trial.seed})
 
-    def _fit_stage(self, trial: "Trial", films: list[str]) -> tuple[str, Any, list[Path]]:
+    def _fit_stage(self, trial: SeededFit, films: list[str]) -> tuple[str, Any, list[Path]]:
         """Return the name of a fit as a stage, its inputs, and the files that it makes."""
         from magray.estimator.estimator import DESCRIPTION, WEIGHTS
 
         train_config = self._fit_config(trial).model_dump_json(exclude={"train_scales", "seeds", "workers"})
         folder = self.estimator_folder(*trial)
-        return _stage_name(trial), [train_config, trial.train_set, films], [folder / WEIGHTS, folder / DESCRIPTION]
+        return _stage_name(trial), [train_config, str(trial.train_set), films], [folder / WEIGHTS, folder / DESCRIPTION]
 
     def _remove_checkpoints(self) -> None:
         """Remove the checkpoints of fits, and no other file in their folder."""
@@ -212,7 +220,7 @@ class Project:
 
     def study(self) -> StageResult:
         """Test every estimator at every test scale, and write predictions.parquet and study.parquet."""
-        from magray.evaluation.study import STUDY, TWO_NUMBERS, run_study
+        from magray.evaluation.study import STUDY, TWO_NUMBERS, Trial, run_study
 
         def work() -> Facts:
             predictions, study = run_study(self.config.store_uri, estimators, scales)
@@ -221,7 +229,7 @@ class Project:
             return {"scores": _scores(study, self.config.fit.seed)}
 
         scales = tuple(self.config.study.test_scales)
-        estimators = {trial: self.estimator_folder(*trial) for trial in self.trials}
+        estimators = {Trial(str(fit.train_set), fit.seed): self.estimator_folder(*fit) for fit in self.fits}
         files = [self.folder / "predictions.parquet", self.folder / "study.parquet"]
         inputs = [self._fit_fingerprints(), scales, self._converged_films()]
         cached, seconds = self.cache.run("study", inputs, files, work, "scores")
@@ -239,12 +247,12 @@ class Project:
             write_table(ablate(self.config.store_uri, single_scale, scales), path)
             return {}
 
-        scales = tuple(sorted({scale for trial in self.trials for scale in parse_scales(trial.train_set)}))
+        scales = tuple(sorted({scale for trial in self.fits for scale in trial.train_set.scales_um}))
         seed, path = self.config.fit.seed, self.folder / "causes.parquet"
         single_scale = {
-            trial.train_set: self.estimator_folder(*trial)
-            for trial in self.trials
-            if trial.seed == seed and len(parse_scales(trial.train_set)) == 1
+            str(trial.train_set): self.estimator_folder(*trial)
+            for trial in self.fits
+            if trial.seed == seed and len(trial.train_set.scales_um) == 1
         }
         if not single_scale:
             raise UserError("no estimator is trained at one scale alone; add such a training set to fit.train_scales")
@@ -267,7 +275,7 @@ class Project:
             return {"answer": about | {"warnings": answer.warnings, "constants": constants}}
 
         train_set = self.config.fit.train_scales[0]
-        folder, scale_um = self.estimator_folder(train_set), max(parse_scales(train_set))
+        folder, scale_um = self.estimator_folder(train_set), max(train_set.scales_um)
         stage, inputs, files = self._estimate_stage()
         (_, film), (picture,) = inputs, files
         cached, seconds = self.cache.run(stage, inputs, files, work, "answer")
@@ -305,7 +313,7 @@ class Project:
     def _check_scales(self) -> None:
         """Raise UserError unless every scale is a whole number of cells that fits into a film."""
         campaign = self.config.campaign
-        scales = {scale for text in self.config.fit.train_scales for scale in parse_scales(text)}
+        scales = {scale for train_set in self.config.fit.train_scales for scale in train_set.scales_um}
         scales |= set(self.config.study.test_scales)
         check_room(sorted(scales), campaign.cell_size[0] * 1e9, min(campaign.cells))
 
@@ -316,10 +324,10 @@ class Project:
 
     def _fit_fingerprints(self) -> list[str | None]:
         fingerprints = self.summary.fingerprints
-        return [fingerprints.get(_stage_name(trial)) for trial in self.trials]
+        return [fingerprints.get(_stage_name(trial)) for trial in self.fits]
 
 
-def _stage_name(trial: "Trial") -> str:
+def _stage_name(trial: SeededFit) -> str:
     """Return the name of a fit in summary.json."""
     return f"fit {trial.train_set} seed {trial.seed}"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from magray.config import RANGE, is_range
+from magray.config import ScaleSet
 from magray.errors import UserError
 from magray.estimator.metadata import in_practice
 from magray.evaluation.study import TWO_NUMBERS
@@ -39,8 +39,8 @@ def label(train_set: str) -> str:
     """Return a training set in words: "0.5+1.0" is "0.5, 1.0 µm", "0.5..2.0" is "0.5 to 2.0 µm, scale known"."""
     if train_set == TWO_NUMBERS:
         return "two numbers, no network"
-    if is_range(train_set):
-        return f"{train_set.replace(RANGE, ' to ')} µm, scale known"
+    if ScaleSet.parse(train_set).is_range:
+        return f"{train_set.replace('..', ' to ')} µm, scale known"
     return f"{train_set.replace('+', ', ')} µm"
 
 

@@ -62,7 +62,7 @@ def figure_names(config: Config) -> list[str]:
     names = {_SAMPLES}
     for target in config.fit.targets:
         names |= {*parameter_figures(target)}
-        names |= {_scatter_name(target, train_set) for train_set in (*config.fit.train_scales, TWO_NUMBERS)}
+        names |= {_scatter_name(target, train_set) for train_set in (*map(str, config.fit.train_scales), TWO_NUMBERS)}
     return sorted(names)
 
 

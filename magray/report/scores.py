@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from magray.config import is_range
+from magray.config import ScaleSet
+from magray.evaluation.study import TWO_NUMBERS
 
 MAX_SCALES = 8  # at which estimates are drawn one by one
 
@@ -56,7 +57,7 @@ def trained_spans(study: pa.Table, train_set: str) -> list[tuple[float, float]]:
     """Return the trained test scales, µm, as spans (low, high): one for a range, a span of no width for each scale."""
     rows = study.filter((pc.field("train_set") == train_set) & pc.field("trained"))
     trained = sorted(set(rows["test_scale"].to_pylist()))
-    if trained and is_range(train_set):
+    if trained and train_set != TWO_NUMBERS and ScaleSet.parse(train_set).is_range:
         return [(trained[0], trained[-1])]
     return [(scale, scale) for scale in trained]
 

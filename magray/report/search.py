@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from magray.config import SearchConfig, is_range
+from magray.config import SearchConfig
 from magray.errors import UserError
 from magray.report.curves import LineStyle, draw_trained, line_style, log_errors
 from magray.report.figures import COLOURS, INK, STYLE, save, style_axes
@@ -77,7 +77,7 @@ def _draw_search(results: dict[Strategy, SearchResult], tolerance: float, path: 
     for place, kind in enumerate(kinds):
         best = least_wrong(option for option in options if _kind_of(option) == kind)
         if best is not None:
-            _draw_curve(below, best, line_style(best.candidate.train_set, place))
+            _draw_curve(below, best, line_style(str(best.candidate.train_set), place))
     for axes in (above, below):
         log_errors(axes)
         style_axes(axes)
@@ -93,7 +93,7 @@ def _draw_search(results: dict[Strategy, SearchResult], tolerance: float, path: 
 def _kind_of(option: CandidateGroup) -> str:
     """Return the number of training scales of an option, or _ANY for a range."""
     train_set = option.candidate.train_set
-    return _ANY if is_range(train_set) else str(len(option.candidate.scales))
+    return _ANY if train_set.is_range else str(len(option.candidate.scales))
 
 
 def _draw_options(axes: Axes, results: dict[Strategy, SearchResult], kinds: Sequence[str]) -> None:
@@ -121,9 +121,9 @@ def _draw_options(axes: Axes, results: dict[Strategy, SearchResult], kinds: Sequ
 
 def _draw_curve(axes: Axes, option: CandidateGroup, style: LineStyle) -> None:
     scales, errors, one = np.array(option.test_scales), 100 * np.array(option.errors), option.candidate
-    legend = f"{label(one.train_set)}; {one.budget:,} views, {one.films:,} films"
+    legend = f"{label(str(one.train_set))}; {one.budget:,} views, {one.films:,} films"
     axes.plot(scales, errors, color=style.colour, linestyle=style.line, linewidth=1.5, label=legend)
-    if is_range(one.train_set):
+    if one.train_set.is_range:
         inside = (one.scales[0] <= scales) & (scales <= one.scales[-1])
         draw_trained(axes, scales[inside], errors[inside], style)
     else:
@@ -148,7 +148,7 @@ def _line(strategy: Strategy, option: CandidateGroup) -> tuple[Cell, ...]:
     spread = f" ({100 * option.least:.1f} to {100 * option.most:.1f})" if option.seeds > 1 else ""
     return (
         Cell(_kind_of(option)),
-        Cell(label(one.train_set)),
+        Cell(label(str(one.train_set))),
         Cell(_STRATEGIES[strategy]),
         Cell(f"{one.budget:,}", one.budget),
         Cell(f"{one.films:,}", one.films),

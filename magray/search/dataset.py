@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from magray.config import FitConfig, SearchConfig, parse_scales
+from magray.config import FitConfig, SearchConfig
 from magray.errors import UserError
 from magray.estimator.metadata import Target, standardised
 from magray.estimator.predictor import Predictor
@@ -92,7 +92,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
     if len(films["pixel_nm"].unique()) > 1:
         raise UserError(f"store {store.uri} holds films of several cell sizes; search over those of one")
     pixel_nm, side = films["pixel_nm"][0].as_py(), min(pc.min(films[name]).as_py() for name in ("width", "height"))
-    ends = [scale for text in search.ranges for scale in parse_scales(text)]
+    ends = [scale for train_set in search.ranges for scale in train_set.scales_um]
     check_room([*search.scales, *ends, *(search.test_scales or ())], pixel_nm, side)
     test_scales = tuple(sorted(search.test_scales or [scale for scale in GRID if _fits(scale, pixel_nm, side)]))
     if not test_scales:
@@ -145,7 +145,7 @@ def learn(dataset: SearchDataset, candidate: Candidate, device: torch.device, sa
         evaluation = Evaluation(
             trainer.epoch, trainer.views * trainer.epoch, seconds, (*evaluation.curve, max(errors)), errors
         )
-        state = {"training": trainer.state(), "look": _plain(evaluation), "candidate": asdict(candidate)}
+        state = {"training": trainer.state(), "look": _plain(evaluation), "candidate": candidate.row()}
         save_state(state, saved)
         yield evaluation
 

@@ -31,7 +31,7 @@ import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from magray.config import Config, SearchConfig, is_range
+from magray.config import Config, ScaleSet, SearchConfig
 from magray.errors import UserError
 from magray.network.branches import own_device
 from magray.runtime.connect import connect
@@ -130,7 +130,7 @@ class SearchRun:
             self.settle()
             return
         found = self.options()
-        sets = [option for option in found if not is_range(option.candidate.train_set)]
+        sets = [option for option in found if not option.candidate.train_set.is_range]
         for best in (least_wrong(found), least_wrong(sets)):
             if best is not None:
                 self.run("again", self.with_every_seed(best.candidate))  # how much of it was luck
@@ -169,13 +169,13 @@ class SearchRun:
         """A candidate for each set of at most `most_scales` scales."""
         scales, most = sorted(self.config.scales), self.config.most_scales
         sets = (chosen for n in range(1, most + 1) for chosen in itertools.combinations(scales, n))
-        return [self._plain(named(chosen), self.config.views[0]) for chosen in sets]
+        return [self._plain(ScaleSet.of(chosen), self.config.views[0]) for chosen in sets]
 
     def every_range(self, budget: int) -> list[Candidate]:
         """A candidate for each of the config's ranges."""
-        return [self._plain(text, budget) for text in self.config.ranges]
+        return [self._plain(train_set, budget) for train_set in self.config.ranges]
 
-    def _plain(self, train_set: str, budget: int) -> Candidate:
+    def _plain(self, train_set: ScaleSet, budget: int) -> Candidate:
         """With the project's own learning rate, the first schedule and all films."""
         rate, schedule, films = self.learning_rate, self.config.schedules[0], len(self.dataset.images)
         return Candidate(train_set, rate, schedule, budget, films, self.config.seed)
@@ -189,7 +189,7 @@ class SearchRun:
         """Run those of the candidates that have not ended yet, to their ends."""
         if missing := self._missing(candidates):
             self.tell(f"{step}: {len(missing)} to do")
-            space = {"candidate": tune.grid_search([asdict(one) for one in missing])}
+            space = {"candidate": tune.grid_search([one.row() for one in missing])}
             self._run_tune(step, tune.TuneConfig(), _of_grid, space)
 
     def _missing(self, candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -307,7 +307,7 @@ class TrialLogger(tune.Callback):
             "test_scales": scales,
             "errors": errors,
         }
-        bench.trials.add(asdict(candidate) | about)
+        bench.trials.add(candidate.row() | about)
         _saved_file(bench.saved, candidate, bench.strategy).unlink(missing_ok=True)
         ended = reason or f"{result['worst']:.1%} at {worst_scale:g} µm"
         bench.tell(f"{candidate.train_set} µm {status}: {ended}")
@@ -351,7 +351,7 @@ class Space:
         """Return the candidate of a point in Optuna's space."""
         chosen = {self.scales[point[place]] for place in self.places}
         return Candidate(
-            named(chosen),
+            ScaleSet.of(chosen),
             point["learning_rate"],
             point["schedule"],
             self.budget,
@@ -374,7 +374,7 @@ class Space:
         """Return whether `candidate` lies in the space."""
         low, high = self.config.learning_rates
         return (
-            not is_range(candidate.train_set)
+            not candidate.train_set.is_range
             and set(candidate.scales) <= set(self.config.scales)
             and len(candidate.scales) <= len(self.places)
             and low <= candidate.learning_rate <= high
@@ -382,11 +382,6 @@ class Space:
             and candidate.width in self.config.widths
             and (candidate.budget, candidate.films, candidate.seed) == (self.budget, self.films, self.config.seed)
         )
-
-
-def named(scales: Iterable[float]) -> str:
-    """The set of `scales`, µm, as configs write it: "0.5+1"."""
-    return "+".join(f"{scale:.10g}" for scale in sorted(scales))
 
 
 def _of_grid(given: dict[str, Any]) -> Candidate:

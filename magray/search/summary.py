@@ -26,7 +26,7 @@ def front_table(options: list[CandidateGroup]) -> Table:
     for option in pareto_front(options):
         one = option.candidate
         table.add_row(
-            one.train_set.replace("+", ", "),
+            str(one.train_set).replace("+", ", "),
             f"{one.budget:,}",
             f"{one.films:,}",
             f"{option.worst:.1%}",

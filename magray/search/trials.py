@@ -10,7 +10,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from magray.config import is_range, parse_scales
+from magray.config import ScaleSet
 from magray.errors import UserError
 from magray.files.atomic import atomic_write, read_table
 from magray.files.parquet import complete
@@ -85,7 +85,7 @@ class _Trial(BaseModel):
 
     @model_validator(mode="after")
     def _has_errors(self) -> Self:
-        parse_scales(self.train_set)
+        ScaleSet.parse(self.train_set)
         if self.status != "failed" and len(self.errors) != len(self.test_scales):
             raise ValueError("errors: not one for each of test_scales")
         return self
@@ -95,7 +95,7 @@ class _Trial(BaseModel):
 class Candidate:
     """One trial of a search: an option with a seed."""
 
-    train_set: str
+    train_set: ScaleSet
     learning_rate: float
     schedule: Schedule
     budget: int
@@ -105,17 +105,23 @@ class Candidate:
 
     @property
     def scales(self) -> tuple[float, ...]:
-        """Its training scales, or the ends of its range; µm."""
-        return parse_scales(self.train_set)
+        """Return its training scales, or the ends of its range; µm."""
+        return self.train_set.scales_um
 
     def key(self, how: Strategy) -> str:
-        """The name of the trial: the same for the same work, whenever and wherever it is done."""
-        return hashlib.sha256(json.dumps([how, asdict(self)]).encode()).hexdigest()[:12]
+        """Return the trial's name, which depends on its work alone."""
+        return hashlib.sha256(json.dumps([how, self.row()]).encode()).hexdigest()[:12]
 
     @classmethod
     def of(cls, row: Row) -> "Candidate":
-        """The candidate of a row of SEARCH, or of any mapping with its fields."""
-        return cls(**{field.name: row[field.name] for field in fields(cls)})
+        """Return the candidate of a row of SEARCH, or of any mapping with its fields."""
+        values = {field.name: row[field.name] for field in fields(cls)}
+        return cls(**values | {"train_set": ScaleSet.parse(values["train_set"])})
+
+    def row(self) -> Row:
+        """Return the candidate as part of a row of SEARCH."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"train_set": str(self.train_set)}
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,7 @@ def within(option: CandidateGroup, tolerance: float) -> tuple[float, float] | No
 def max_scale_gap(option: CandidateGroup) -> float:
     """Return the largest distance of a test scale from the nearest trained one, µm."""
     low, *_, high = (*option.candidate.scales, option.candidate.scales[-1])
-    if is_range(option.candidate.train_set):
+    if option.candidate.train_set.is_range:
         return max(max(low - test, test - high, 0.0) for test in option.test_scales)
     return max(min(abs(test - scale) for scale in option.candidate.scales) for test in option.test_scales)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from magray.config import is_range
+from magray.config import ScaleSet
 from magray.imaging.microscope import Microscope
 
 
@@ -12,7 +12,7 @@ from magray.imaging.microscope import Microscope
 class TrainConfig:
     """The keys of a fit's config that decide the network, its pictures and its steps; their meaning is the config's.
 
-    views_per_epoch: random cuts at each scale; None: every square that tiles every film, in all its orientations.
+    views_per_epoch: random crops at each scale; None: every square that tiles every film, in all its orientations.
     scales_drawn: "listed" ones only, or any whole number of cells "between" the smallest and the largest.
     """
 
@@ -30,15 +30,15 @@ class TrainConfig:
     checkpoint_epochs: int = 5
     microscope: Microscope | None = None
 
-    def drawn_from(self, train_set: str) -> "TrainConfig":
-        """The recipe for a set of scales; or for a range: any scale in it, by a network that is told which."""
-        if is_range(train_set):
+    def drawn_from(self, train_set: ScaleSet) -> "TrainConfig":
+        """Return the config for a set of scales; or for a range: any scale in it, by a scale-aware network."""
+        if train_set.is_range:
             return replace(self, scales_drawn="between", network="scale-aware")
         return replace(self, scales_drawn="listed", network="paper")
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "TrainConfig":
-        """The recipe in a fit's config, given as a mapping; the config's other keys are left out."""
+        """Return the part of a fit's config, a mapping, that workers need."""
         known = {field.name: config[field.name] for field in fields(cls) if field.name in config}
         if (seen := known.get("microscope")) is not None:
             blur_nm = tuple(length * 1e9 for length in seen["blur"])

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from magray.config import FitConfig, parse_scales
+from magray.config import FitConfig, ScaleSet
 from magray.environment import versions
 from magray.errors import UserError
 from magray.estimator.metadata import Calibration, ParameterRange, Target
@@ -44,7 +44,7 @@ class FitSummary:
 def fit(
     store_uri: str,
     config: FitConfig,
-    train_set: str,
+    train_set: ScaleSet,
     folder: str | Path,
     work_folder: str | Path,
     progress: bool = True,
@@ -82,13 +82,12 @@ def fit(
     )
 
 
-def _training_spec(store: Store, config: FitConfig, train_set: str) -> TrainingSpec:
+def _training_spec(store: Store, config: FitConfig, train_set: ScaleSet) -> TrainingSpec:
     """Return the training spec of `config` for the films of a store, at the scales of a set."""
-    scales = parse_scales(train_set)
     training, calibration = _divided(store, config)
     pixel_nm = float(training["pixel_nm"][0].as_py())
     shape = (training["height"][0].as_py(), training["width"][0].as_py())
-    check_room(scales, pixel_nm, min(shape))
+    check_room(train_set.scales_um, pixel_nm, min(shape))
     return TrainingSpec(
         store_uri=store.uri,
         film_ids=tuple(training["film_id"].to_pylist()),
@@ -96,7 +95,7 @@ def _training_spec(store: Store, config: FitConfig, train_set: str) -> TrainingS
         targets=tuple(target_of(store, name, training[name].to_numpy()) for name in config.targets),
         constants=tuple(range_of(store, name, training[name]) for name in CONSTANTS),
         protocols=tuple(sorted(training["protocol"].unique().to_pylist())),
-        scales_um=scales,
+        scales_um=train_set.scales_um,
         pixel_nm=pixel_nm,
         shape=shape,
         films_at_once=config.films_at_once,

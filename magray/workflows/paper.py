@@ -75,7 +75,7 @@ def _figures(configs: Path, overrides: Sequence[str], small: bool) -> list[Figur
         config = load_config(path.parent / figure.project, overrides)
         if small:
             config = config.model_copy(update={"output": config.output.with_name(f"{config.output.name}-small")})
-        _check(path, figure, config.fit.train_scales, config.study.test_scales)
+        _check(path, figure, [str(train_set) for train_set in config.fit.train_scales], config.study.test_scales)
         figures.append(Figure(figure, Project(config)))
     return figures
 

@@ -33,7 +33,7 @@ def compare_protocols(config: ProtocolsConfig, folder: Path) -> pa.Table:
     for one in projects:
         project = Project(_comparison_project(one, config))
         project.fit()
-        estimators |= {Trial(one.name, trial.seed): project.estimator_folder(*trial) for trial in project.trials}
+        estimators |= {Trial(one.name, fit.seed): project.estimator_folder(*fit) for fit in project.fits}
     parts = []
     for one in projects:
         _, study = run_study(one.store_uri, estimators, config.test_scales)
@@ -41,7 +41,7 @@ def compare_protocols(config: ProtocolsConfig, folder: Path) -> pa.Table:
         columns = {name: study[name] for name in STUDY.names} | {
             "train_project": study["train_set"],
             "test_project": pa.repeat(one.name, study.num_rows),
-            "train_set": pa.repeat(config.train_set, study.num_rows),
+            "train_set": pa.repeat(str(config.train_set), study.num_rows),
         }
         parts.append(pa.table({name: columns[name] for name in PROTOCOLS.names}).cast(PROTOCOLS))
     table = pa.concat_tables(parts)

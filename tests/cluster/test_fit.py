@@ -15,7 +15,7 @@ import ray
 import torch
 from safetensors.numpy import load_file
 
-from magray.config import FitConfig, MicroscopeConfig
+from magray.config import FitConfig, MicroscopeConfig, ScaleSet
 from magray.errors import UserError
 from magray.estimator.estimator import Estimator
 from magray.evaluation.metrics import r2
@@ -31,7 +31,7 @@ from magray.training.spec import TrainingSpec
 from tests.support.stores import plan_of, scattered_store
 from tests.support.stripes import SIDE, striped_store
 
-SCALES = "0.125+0.25"
+SCALES = ScaleSet.parse("0.125+0.25")
 SHORT = FitConfig(
     train_scales=[SCALES],
     epochs=6,
@@ -211,7 +211,7 @@ def test_a_device_holds_all_films_or_as_many_as_half_its_memory(monkeypatch: pyt
 def test_films_that_cannot_be_learned_from_are_refused(store: Store, tmp_path: Path) -> None:
     for config, scales, reason in (
         (SHORT.model_copy(update={"targets": ["Ku1"]}), SCALES, "the same Ku1"),
-        (SHORT, "0.125..0.5", "scale 0.5 µm is 128 cells, and the films have 64"),
+        (SHORT, ScaleSet.parse("0.125..0.5"), "scale 0.5 µm is 128 cells, and the films have 64"),
     ):
         with pytest.raises(UserError, match=reason):
             fit(store.uri, config, scales, tmp_path / "estimator", tmp_path / "work", progress=False)

@@ -44,7 +44,7 @@ def test_every_figure_is_drawn_and_every_panel_has_its_numbers(results: tuple[Pa
         config = load_config(CONFIGS / "paper" / f"{name}.yaml")
         assert len(config.fit.train_scales) == sets
         for train_set in config.fit.train_scales:
-            assert f"| {label(train_set)} | 0.75 µm | " in text
+            assert f"| {label(str(train_set))} | 0.75 µm | " in text
     assert {path.name for path in folder.glob("curves_*.png")} == {"curves_D.png", "curves_Ms.png"}
     assert {path.name for path in folder.glob("heat_map_*.png")} == {"heat_map_D.png", "heat_map_Ms.png"}
 

@@ -70,7 +70,7 @@ def test_the_summary_holds_counts_seconds_and_scores(finished: tuple[Config, str
         summary["seconds"]
     )
     for train_set in config.fit.train_scales:
-        scores = summary["scores"]["D"][train_set]
+        scores = summary["scores"]["D"][str(train_set)]
         assert set(scores) == {"0.25", "0.375", "0.5"}
         assert all(score["n"] > 0 and math.isfinite(score["mae"]) for score in scores.values())
     assert not summary["scores"]["D"]["0.5"]["0.25"]["trained"]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from magray.config import read_config
+from magray.config import ScaleSet, read_config
 from magray.estimator.estimator import Estimator
 from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.files.atomic import read_table
@@ -46,7 +46,7 @@ def project_files(folder: Path) -> dict[str, bytes]:
         store = create_store(project.config.store_uri, project.config.name, plan)
         for rows in (plan.slice(0, 7), plan.slice(7)):
             store.commit(rows_of([_drawn(film) for film in films_of(rows)], rows))
-        _untrained().save(project.estimator_folder("0.5"))
+        _untrained().save(project.estimator_folder(ScaleSet.parse("0.5")))
         study = study_of("D", ["0.5"], [0.5])
         with mock.patch(
             "magray.evaluation.study.run_study",

@@ -38,7 +38,9 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     """Return a page of the whole paper (33 test scales, 3 seeds), and the seconds that drawing it took."""
     folder = tmp_path_factory.mktemp("paper")
     fits = {name: load_config(CONFIGS / "paper" / f"{name}.yaml").fit for name in ("dmi", "ms")}
-    studies: dict[str, pa.Table] = {fit.targets[0]: study_of(fit.targets[0], fit.train_scales) for fit in fits.values()}
+    studies: dict[str, pa.Table] = {
+        fit.targets[0]: study_of(fit.targets[0], [*map(str, fit.train_scales)]) for fit in fits.values()
+    }
     figures = []
     for path in FIGURES:
         config = load_figure(path)

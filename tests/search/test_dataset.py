@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from magray.config import FitConfig, SearchConfig
+from magray.config import FitConfig, ScaleSet, SearchConfig
 from magray.errors import UserError
 from magray.estimator.predictor import Predictor
 from magray.network.branches import paper_cnn
@@ -17,7 +17,7 @@ from magray.store import Store
 from tests.support.stripes import striped_store
 
 CPU = torch.device("cpu")
-FIT = FitConfig(targets=["D", "Ms"], train_scales=["0.25"], epochs=1, batch=8, learning_rate=3e-3)
+FIT = FitConfig(targets=["D", "Ms"], train_scales=[ScaleSet.parse("0.25")], epochs=1, batch=8, learning_rate=3e-3)
 SETTINGS = SearchConfig(
     project=Path("project.yaml"),
     tolerance=0.1,
@@ -27,7 +27,7 @@ SETTINGS = SearchConfig(
     scales=[0.125, 0.25],
     test_scales=[0.125, 0.25],
 )
-CANDIDATE = Candidate("0.125+0.25", 3e-3, "cosine", 144, 12, 1)
+CANDIDATE = Candidate(ScaleSet.parse("0.125+0.25"), 3e-3, "cosine", 144, 12, 1)
 
 
 @pytest.fixture(scope="module")

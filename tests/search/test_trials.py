@@ -1,4 +1,4 @@
-"""What a search makes of its trials: options, their cost, the Pareto front, and the cheapest that serves."""
+"""A search's trials: their groups and costs, the Pareto front, and the cheapest within the tolerance."""
 
 import itertools
 import math
@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from magray.config import SearchConfig, load_config, load_protocols, load_search
+from magray.config import ScaleSet, SearchConfig, load_config, load_protocols, load_search
 from magray.errors import UserError
 from magray.search.dataset import Evaluation
-from magray.search.run import HOPELESS, Space, TrialLogger, named, run_trial
+from magray.search.run import HOPELESS, Space, TrialLogger, run_trial
 from magray.search.summary import summary_lines
 from magray.search.trials import (
     SEARCH,
@@ -54,7 +54,7 @@ def test_the_cheapest_within_the_tolerance_need_not_err_least() -> None:
 
 def test_among_equal_views_fewer_films_are_cheaper_and_then_fewer_scales() -> None:
     found = options([trial([0.01], "0.5+1"), trial([0.04], "1"), trial([0.03], "0.5+1", films=40)])
-    assert [(one.candidate.films, one.candidate.train_set) for one in found] == [
+    assert [(one.candidate.films, str(one.candidate.train_set)) for one in found] == [
         (40, "0.5+1"),
         (80, "1"),
         (80, "0.5+1"),
@@ -93,14 +93,14 @@ def test_every_scale_in_a_range_is_a_trained_one() -> None:
 
 def test_a_point_of_optunas_means_its_candidate_and_every_set_has_one() -> None:
     space = Space(SETTINGS, 900, 80)
-    sets = [named(some) for n in (1, 2) for some in itertools.combinations(SETTINGS.scales, n)]
+    sets = [ScaleSet.of(some) for n in (1, 2) for some in itertools.combinations(SETTINGS.scales, n)]
     candidates = [Candidate(name, 2e-3, "one-cycle", 900, 80, 0) for name in sets]
     assert [space.candidate(space.point(one)) for one in candidates] == candidates
     assert all(space.holds(one) for one in candidates)
-    assert not space.holds(Candidate("0.5+1+2", 2e-3, "one-cycle", 900, 80, 0))
-    assert not space.holds(Candidate("0.5", 2e-2, "one-cycle", 900, 80, 0))
-    assert not space.holds(Candidate("0.5", 2e-3, "one-cycle", 900, 80, 0, width=2.0))
-    assert not space.holds(Candidate("0.5..1", 2e-3, "one-cycle", 900, 80, 0))
+    assert not space.holds(Candidate(ScaleSet.parse("0.5+1+2"), 2e-3, "one-cycle", 900, 80, 0))
+    assert not space.holds(Candidate(ScaleSet.parse("0.5"), 2e-2, "one-cycle", 900, 80, 0))
+    assert not space.holds(Candidate(ScaleSet.parse("0.5"), 2e-3, "one-cycle", 900, 80, 0, width=2.0))
+    assert not space.holds(Candidate(ScaleSet.parse("0.5..1"), 2e-3, "one-cycle", 900, 80, 0))
 
 
 def test_the_table_is_there_after_every_trial_and_is_of_one_search(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from magray.config import is_range, parse_scales
+from magray.config import ScaleSet
 from magray.evaluation.study import PREDICTIONS, STUDY, TWO_NUMBERS
 from magray.search.trials import Candidate
 from magray.workflows.protocol_transfer import PROTOCOLS
@@ -24,7 +24,7 @@ def study_of(
 ) -> pa.Table:
     """Return STUDY of training sets and of the baseline."""
     low, high, unit = RANGES[parameter]
-    listed = sorted({scale for name in sets for scale in parse_scales(name)})
+    listed = sorted({scale for name in sets for scale in ScaleSet.parse(name).scales_um})
     rows = []
     for name in (*sets, TWO_NUMBERS):
         for seed in range(first_seed, first_seed + seeds) if name != TWO_NUMBERS else (0,):
@@ -88,7 +88,8 @@ def _away(train_set: str, scale: float, listed: Sequence[float]) -> float:
     """Return the distance of a scale from the nearest trained one, µm."""
     if train_set == TWO_NUMBERS:
         return 0.0 if scale in listed else 0.1
-    trained = parse_scales(train_set)
-    if is_range(train_set):
+    trained_set = ScaleSet.parse(train_set)
+    trained = trained_set.scales_um
+    if trained_set.is_range:
         return max(0.0, trained[0] - scale, scale - trained[-1])
     return min(abs(scale - one) for one in trained)
