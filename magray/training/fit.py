@@ -23,7 +23,7 @@ from magray.imaging import check_room
 from magray.runtime.connect import connect
 from magray.store import Store, open_store
 from magray.training.config import TrainConfig
-from magray.training.ray import learn
+from magray.training.ray import train
 from magray.training.spec import TrainingSpec
 
 CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma", "dz")  # columns that tell what films an estimator knows
@@ -58,7 +58,7 @@ def fit(
     connect()
     store = open_store(store_uri)
     spec = _training_spec(store, config, train_set)
-    state = learn(spec, config.workers, Path(work_folder).absolute(), progress)
+    state = train(spec, config.workers, Path(work_folder).absolute(), progress)
     provenance = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "campaign": store.campaign,
