@@ -29,6 +29,7 @@ from scipy.ndimage import distance_transform_edt
 
 from magray.estimator.estimator import Estimator
 from magray.evaluation.metrics import bias, mae, r2
+from magray.evaluation.study import Trial
 from magray.files.parquet import complete
 from magray.films import films_of
 from magray.imaging import to_mz
@@ -40,11 +41,13 @@ from magray.store import Store, open_store
 FILMS = 200  # test films at most
 GREY = 0.5 / 127.5  # of mz: what rounding to a grey value hides
 FARTHEST = math.atanh(1 - GREY)  # from a wall, in its widths, that a picture tells
+FILE = "wall_ablation.parquet"  # of a project
 BORDER = 48  # cells of the other side of a periodic film that a wall there may be near to
 
-CAUSES = complete(
+WALL_ABLATION = complete(
     [
         ("train_set", pa.string()),
+        ("seed", pa.int64()),
         ("test_scale", pa.float64()),  # µm
         ("changed", pa.string()),  # neither, domains, walls, both
         ("parameter", pa.string()),
@@ -56,13 +59,13 @@ CAUSES = complete(
 )
 
 
-def ablate(store_uri: str, estimators: Mapping[str, str | Path], test_scales: Sequence[float]) -> pa.Table:
-    """CAUSES of estimators that were trained at one scale (its set -> folder), at the others of `test_scales`, µm.
+def ablate(store_uri: str, estimators: Mapping[Trial, str | Path], test_scales: Sequence[float]) -> pa.Table:
+    """Return WALL_ABLATION of estimators that were trained at one scale, by folder, at the others of `test_scales`, µm.
 
     On a GPU, if the cluster has any. Raises UserError if one cannot be loaded, or a scale does not fit into the films.
     """
     connect()
-    folders = {train_set: str(Path(folder).absolute()) for train_set, folder in estimators.items()}
+    folders = {trial: str(Path(folder).absolute()) for trial, folder in estimators.items()}
     order = (store_uri, folders, tuple(test_scales))
     if gpus() < 1:
         return _ablate(*order)
@@ -71,24 +74,24 @@ def ablate(store_uri: str, estimators: Mapping[str, str | Path], test_scales: Se
     return table
 
 
-def _ablate(store_uri: str, folders: Mapping[str, str], test_scales: tuple[float, ...]) -> pa.Table:
+def _ablate(store_uri: str, folders: Mapping[Trial, str], test_scales: tuple[float, ...]) -> pa.Table:
     device, store, rows = own_device(), open_store(store_uri), []
     drawn = RewidenedFilms.of(store, store.films("test").slice(0, FILMS), device)
-    for train_set, folder in folders.items():
+    for trial, folder in folders.items():
         estimator = Estimator.load(folder, device)
         (trained,) = estimator.metadata.train_scales_um
         for scale in (scale for scale in test_scales if scale != trained):
-            cuts = {
+            variants = {
                 "neither": (trained, 1.0),
                 "domains": (scale, scale / trained),
                 "walls": (trained, trained / scale),
                 "both": (scale, 1.0),
             }
-            for changed, (shown_scale, factor) in cuts.items():
+            for changed, (shown_scale, factor) in variants.items():
                 scores = _scores(estimator, drawn, shown_scale, factor)
-                key = {"train_set": train_set, "test_scale": scale, "changed": changed}
+                key = {**trial._asdict(), "test_scale": scale, "changed": changed}
                 rows += [key | score for score in scores]
-    return pa.Table.from_pylist(rows, schema=CAUSES)
+    return pa.Table.from_pylist(rows, schema=WALL_ABLATION)
 
 
 @dataclass(frozen=True)

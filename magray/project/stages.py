@@ -240,26 +240,30 @@ class Project:
         return StageResult(text, cached, seconds)
 
     def wall_ablation(self) -> StageResult:
-        """Test the estimators of one scale on films whose domains or walls alone are rescaled; write causes.parquet."""
-        from magray.evaluation.wall_ablation import CAUSES, ablate
+        """Test the estimators of one scale on films whose domains or walls alone are rescaled.
+
+        Write wall_ablation.parquet. Raises UserError if no estimator is trained at one scale.
+        """
+        from magray.evaluation.study import Trial
+        from magray.evaluation.wall_ablation import FILE, WALL_ABLATION, ablate
 
         def work() -> Facts:
             write_table(ablate(self.config.store_uri, single_scale, scales), path)
             return {}
 
-        scales = tuple(sorted({scale for trial in self.fits for scale in trial.train_set.scales_um}))
-        seed, path = self.config.fit.seed, self.folder / "causes.parquet"
+        scales = tuple(sorted({scale for fit in self.fits for scale in fit.train_set.scales_um}))
+        path = self.folder / FILE
         single_scale = {
-            str(trial.train_set): self.estimator_folder(*trial)
-            for trial in self.fits
-            if trial.seed == seed and len(trial.train_set.scales_um) == 1
+            Trial(str(fit.train_set), fit.seed): self.estimator_folder(*fit)
+            for fit in self.fits
+            if len(fit.train_set.scales_um) == 1
         }
         if not single_scale:
             raise UserError("no estimator is trained at one scale alone; add such a training set to fit.train_scales")
         inputs = [self._fit_fingerprints(), scales, self._converged_films()]
-        cached, seconds = self.cache.run("causes", inputs, [path], work)
-        rows = read_table(path, CAUSES).num_rows
-        return StageResult(f"{rows} rows of errors by their causes", cached, seconds)
+        cached, seconds = self.cache.run("wall ablation", inputs, [path], work)
+        rows = read_table(path, WALL_ABLATION).num_rows
+        return StageResult(f"{rows} rows of errors with domains or walls rescaled", cached, seconds)
 
     def estimate_held_out(self) -> StageResult:
         """Write a picture of a film that no estimator has seen, and estimate its parameters from that file."""
@@ -305,7 +309,7 @@ class Project:
         if not (self.folder / "study.parquet").exists():
             raise UserError(f"{self.folder} holds no study to report on; run magray study first")
         page, fingerprints = self.folder / "report" / "index.html", self.summary.fingerprints
-        shown = [fingerprints.get(stage) for stage in ("study", "causes", "estimate")]
+        shown = [fingerprints.get(stage) for stage in ("study", "wall ablation", "estimate")]
         inputs = [shown, self._fit_fingerprints(), self.config.to_yaml(), versions()]
         cached, seconds = self.cache.run("report", inputs, [page], work)
         return StageResult(str(page), cached, seconds)

@@ -34,7 +34,7 @@ def write_paper(
 ) -> Path:
     """Write index.html, README.md and their figures into a folder; return the page's path.
 
-    studies: {parameter: rows of STUDY}. causes: rows of CAUSES of all parameters.
+    studies: {parameter: rows of STUDY}. causes: rows of WALL_ABLATION of all parameters.
     """
     drawn = [_draw_figure(figure, folder) for figure in figures]
     parameters = [parameter_sections(study, causes, folder) for study in studies.values()]

@@ -11,13 +11,13 @@ import pyarrow as pa
 from magray.report.curves import draw_curves, draw_heat_map
 from magray.report.labels import quantity
 from magray.report.scores import of_parameter, parameter_of, seeds_of
-from magray.report.tables import causes_table, score_table, tolerance_table
+from magray.report.tables import score_table, tolerance_table, wall_ablation_table
 
 
 def parameter_sections(study: pa.Table, causes: pa.Table | None, folder: Path) -> dict[str, Any]:
     """Draw the error curves and the heat map of a study into a folder; return what the templates need.
 
-    causes: rows of CAUSES, of which those about this parameter are shown.
+    causes: rows of WALL_ABLATION, of which those about this parameter are shown.
     """
     name = parameter_of(study)
     curves, heat_map = parameter_figures(name)
@@ -31,7 +31,7 @@ def parameter_sections(study: pa.Table, causes: pa.Table | None, folder: Path) -
         "heat_map": heat_map,
         "tolerance": tolerance_table(study),
         "scores": score_table(study),
-        "causes": causes_table(mine) if mine is not None and mine.num_rows else None,
+        "causes": wall_ablation_table(mine) if mine is not None and mine.num_rows else None,
     }
 
 

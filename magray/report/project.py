@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from magray.config import Config, UniformRange
 from magray.evaluation.study import PREDICTIONS, STUDY, TWO_NUMBERS
-from magray.evaluation.wall_ablation import CAUSES
+from magray.evaluation.wall_ablation import FILE, WALL_ABLATION
 from magray.files.atomic import read_table
 from magray.films import Protocol
 from magray.report.figures import TRAINED, UNTRAINED, Panel, Series, draw_samples, draw_scatter, sample_rows
@@ -28,12 +28,12 @@ _SAMPLES = "samples.png"
 def write_report(folder: Path, store: Store, config: Config, summary: Summary) -> Path:
     """Write report/index.html and its figures into a project's folder; return the page's path.
 
-    Needs study.parquet and predictions.parquet; causes.parquet is shown if it exists.
+    Needs study.parquet and predictions.parquet; wall_ablation.parquet is shown if it exists.
     """
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
     films, study = store.table(), read_table(folder / "study.parquet", STUDY)
-    causes = read_table(folder / "causes.parquet", CAUSES) if (folder / "causes.parquet").exists() else None
+    causes = read_table(folder / FILE, WALL_ABLATION) if (folder / FILE).exists() else None
     write_page(
         "project.html",
         report / "index.html",

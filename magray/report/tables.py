@@ -77,14 +77,15 @@ def tolerance_table(study: pa.Table) -> Table:
     return Table(("trained at", _with_unit("minimum MAE", shown), "at", "from", "to", "width, µm"), rows)
 
 
-def causes_table(causes: pa.Table) -> Table:
+def wall_ablation_table(causes: pa.Table) -> Table:
     """Return the MAE at other scales, for films of which only the domains or only the walls are rescaled."""
     shown = quantity(parameter_of(causes))
-    found: dict[tuple[str, float], dict[str, float]] = {}
+    found: dict[tuple[str, float], dict[str, list[float]]] = {}  # a value for each seed
     for row in causes.to_pylist():
-        found.setdefault((row["train_set"], row["test_scale"]), {})[row["changed"]] = row["mae"]
+        errors = found.setdefault((row["train_set"], row["test_scale"]), {})
+        errors.setdefault(row["changed"], []).append(row["mae"])
     rows = (
-        (Cell(label(train_set)), _scale(scale), *(_error([errors[name]], shown) for name in _CHANGES))
+        (Cell(label(train_set)), _scale(scale), *(_error(errors[name], shown) for name in _CHANGES))
         for (train_set, scale), errors in found.items()
     )
     return Table(("trained at", "tested at", *(_with_unit(name, shown) for name in _CHANGES)), tuple(rows))

@@ -11,7 +11,7 @@ from rich.console import Console
 from magray.config import FigureConfig, load_config, load_figure
 from magray.errors import UserError
 from magray.evaluation.study import PREDICTIONS, STUDY
-from magray.evaluation.wall_ablation import CAUSES
+from magray.evaluation.wall_ablation import FILE, WALL_ABLATION
 from magray.files.atomic import read_table, write_table
 from magray.project.stages import Project
 from magray.report.figures import subsample
@@ -95,10 +95,10 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
     results.mkdir(parents=True, exist_ok=True)
     study, causes = (
         pa.concat_tables(_with_project(name, project, table, schema) for name, project in projects.items())
-        for table, schema in (("study", STUDY), ("causes", CAUSES))
+        for table, schema in (("study.parquet", STUDY), (FILE, WALL_ABLATION))
     )
     write_table(study, results / "study.parquet")
-    write_table(causes, results / "causes.parquet")
+    write_table(causes, results / FILE)
     estimates = [_estimates(figure) for figure in figures]
     write_table(pa.concat_tables(estimates), results / "predictions.parquet")
     studies: dict[str, pa.Table] = {
@@ -114,7 +114,7 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
 
 
 def _with_project(name: str, project: Project, table: str, schema: pa.Schema) -> pa.Table:
-    rows = read_table(project.folder / f"{table}.parquet", schema)
+    rows = read_table(project.folder / table, schema)
     return rows.add_column(0, "project", pa.repeat(name, rows.num_rows))
 
 

@@ -64,7 +64,7 @@ def test_the_tables_hold_every_training_set_seed_and_scale_and_are_small(results
     study = pq.read_table(folder / "study.parquet")
     fits = [load_config(CONFIGS / "paper" / f"{name}.yaml").fit for name in ("dmi", "ms")]
     assert study.num_rows == sum(len(fit.train_scales) + 1 for fit in fits) * 7  # and a baseline each; scales
-    causes = pq.read_table(folder / "causes.parquet")
+    causes = pq.read_table(folder / "wall_ablation.parquet")
     assert set(causes["changed"].to_pylist()) == {"neither", "domains", "walls", "both"}
     assert set(causes["train_set"].to_pylist()) == {"0.5", "1.0", "1.5"}
     assert (folder / "predictions.parquet").stat().st_size < 1e6

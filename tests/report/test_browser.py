@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 from magray.config import load_config, load_figure
-from magray.evaluation.wall_ablation import CAUSES
+from magray.evaluation.wall_ablation import WALL_ABLATION
 from magray.report.paper import PaperFigure, write_paper
 from tests.support.browser import in_browser
 from tests.support.studies import predictions_of, study_of
@@ -21,16 +21,23 @@ COLUMN = "const column = (at) => [...table.tBodies[0].rows].map((row) => row.cel
 
 
 def causes_of(parameter: str, unit: str, size: float) -> pa.Table:
-    """Return CAUSES of three estimators of one scale each, at the other two scales."""
+    """Return WALL_ABLATION of three estimators of one scale each, at the other two scales."""
     rows = [
-        {"train_set": f"{trained}", "test_scale": scale, "changed": changed, "parameter": parameter, "unit": unit}
+        {
+            "train_set": f"{trained}",
+            "seed": 1,
+            "test_scale": scale,
+            "changed": changed,
+            "parameter": parameter,
+            "unit": unit,
+        }
         | {"r2": 0.5, "mae": size * (1 + place), "bias": 0.0}
         for trained in (0.5, 1.0, 1.5)
         for scale in (0.5, 1.0, 1.5)
         if scale != trained
         for place, changed in enumerate(("neither", "domains", "walls", "both"))
     ]
-    return pa.Table.from_pylist(rows, schema=CAUSES)
+    return pa.Table.from_pylist(rows, schema=WALL_ABLATION)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from PIL import Image
 from magray.config import Config, load_config
 from magray.errors import UserError
 from magray.evaluation.study import PREDICTIONS, STUDY, TWO_NUMBERS
-from magray.evaluation.wall_ablation import CAUSES
+from magray.evaluation.wall_ablation import WALL_ABLATION
 from magray.films import Film, plan_table, sample
 from magray.imaging import write_picture
 from magray.micromagnetics import RelaxedFilm
@@ -304,10 +304,10 @@ def test_a_project_of_the_papers_size_has_one_figure_a_set_and_a_light_page(
     films = [f"{number:06d}" for number in range(500)]
     pq.write_table(study, tmp_path / "study.parquet")
     pq.write_table(predictions_of(study, films, (*SCALES[::5], 0.5, 1.0)), tmp_path / "predictions.parquet")
-    row = {"train_set": "1.0", "test_scale": 1.5, "parameter": "D", "unit": "J/m2", "r2": 0.5, "bias": 0.0}
+    row = {"train_set": "1.0", "seed": 1, "test_scale": 1.5, "parameter": "D", "unit": "J/m2", "r2": 0.5, "bias": 0.0}
     changes = {"neither": 0.1e-3, "domains": 0.2e-3, "walls": 0.3e-3, "both": 0.4321e-3}
     causes = [row | {"changed": changed, "mae": error} for changed, error in changes.items()]
-    pq.write_table(pa.Table.from_pylist(causes, schema=CAUSES), tmp_path / "causes.parquet")
+    pq.write_table(pa.Table.from_pylist(causes, schema=WALL_ABLATION), tmp_path / "wall_ablation.parquet")
     _, config, store = made
     summary = summary_of(sample(config.campaign.sampling()))
     start = time.monotonic()
