@@ -64,7 +64,7 @@ def read_films(text: str, overrides: Sequence[str] = ()) -> Config | DesignedCon
     given = [section for section in ("campaign", "design") if section in content]
     if len(given) != 1:
         raise UserError(f"give the films by either campaign or design, not {'both' if given else 'neither'} of them")
-    return _validated(DesignedConfig if given == ["design"] else Config, content)
+    return _validated(DesignedConfig, content) if given == ["design"] else _validated(Config, content)
 
 
 def _overridden(text: str, overrides: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ random moments, and every number of a history is part of the design, too.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,12 @@ from magray.units import BOLTZMANN, GAMMA0
 History = Literal["minimised", "quenched", "thermal", "demagnetised"]
 HISTORIES: tuple[History, ...] = ("minimised", "quenched", "thermal", "demagnetised")
 KINDS: tuple[Dmi, ...] = ("interfacial", "bulk")
+
+# of a point in the unit cube; the last two decide the details of a history
+COORDINATES = (
+    *("t_over_wall_width", "wall_width", "exponent", "d", "sigma", "grain", "dmi", "history"),
+    *("first", "second"),
+)
 
 Range = tuple[float, float]
 Columns = dict[str, NDArray[np.float64]]
@@ -95,10 +101,6 @@ def sobol_points(design: Design) -> Columns:
         exponent += 1
 
 
-COORDINATES = ("t_over_wall_width", "wall_width", "exponent", "d", "sigma", "grain", "dmi", "history")
-COORDINATES += ("first", "second")  # two numbers of the history
-
-
 def _columns(design: Design, points: NDArray[np.float64]) -> Columns:
     at = dict(zip(COORDINATES, points, strict=True))
     ratio = _log_between(design.t_over_wall_width, at["t_over_wall_width"])
@@ -152,7 +154,7 @@ def _rows(columns: Columns) -> Iterator[dict[str, float]]:
 
 def _film(design: Design, point: dict[str, float], seed: int) -> Film:
     numbers = ReducedNumbers(point["Q1"], point["thickness"], point["wall_width"], point["d"])  # the pixel is 1 m
-    constants = {name: float(value) for name, value in numbers.constants(design.Ms, pixel=1.0).items()}
+    constants: dict[str, Any] = {name: float(value) for name, value in numbers.constants(design.Ms, pixel=1.0).items()}
     thickness = constants.pop("thickness")
     return Film(
         cells=design.cells,
