@@ -13,7 +13,7 @@ from magray.files.paths import at_home
 from magray.masking import mask
 
 if TYPE_CHECKING:
-    from magray.project.stages import Project
+    from magray.project.stages import FilmsProject, Project
 
 Address = Annotated[
     str | None,
@@ -31,14 +31,14 @@ ByPip = Annotated[
 
 def plan(config: ConfigPath, overrides: Overrides = None) -> None:
     """Write plan.parquet, with one row for each film."""
-    print_results([_project(config, overrides).plan()])
+    print_results([_films_project(config, overrides).plan()])
 
 
 def simulate(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
     """Simulate the films that the store lacks."""
     _submit("simulate", config, overrides, address, pip)
     with resumable():
-        print_results([_project(config, overrides).simulate()])
+        print_results([_films_project(config, overrides).simulate()])
 
 
 def fit(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
@@ -121,6 +121,14 @@ def _project(config: Path, overrides: list[str] | None) -> "Project":
     from magray.project.stages import Project
 
     return Project(load_config(config, overrides or ()))
+
+
+def _films_project(config: Path, overrides: list[str] | None) -> "FilmsProject":
+    from magray.config import DesignedConfig, load_films
+    from magray.project.stages import FilmsProject, Project
+
+    settings = load_films(config, overrides or ())
+    return FilmsProject(settings) if isinstance(settings, DesignedConfig) else Project(settings)
 
 
 def _submit(stage: str, config: Path, overrides: list[str] | None, address: str | None, by_pip: bool) -> None:
