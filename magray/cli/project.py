@@ -8,7 +8,7 @@ import typer
 
 from magray.cli.console import INTERRUPTED, print_results, print_tables, resumable
 from magray.cli.options import ConfigPath, Overrides
-from magray.errors import UserError
+from magray.errors import Refused, UserError
 from magray.files.paths import at_home
 from magray.masking import mask
 
@@ -85,6 +85,7 @@ def estimate(
     ] = None,
     pixel_nm: Annotated[float | None, typer.Option(metavar="Y", help="Size of a pixel, nm.")] = None,
     max_megapixels: Annotated[float, typer.Option(metavar="N", min=0, help="Refuse larger pictures.")] = 64,
+    force: Annotated[bool, typer.Option("--force", help="Show an estimate that cannot be trusted, too.")] = False,
 ) -> None:
     """Estimate a film's parameters from one or several pictures."""
     if (scale_um is None) == (pixel_nm is None):
@@ -94,6 +95,8 @@ def estimate(
     answer = estimate_pictures(
         *pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, max_megapixels=max_megapixels
     )
+    if answer.reasons and not force:
+        raise Refused(f"{'; '.join(answer.reasons)}; --force shows the value all the same")
     typer.echo(str(answer))
     typer.echo(f"trained on {answer.films}")
     for warning in answer.warnings:

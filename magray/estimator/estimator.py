@@ -6,7 +6,7 @@ estimator.json         targets with unit, mean and spread; what it was trained o
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from torch import nn
 
 from magray.config.scales import SAME_SCALE
 from magray.errors import UserError
-from magray.estimator.inputs import GivenPicture, check_length, pictures_of
+from magray.estimator.inputs import GivenPicture, check_length, different_pictures, pictures_of
 from magray.estimator.metadata import FORMAT, EstimatorMetadata, practical, read_metadata
 from magray.estimator.predictor import Predictor
+from magray.estimator.trust import Trust, domain_pictures
 from magray.estimator.weights import load_weights, save_weights
 from magray.files.atomic import atomic_write
 from magray.imaging import (
@@ -36,6 +37,7 @@ from magray.imaging.microscope import detrend
 from magray.network.branches import NETWORKS
 
 SHIPPED = Path(__file__).parent / "pretrained"  # a folder each, with the name by which it is asked for
+CONTRADICTION = 5.0  # error bars of one picture, between pictures of one film
 WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
 
 
@@ -43,7 +45,9 @@ WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
 class Answer:
     """An estimate: SI values with 68 % error bars and SI units, by parameter; and warnings.
 
-    films: those that the estimator has learned from; of others it knows nothing.
+    trust: "refused" where the picture shows no domains or pictures contradict each other, for the `reasons`, which are
+    among the warnings; "doubtful" where there are other warnings. films: those that the estimator has learned from; of
+    others it knows nothing.
 
     With one parameter, `value`, `error` and `unit` are its own. `str` of an answer is for people, in practical units.
     """
@@ -53,6 +57,8 @@ class Answer:
     units: Mapping[str, str]
     warnings: tuple[str, ...]
     films: str
+    trust: Trust = "trusted"
+    reasons: tuple[str, ...] = ()
 
     @property
     def value(self) -> float:
@@ -117,23 +123,25 @@ class Estimator(Predictor):
         """The answer for a `picture` (h, w) of a film, or several of it from different places.
 
         A picture is an array, a Pillow image or a list of rows, and its grey values are of any kind: bright domains
-        point up, dark ones down. The scale of all pictures is `scale_um`, the length of the shorter side, or follows
-        from the size of a pixel, `pixel_nm`. One that is not square counts as the squares in it.
+        point up, dark ones down. One that is given twice counts once. The scale of all pictures is `scale_um`, the
+        length of the shorter side, or follows from the size of a pixel, `pixel_nm`. One that is not square counts as
+        the squares in it.
         Raises UserError for a picture without contrast, with values that are not finite, or below 128 × 128 pixels;
         for pictures of different scales; for a scale that no picture has, and without one where the network needs it.
         """
         if scale_um is not None and pixel_nm is not None:
             raise UserError("give the scale or the size of a pixel, not both")
         check_length(pixel_nm, "size of a pixel, nm")
-        pictures = pictures_of(picture)
+        pictures = different_pictures(pictures_of(picture))
         sides = [self._check(one) for one in pictures]
         if pixel_nm is not None:
             scale_um = scale_of(min(sides), pixel_nm)
             if max(sides) > (1 + SAME_SCALE) * min(sides):
                 raise UserError("the pictures show squares of different sizes; crop them to one, or ask one by one")
         check_length(scale_um, "scale, µm")
-        squares = torch.cat([self._squares(one, side) for one, side in zip(pictures, sides, strict=True)])
-        return self._answer(self.predict_mz(squares, scale_um), scale_um)
+        squares = [self._squares(one, side) for one, side in zip(pictures, sides, strict=True)]
+        values = self.predict_mz(torch.cat(squares), scale_um)
+        return self._answer(values, scale_um, self._reasons(squares, values, scale_um))
 
     def _squares(self, picture: NDArray[Any], side: int) -> torch.Tensor:
         """The squares (k, 128, 128) of a picture in full contrast, as the network knows them."""
@@ -154,7 +162,22 @@ class Estimator(Predictor):
             )
         return side
 
-    def _answer(self, values: NDArray[np.float64], scale_um: float | None) -> Answer:
+    def _reasons(
+        self, squares: Sequence[torch.Tensor], values: NDArray[np.float64], scale_um: float | None
+    ) -> tuple[str, ...]:
+        """Return why an answer cannot be trusted: pictures without domains, or that contradict each other."""
+        found = [domain_pictures().reason(shown.cpu().numpy()) for shown in squares]
+        reasons = [reason for reason in dict.fromkeys(found) if reason is not None]
+        ends = np.cumsum([len(shown) for shown in squares])[:-1]
+        means = np.stack([of_picture.mean(axis=0) for of_picture in np.split(values, ends)])
+        for number, target in enumerate(self.targets):
+            low, high = float(means[:, number].min()), float(means[:, number].max())
+            if high - low > CONTRADICTION * self.metadata.calibration.error(target.name, scale_um):
+                ends_told = (practical(value, None, target.unit) for value in (low, high))
+                reasons.append(f"the pictures contradict each other: {target.name} from {' to '.join(ends_told)}")
+        return tuple(reasons)
+
+    def _answer(self, values: NDArray[np.float64], scale_um: float | None, reasons: tuple[str, ...]) -> Answer:
         """Return the answer for the values (pictures, targets) of one film's pictures."""
         calibration, pictures, named = self.metadata.calibration, len(values), {}
         for target, mean in zip(self.targets, values.mean(axis=0), strict=True):
@@ -163,16 +186,19 @@ class Estimator(Predictor):
         errors = {name: calibration.error(name, scale_um, pictures) for name in named}
         if not all(map(math.isfinite, (*named.values(), *errors.values()))):
             raise UserError("this estimator's answer is not a finite number, so it is of no use; fit it again")
+        warnings = (
+            *self._scale_warnings(scale_um),
+            *self._number_warnings(scale_um, pictures),
+            *self._range_warnings(named),
+        )
         return Answer(
             values=named,
             errors=errors,
             units={target.name: target.unit for target in self.targets},
-            warnings=(
-                *self._scale_warnings(scale_um),
-                *self._number_warnings(scale_um, pictures),
-                *self._range_warnings(named),
-            ),
+            warnings=reasons + warnings,
             films=self.metadata.films,
+            trust="refused" if reasons else "doubtful" if warnings else "trusted",
+            reasons=reasons,
         )
 
     def _scale_warnings(self, scale_um: float | None) -> list[str]:

@@ -1,0 +1,89 @@
+"""Pictures that show no domains are refused, and simulated pictures through instruments are not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from magray import Estimator, Minimize, Protocol, UserError, relax
+from magray.estimator.trust import STATISTICS, DomainPictures, domain_pictures, picture_statistics
+from magray.imaging import area_average
+from magray.imaging.microscope import Microscope, apply_microscope
+from magray.store.rows import pixels
+from tests.support.no_domains import no_domains
+from tests.support.specimens import co_like
+
+NOT_DOMAINS = no_domains()
+MICROSCOPE = Microscope((4.0, 20.0), (0.05, 0.3))
+
+
+@pytest.fixture(scope="module")
+def films() -> NDArray[np.uint8]:
+    """Pictures (3, 128, 128) of new Co-like films, a coarse minimum of each."""
+    coarse = Protocol(stages=(Minimize(torque=1e-2),))
+    made = relax([co_like((128, 128), D=D, seed=seed, protocol=coarse) for seed, D in enumerate((3e-4, 6e-4, 9e-4))])
+    return np.stack([pixels(done.m[2]) for done in made if done.m is not None])
+
+
+@pytest.mark.parametrize("name", NOT_DOMAINS)
+@pytest.mark.parametrize("estimator", ["co-like", "co-like-microscope"])
+def test_what_shows_no_domains_is_refused(estimator: str, name: str) -> None:
+    answer = Estimator.load(estimator).predict(NOT_DOMAINS[name], scale_um=1.0)
+    assert answer.trust == "refused"
+    assert "does not look like domains" in answer.reasons[0]
+    assert set(answer.reasons) <= set(answer.warnings)
+
+
+def test_simulated_pictures_are_trusted_as_they_are_and_through_a_microscope(films: NDArray[np.uint8]) -> None:
+    shown = area_average(films)
+    seen = apply_microscope(torch.from_numpy(shown), 0.5, MICROSCOPE).numpy()
+    for views in (shown, seen, 255 - shown, np.rot90(shown, axes=(1, 2))):
+        assert (domain_pictures().distances(views) < 1).all()
+    assert Estimator.load("co-like").predict(films[1], scale_um=0.5).trust == "trusted"
+
+
+def test_statistics_do_not_depend_on_contrast(films: NDArray[np.uint8]) -> None:
+    shown = area_average(films)
+    np.testing.assert_allclose(picture_statistics(9 - 0.01 * shown), picture_statistics(shown), rtol=1e-3, atol=2e-3)
+    assert picture_statistics(shown).shape == (3, len(STATISTICS))
+
+
+def test_one_in_a_hundred_pictures_of_further_films_is_refused() -> None:
+    """By construction: the limit is that quantile over films that are left out in turn."""
+    random = np.random.default_rng(0)
+    views = random.normal(size=(300, 128, 128))
+    made = DomainPictures.of(views, np.arange(300) // 3)
+    assert np.mean(made.distances(random.normal(size=(300, 128, 128))) > 1) == pytest.approx(0.01, abs=0.02)
+
+
+def test_they_come_back_from_their_file(tmp_path: Path, films: NDArray[np.uint8]) -> None:
+    domain_pictures().save(tmp_path / "some.safetensors")
+    again = DomainPictures.load(tmp_path / "some.safetensors")
+    shown = area_average(films)
+    np.testing.assert_allclose(again.distances(shown), domain_pictures().distances(shown), rtol=1e-3)
+    (tmp_path / "some.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="domain pictures"):
+        DomainPictures.load(tmp_path / "some.safetensors")
+
+
+def test_pictures_that_contradict_each_other_are_refused(films: NDArray[np.uint8]) -> None:
+    """Of D = 0.3 and 0.9 mJ/m²: their mean would be the D of neither."""
+    estimator = Estimator.load("co-like")
+    answer = estimator.predict([films[0], films[2]], scale_um=0.5)
+    assert answer.trust == "refused"
+    assert "contradict each other" in answer.reasons[0]
+
+
+def test_a_picture_that_is_given_twice_counts_once(films: NDArray[np.uint8]) -> None:
+    estimator = Estimator.load("co-like")
+    assert estimator.predict([films[1]] * 3, scale_um=0.5) == estimator.predict(films[1], scale_um=0.5)
+
+
+def test_pictures_with_blank_parts_do_not_crash() -> None:
+    """An almost empty picture has neither a period nor two levels."""
+    spot = np.zeros((1, 128, 128))
+    spot[0, :2, :2] = 1
+    assert domain_pictures().distances(spot)[0] > 1
+    assert np.isfinite(picture_statistics(np.zeros((1, 128, 128)))).all()
