@@ -23,6 +23,7 @@ from magray.micromagnetics import relax
 from magray.network.branches import paper_cnn
 from magray.store import create_store, rows_of
 from magray.store.location import Location
+from tests.support.stripes import labyrinth
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 PLANNER = """
@@ -97,9 +98,8 @@ def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    """Return a picture of stripes with 256 × 256 pixels."""
-    stripes = 127.5 * (1 + np.sin(np.arange(256) / 9))
-    write_picture(tmp_path / "film.png", np.tile(stripes.astype(np.uint8), (256, 1)))
+    """Return a picture of a labyrinth with 256 × 256 pixels."""
+    write_picture(tmp_path / "film.png", np.rint(127.5 * (1 + labyrinth())).astype(np.uint8))
     return tmp_path / "film.png"
 
 
@@ -276,6 +276,20 @@ def test_estimate_warns_beyond_the_scales_it_was_tested_at(magray: Magray, estim
     assert said.code == 0
     assert "warning: " in said.err
     assert "trained on 0.25, 1 µm" in said.err
+
+
+def test_estimate_refuses_a_picture_without_domains_unless_forced(magray: Magray, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256), np.uint8)
+    write_picture(tmp_path / "noise.png", noise)
+    command = ("estimate", tmp_path / "noise.png", "--estimator", "co-like", "--scale-um", "1.0")
+    said = magray(*command)
+    assert (said.code, said.out) == (3, "")
+    assert said.err.startswith("magray: the picture does not look like domains")
+    assert said.err.count("\n") == 1
+    forced = magray(*command, "--force")
+    assert forced.code == 0
+    assert forced.out.startswith("D = ")
+    assert "does not look like domains" in forced.err
 
 
 def test_estimate_needs_the_size_of_the_picture_once(magray: Magray, estimator: Path, picture: Path) -> None:

@@ -14,8 +14,8 @@ from magray.imaging.microscope import Microscope, apply_microscope
 from magray.store.rows import pixels
 from tests.support.no_domains import no_domains
 from tests.support.specimens import co_like
+from tests.support.stripes import labyrinth
 
-NOT_DOMAINS = no_domains()
 MICROSCOPE = Microscope((4.0, 20.0), (0.05, 0.3))
 
 
@@ -23,14 +23,21 @@ MICROSCOPE = Microscope((4.0, 20.0), (0.05, 0.3))
 def films() -> NDArray[np.uint8]:
     """Pictures (3, 128, 128) of new Co-like films, a coarse minimum of each."""
     coarse = Protocol(stages=(Minimize(torque=1e-2),))
-    made = relax([co_like((128, 128), D=D, seed=seed, protocol=coarse) for seed, D in enumerate((3e-4, 6e-4, 9e-4))])
+    made = relax([co_like((128, 128), D=D, seed=seed, protocol=coarse) for seed, D in enumerate((5e-4, 7e-4, 1e-3))])
     return np.stack([pixels(done.m[2]) for done in made if done.m is not None])
 
 
-@pytest.mark.parametrize("name", NOT_DOMAINS)
+def test_what_shows_no_domains_is_refused_nineteen_times_of_twenty() -> None:
+    shown = {f"{name} {seed}": picture for seed in range(3) for name, picture in no_domains(seed).items()}
+    views = np.stack([area_average(picture[None, :512, :512])[0] for picture in shown.values()])
+    passed = [name for name, distance in zip(shown, domain_pictures().distances(views), strict=True) if distance <= 1]
+    assert len(passed) <= 0.05 * len(shown), passed
+
+
 @pytest.mark.parametrize("estimator", ["co-like", "co-like-microscope"])
-def test_what_shows_no_domains_is_refused(estimator: str, name: str) -> None:
-    answer = Estimator.load(estimator).predict(NOT_DOMAINS[name], scale_um=1.0)
+def test_the_estimators_that_come_with_magray_say_so(estimator: str) -> None:
+    """They used to answer for noise as for a film, with the bar of a film."""
+    answer = Estimator.load(estimator).predict(no_domains()["white noise"], scale_um=1.0)
     assert answer.trust == "refused"
     assert "does not look like domains" in answer.reasons[0]
     assert set(answer.reasons) <= set(answer.warnings)
@@ -52,24 +59,24 @@ def test_statistics_do_not_depend_on_contrast(films: NDArray[np.uint8]) -> None:
 
 def test_one_in_a_hundred_pictures_of_further_films_is_refused() -> None:
     """By construction: the limit is that quantile over films that are left out in turn."""
-    random = np.random.default_rng(0)
-    views = random.normal(size=(300, 128, 128))
-    made = DomainPictures.of(views, np.arange(300) // 3)
-    assert np.mean(made.distances(random.normal(size=(300, 128, 128))) > 1) == pytest.approx(0.01, abs=0.02)
+    made = DomainPictures.of(np.stack([labyrinth(40, seed, 128) for seed in range(120)]), np.arange(120) // 2)
+    further = np.stack([labyrinth(40, seed, 128) for seed in range(120, 220)])
+    assert np.mean(made.distances(further) > 1) == pytest.approx(0.01, abs=0.03)
 
 
 def test_they_come_back_from_their_file(tmp_path: Path, films: NDArray[np.uint8]) -> None:
-    domain_pictures().save(tmp_path / "some.safetensors")
-    again = DomainPictures.load(tmp_path / "some.safetensors")
     shown = area_average(films)
-    np.testing.assert_allclose(again.distances(shown), domain_pictures().distances(shown), rtol=1e-3)
+    made = DomainPictures.of(np.stack([labyrinth(period, side=128) for period in range(20, 60)]), np.arange(40) // 2)
+    made.save(tmp_path / "some.safetensors")
+    again = DomainPictures.load(tmp_path / "some.safetensors")
+    np.testing.assert_allclose(again.distances(shown), made.distances(shown), rtol=1e-3)
     (tmp_path / "some.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="domain pictures"):
         DomainPictures.load(tmp_path / "some.safetensors")
 
 
 def test_pictures_that_contradict_each_other_are_refused(films: NDArray[np.uint8]) -> None:
-    """Of D = 0.3 and 0.9 mJ/m²: their mean would be the D of neither."""
+    """Of D = 0.5 and 1.0 mJ/m²: their mean would be the D of neither."""
     estimator = Estimator.load("co-like")
     answer = estimator.predict([films[0], films[2]], scale_um=0.5)
     assert answer.trust == "refused"
