@@ -26,7 +26,7 @@ from scipy.optimize import brentq, minimize_scalar
 
 from magray.errors import UserError
 from magray.films.film import Dmi
-from magray.films.reduced import effective_anisotropy, stray_energy, wall_width
+from magray.films.reduced import effective_anisotropy, profile_narrowing, stray_energy, wall_width
 
 Array = NDArray[np.float64]
 
@@ -55,6 +55,13 @@ class Layer:
     def Keff(self) -> float:
         """Effective anisotropy Ku1 − ½ µ0 Ms², J/m³."""
         return float(effective_anisotropy(self.Ms, self.Ku1))
+
+    @property
+    def largest_D(self) -> float:
+        """|D| at which walls cost no energy, J/m²: 4 Aex / π over the parameter of their profile."""
+        profile = wall_width(self.Aex, self.Keff)
+        profile *= profile_narrowing(self.Keff / stray_energy(self.Ms), self.thickness / profile)
+        return float(4 * self.Aex / (math.pi * profile))
 
     @property
     def widths(self) -> tuple[float, float]:
@@ -115,13 +122,15 @@ def stretching_force(layer: Layer, D: float, pattern: Pattern) -> float:
 
 
 def dmi_of_pattern(layer: Layer, pattern: Pattern) -> float:
-    """Return |D| at which a pattern is in equilibrium, J/m². NaN if there is none: its domains are too wide or narrow.
+    """Return |D| at which a pattern is in equilibrium, J/m². NaN if none is: without walls, or with too many or too few.
 
-    0 where the domains are as wide as without DMI; beyond the D at which walls cost nothing there are no domains.
+    Domains are at their widest without DMI, and at their narrowest with `largest_D`.
     """
     if layer.dmi == "none":
         raise UserError("a film without DMI has no D to find; give the kind of its DMI, bulk or interfacial")
-    most = 4 * math.sqrt(layer.Aex * layer.Ku1) / math.pi
+    if pattern.walls == 0:
+        return math.nan
+    most = layer.largest_D
     forces = [stretching_force(layer, D, pattern) for D in (0.0, most)]
     if forces[0] > 0 or forces[1] < 0:
         return math.nan
