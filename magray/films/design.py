@@ -14,7 +14,7 @@ what lies between are part of the design, too.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -161,7 +161,7 @@ def _rows(columns: Columns) -> Iterator[dict[str, float]]:
 
 def _film(design: Design, point: dict[str, float], seed: int) -> Film:
     numbers = ReducedNumbers(point["Q1"], point["thickness"], point["wall_width"], point["d"])  # the pixel is 1 m
-    constants: dict[str, Any] = {name: float(value) for name, value in numbers.constants(design.Ms, pixel=1.0).items()}
+    constants = numbers.constants(design.Ms, pixel=1.0)
     thickness = constants.pop("thickness")
     return Film(
         cells=design.cells,

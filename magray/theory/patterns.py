@@ -28,7 +28,7 @@ from magray.errors import UserError
 from magray.films.film import Dmi
 from magray.films.reduced import effective_anisotropy, profile_narrowing, stray_energy, wall_width
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 STEP = 1e-4  # relative, of the stretch whose energy gives de/ds
 LARGEST_U = 300.0  # of u: sinh and cosh stay finite, and g and q are 0 long before
@@ -122,7 +122,7 @@ def stretching_force(layer: Layer, D: float, pattern: Pattern) -> float:
 
 
 def dmi_of_pattern(layer: Layer, pattern: Pattern) -> float:
-    """Return |D| at which a pattern is in equilibrium, J/m². NaN if none is: without walls, or with too many or too few.
+    """Return |D| at which a pattern is in equilibrium, J/m². NaN if it has no walls, too many or too few.
 
     Domains are at their widest without DMI, and at their narrowest with `largest_D`.
     """

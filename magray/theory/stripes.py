@@ -25,7 +25,7 @@ def stripes(layer: Layer, period: float) -> Pattern:
     half = period / 2
     count = math.ceil(TERMS * half / layer.widths[0] / 2) + 4
     n = 2 * np.arange(count) + 1.0
-    return Pattern(np.pi * n / half, 8 / (np.pi * n) ** 2, 1 / half)
+    return Pattern(np.asarray(np.pi * n / half), 8 / (np.pi * n) ** 2, 1 / half)
 
 
 def stripe_period(layer: Layer, D: float) -> float:

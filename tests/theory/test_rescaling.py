@@ -19,7 +19,7 @@ PIXEL = 4e-9
 def film(d: float, dmi: Dmi) -> tuple[Layer, float, float]:
     """Return a film that is twice as thick as its walls are wide, its D and its critical D."""
     numbers = ReducedNumbers(Q1=0.4, tau=24e-9, delta=12e-9, d=d)
-    constants = {name: float(value) for name, value in numbers.constants(Ms=1e6, pixel=1.0).items()}
+    constants = numbers.constants(Ms=1e6, pixel=1.0)
     D = constants.pop("D")
     return Layer(**constants, dmi=dmi), D, D / d
 
@@ -55,7 +55,7 @@ def test_a_picture_of_stripes_in_any_direction_gives_their_dmi(dmi: Dmi, d: floa
 def test_a_relaxed_labyrinth_gives_too_much_dmi() -> None:
     """Its walls cannot move apart without breaking, so its domains stay narrower than those of least energy."""
     numbers = ReducedNumbers(Q1=0.2, tau=12e-9, delta=12e-9, d=0.5)
-    made = {name: float(value) for name, value in numbers.constants(Ms=1e6, pixel=1.0).items()}
+    made = numbers.constants(Ms=1e6, pixel=1.0)
     thickness = made.pop("thickness")
     end = Protocol(stages=(Minimize(3e-3, 1000),))
     specimen = Film((64, 64), (PIXEL, PIXEL, thickness), dmi="bulk", seed=3, protocol=end, **made)

@@ -1,6 +1,7 @@
 """Stripe theory: published periods, closed-form limits, and the solver's own stripes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_the_thinnest_films_have_a_period_of_their_walls_width() -> None:
 
     integral = -quad(lambda u: math.log(u) * slope(u), 1e-9, 50)[0]
     numbers = ReducedNumbers(Q1=0.1, tau=0.01, delta=1.0, d=0.97)
-    made = {name: float(value) for name, value in numbers.constants(Ms=1e6, pixel=10e-9).items()}
+    made = numbers.constants(Ms=1e6, pixel=10e-9)
     D = made.pop("D")
     W = np.pi**2 / 4 * 10e-9 * np.exp(1 - np.euler_gamma - integral + np.pi * numbers.s)
     assert stripe_period(Layer(**made, dmi="bulk"), D) == pytest.approx(2 * W, rel=0.01)
@@ -91,16 +92,15 @@ def test_a_film_whose_domains_are_far_wider_than_any_sample_is_one_domain() -> N
 
 def striped(layer: Layer, D: float, periods: list[int]) -> list[RelaxedFilm]:
     """Return films that are as long as one period, in cells, and have relaxed to stripes across."""
-    constants = {"Ms": layer.Ms, "Ku1": layer.Ku1, "Aex": layer.Aex, "D": D, "dmi": layer.dmi, "seed": 1}
     end = Protocol(stages=(Minimize(1e-4, 3000),))
-    return relax([Film((n, 8), (CELL, CELL, layer.thickness), protocol=end, **constants) for n in periods], "cpu")
+    one = Film((40, 8), (CELL, CELL, layer.thickness), layer.Ms, layer.Ku1, layer.Aex, D, layer.dmi, protocol=end)
+    return relax([replace(one, cells=(n, 8), seed=1) for n in periods], "cpu")
 
 
 @pytest.mark.parametrize(("dmi", "d"), [("bulk", 0.5), ("interfacial", 0.7)])
 def test_the_solver_and_the_theory_agree_on_the_energy_of_stripes(dmi: Dmi, d: float) -> None:
     """Within 1 % of the domains' energy, at all periods; so both agree on the period of least energy."""
-    made = ReducedNumbers(Q1=0.4, tau=24e-9, delta=12e-9, d=d).constants(Ms=1e6, pixel=1.0)
-    constants = {name: float(value) for name, value in made.items()}
+    constants = ReducedNumbers(Q1=0.4, tau=24e-9, delta=12e-9, d=d).constants(Ms=1e6, pixel=1.0)
     D = constants.pop("D")
     layer = Layer(**constants, dmi=dmi)
     for film in striped(layer, D, [40, 48, 56, 64]):
@@ -111,8 +111,7 @@ def test_the_solver_and_the_theory_agree_on_the_energy_of_stripes(dmi: Dmi, d: f
 
 def test_the_narrowing_of_walls_in_thick_films_is_that_of_stripe_theory() -> None:
     for Q1, ratio, d in ((0.03, 0.5, 0.5), (0.1, 1.0, 0.7), (0.5, 2.0, 0.5), (2.0, 3.0, 0.9)):
-        numbers = ReducedNumbers(Q1, ratio, 1.0, d).constants(Ms=1e6, pixel=10e-9)
-        constants = {name: float(value) for name, value in numbers.items()}
+        constants = ReducedNumbers(Q1, ratio, 1.0, d).constants(Ms=1e6, pixel=10e-9)
         D = constants.pop("D")
         layer = Layer(**constants, dmi="bulk")
         width = equilibrium(layer, D, stripes(layer, stripe_period(layer, D))).width
