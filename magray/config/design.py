@@ -30,8 +30,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class DesignConfig(Section):
     """Films spread evenly over Q1 = Keff / (½ µ0 Ms²), t/Δ, d = D/Dc, σ, the kinds of DMI and histories.
 
-    cell_size: of dx and dy; the thickness follows from t/Δ. wall_width: Δ, of at least two cells. sigma: the largest.
-    grain_size: of half of the films. beyond: share of the films whose period is more than a third of the window.
+    cell_size: of dx and dy; the thickness follows from t/Δ. wall_width: of a wall's profile, two cells or more. sigma:
+    the largest. grain_size: of half of the films. beyond: share of the films with periods beyond a third of the window.
     """
 
     films: Films

@@ -1,29 +1,30 @@
 """A design: films of every perpendicular material, spread evenly over their reduced numbers by a Sobol sequence.
 
 All films have the same cells and the same Ms: a picture of one of them is that of every film that is its scaled copy
-(`magray.films.reduced`). A point of the sequence gives t/Δ, Δ, d and the exponent π s; Q1 follows from them, and
-points outside of the range of Q1 are left out. The exponent, and not Q1, is drawn because the period of thin films is
-about 1.91 t exp(π s) (Kaplan and Gehring, J. Magn. Magn. Mater. 128, 111, 1993), with Δ in the place of t where the
-film is thinner than its walls are wide: so the periods are spread evenly, too, up to a third of the window, and a share
-`beyond` of the points has longer ones.
+(`magray.films.reduced`). A point of the sequence gives t/Δ, d, the exponent π s, and the width of walls in cells. Q1
+follows. The exponent, and not Q1, is drawn because the period of thin films is about 1.91 t exp(π s) (Kaplan and
+Gehring, J. Magn. Magn. Mater. 128, 111, 1993), with Δ in the place of t where the film is thinner than its walls are
+wide: so the periods are spread evenly, too. Points outside of the range of Q1 are left out, and so are periods of more
+than a third of the window, except for a share of the films, up to WIDEST times that length.
 
-A film's history is one of HISTORIES. All end with a minimisation, all but the last kind begin it or a quench from
-random moments, and every number of a history is part of the design, too.
+A film's history is one of HISTORIES. All begin with random moments and end with a minimisation, and the numbers of
+what lies between are part of the design, too.
 """
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from magray.films.film import Dmi, Film
+from magray.errors import UserError
+from magray.films.film import MOST_ELONGATED, Dmi, Film
 from magray.films.protocol import Demagnetise, Minimize, Protocol, Quench, Stage
-from magray.films.reduced import Number, ReducedNumbers
+from magray.films.reduced import Number, ReducedNumbers, profile_narrowing
 from magray.units import BOLTZMANN, GAMMA0
 
 History = Literal["minimised", "quenched", "thermal", "demagnetised"]
@@ -39,9 +40,10 @@ COORDINATES = (
 Range = tuple[float, float]
 Columns = dict[str, NDArray[np.float64]]
 
-SMALLEST_EXPONENT = 0.05  # of exp(π s): below, walls cost almost nothing, and the domains are as wide as their walls
-PERIODS_IN_WINDOW = 3  # at least, but for the share beyond
-LONGEST_BEYOND = 2.4  # added to the exponent, at most: periods up to 11 times as long
+EXPONENTS = (0.05, 3.5)  # below, walls cost almost nothing, and the domains are as wide as their walls
+EVEN = 1.4  # power of the coordinate of d: without it, films of low d are rare, since most of them have too low a Q1
+PERIODS_IN_WINDOW = 3  # at least, in most films
+WIDEST = 11.0  # a period, over a third of the window
 PINNED = 0.3  # Q1 from which σ has its full range; below, fluctuations of Ku1 would exceed Keff
 WARMEST = 300.0  # K
 STIFFNESS = 4.0  # Aex t / kT, at least: hotter moments would be disordered from cell to cell
@@ -54,6 +56,7 @@ INNER_STEPS, STIFFEST, COUPLED = 7, 2.5, 0.5  # what limits a step, as in magray
 DEMAGNETISING_STEPS, FALL = 6, 8.0  # fields of a demagnetisation, and the first of them over the last
 PERPENDICULAR, IN_PLANE = (0.4, 0.9), (0.5, 1.1)  # its first field, in the field that saturates the film
 LOOSE = 3e-3  # Ms, torque that is left in each of these fields
+MOST_POINTS = 26  # of the sequence, as a power of 2
 TILT = 0.02  # rad, before each of these fields
 
 
@@ -61,8 +64,9 @@ TILT = 0.02  # rad, before each of these fields
 class Design:
     """A number of films and the ranges of their numbers. SI units.
 
-    cell_size: of dx and dy. wall_width: Δ, m. sigma: the largest. grain_size: of the half of all films that has grains;
-    in the others each cell is one. histories: shares, which are normalised. torque, max_evaluations: of the last stage.
+    cell_size: of dx and dy. wall_width: of a wall's profile, Δ of a thin film. sigma: the largest. grain_size: of the
+    half of all films that has grains; in the others each cell is one. beyond: share of films whose period is more than
+    a third of the window. histories: shares, which are normalised. torque, max_evaluations: of the last stage.
     """
 
     films: int
@@ -95,19 +99,21 @@ def sobol_points(design: Design) -> Columns:
     while True:
         sampler = qmc.Sobol(len(COORDINATES), scramble=True, rng=np.random.default_rng(design.seed))
         columns = _columns(design, sampler.random_base2(exponent).T)
-        (kept,) = np.nonzero((design.Q1[0] <= columns["Q1"]) & (columns["Q1"] <= design.Q1[1]))
-        if kept.size >= design.films:
+        kept = _kept(design, columns)
+        if len(kept) >= design.films:
             return {name: values[kept[: design.films]] for name, values in columns.items()}
+        if exponent == MOST_POINTS:
+            raise UserError("design: hardly any film lies in the range of Q1 and in the window; widen one of them")
         exponent += 1
 
 
 def _columns(design: Design, points: NDArray[np.float64]) -> Columns:
     at = dict(zip(COORDINATES, points, strict=True))
     ratio = _log_between(design.t_over_wall_width, at["t_over_wall_width"])
-    width = _between(design.wall_width, at["wall_width"])
-    d = _between(design.d, at["d"])
-    exponent = _exponent(design, at["exponent"], width, ratio)
+    d = _between(design.d, at["d"] ** EVEN)
+    exponent = _between(EXPONENTS, at["exponent"])
     Q1 = exponent * ratio / (2 * np.pi * (1 - d))
+    width = _between(design.wall_width, at["wall_width"]) / profile_narrowing(Q1, ratio)
     shares = np.array([design.histories.get(history, 0.0) for history in HISTORIES])
     return {
         "Q1": Q1,
@@ -118,25 +124,26 @@ def _columns(design: Design, points: NDArray[np.float64]) -> Columns:
         "grain_size": np.where(at["grain"] < 0.5, 0.0, _between(design.grain_size, 2 * at["grain"] - 1)),
         "dmi": np.floor(2 * at["dmi"]),
         "history": np.searchsorted(np.cumsum(shares / shares.sum())[:-1], at["history"], side="right").astype(float),
-        "exponent": exponent,
+        "period": np.hypot(5.54 * width, 1.91 * ratio * width) * np.exp(exponent),
         "first": at["first"],
         "second": at["second"],
     }
 
 
-def _exponent(
-    design: Design, x: NDArray[np.float64], width: NDArray[np.float64], ratio: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return π s: for most points such that the window holds the period three times, for the share `beyond` more."""
+def _kept(design: Design, columns: Columns) -> list[int]:
+    """Return the numbers of the points that become films, in order and with the share `beyond` at any length."""
     window = min(design.cells) * design.cell_size / PERIODS_IN_WINDOW
-    longest = np.maximum(np.log(window / _shortest_period(width, ratio)), 10 * SMALLEST_EXPONENT)
-    share = 1 - design.beyond
-    inside = SMALLEST_EXPONENT + (longest - SMALLEST_EXPONENT) * x / share
-    return np.where(x < share, inside, longest + LONGEST_BEYOND * (x - share) / max(design.beyond, 1e-9))
-
-
-def _shortest_period(width: NDArray[np.float64], ratio: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.hypot(5.54 * width, 1.91 * ratio * width)
+    possible = (design.Q1[0] <= columns["Q1"]) & (columns["Q1"] <= design.Q1[1])
+    possible &= (columns["period"] <= WIDEST * window) & (columns["thickness"] < MOST_ELONGATED * design.cell_size)
+    beyond = columns["period"] > window
+    kept, wide = [], 0
+    for point in np.flatnonzero(possible).tolist():
+        if not beyond[point]:
+            kept.append(point)
+        elif wide < design.beyond * (len(kept) + 1):
+            kept.append(point)
+            wide += 1
+    return kept
 
 
 def _between(limits: Range, x: Number) -> Number:
@@ -154,7 +161,7 @@ def _rows(columns: Columns) -> Iterator[dict[str, float]]:
 
 def _film(design: Design, point: dict[str, float], seed: int) -> Film:
     numbers = ReducedNumbers(point["Q1"], point["thickness"], point["wall_width"], point["d"])  # the pixel is 1 m
-    constants: dict[str, Any] = {name: float(value) for name, value in numbers.constants(design.Ms, pixel=1.0).items()}
+    constants = numbers.constants(design.Ms, pixel=1.0)
     thickness = constants.pop("thickness")
     return Film(
         cells=design.cells,
@@ -197,8 +204,7 @@ def _demagnetisation(design: Design, point: dict[str, float]) -> Demagnetise:
     """
     part, angle = point["second"], 2 * math.pi * (point["first"] - 0.5)
     if point["first"] < 0.5:
-        period = math.hypot(5.54 * point["wall_width"], 1.91 * point["thickness"]) * math.exp(point["exponent"])
-        over = 2 * point["thickness"] / period
+        over = 2 * point["thickness"] / point["period"]
         start, direction = _between(PERPENDICULAR, part) * over / (1 + over), (0.0, 0.0, 1.0)
     else:
         start, direction = _between(IN_PLANE, part) * point["Q1"], (math.cos(angle), math.sin(angle), 0.0)
@@ -215,7 +221,7 @@ def _demagnetisation(design: Design, point: dict[str, float]) -> Demagnetise:
 
 
 def reduced_columns(films: pa.Table) -> pa.Table:
-    """Return Q1, d, s, the wall width (m), t/Δ and the history of each film of a plan or a store.
+    """Return Q1, d, s, Δ (m), t/Δ and the history of each film of a plan or a store.
 
     The numbers are NaN where a film lies in the plane.
     """

@@ -49,6 +49,20 @@ def dmi_of_wall_energy(Aex: Number, Keff: Number, energy: Number) -> Number:
     return (4 * np.sqrt(Aex * Keff) - energy) / np.pi
 
 
+def profile_narrowing(Q1: Number, t_over_wall_width: Number) -> Number:
+    """Return the parameter of a wall's profile between domains over Δ = √(Aex / Keff): 1 in the thinnest films.
+
+    A wall's own stray field is weaker than the −Ms of a thin film where the film is as thick as the wall is wide, so
+    that Ku1 squeezes the wall: Keff becomes Ku1 − ½ µ0 Ms² (1 − exp(−x)) / x, x = 0.6 t over the profile's parameter.
+    The form is that of a stray field of one wave number, and 0.6 makes it agree within 8 % with stripe theory.
+    """
+    narrowing = np.ones_like(Q1 * t_over_wall_width)
+    for _ in range(50):
+        x = 0.6 * t_over_wall_width / narrowing
+        narrowing = np.sqrt(Q1 / (Q1 + 1 + np.expm1(-x) / x))
+    return narrowing
+
+
 @dataclass(frozen=True)
 class ReducedNumbers:
     """The reduced numbers of one film (floats) or of many (arrays) in a view with pixels of some size."""

@@ -8,6 +8,7 @@ import pytest
 
 from magray.films import Demagnetise, Minimize, Protocol, Quench, plan_table
 from magray.films.design import HISTORIES, Design, draw, history_of, reduced_columns, sobol_points
+from magray.films.reduced import profile_narrowing
 from magray.micromagnetics.llg import Steps
 
 DESIGN = Design(
@@ -32,14 +33,28 @@ FILMS = draw(DESIGN)
 
 def test_the_numbers_of_the_films_lie_in_their_ranges_and_fill_them() -> None:
     numbers = reduced_columns(plan_table(FILMS, "any"))
-    for name in ("Q1", "t_over_wall_width", "wall_width", "d"):
+    for name in ("Q1", "t_over_wall_width", "d"):
         low, high = getattr(DESIGN, name)
         values = numbers[name].to_numpy()
         assert np.all((values >= low * (1 - 1e-9)) & (values <= high * (1 + 1e-9)))
         x = np.log(values) if name in ("Q1", "t_over_wall_width") else values
-        ends = np.log([low, high]) if name in ("Q1", "t_over_wall_width") else np.array([low, high])
-        counts, _ = np.histogram(x, np.linspace(*ends, 6))
+        counts, _ = np.histogram(x, np.linspace(x.min(), x.max(), 6))
         assert counts.min() > 0.05 * DESIGN.films
+
+
+def test_walls_are_a_few_cells_wide_in_films_of_any_thickness() -> None:
+    """√(Aex/Keff) is not enough: in a thick film of low Q1 walls are a quarter as wide, and cells would pin them."""
+    numbers = reduced_columns(plan_table(FILMS, "any"))
+    Q1, ratio, width = (numbers[name].to_numpy() for name in ("Q1", "t_over_wall_width", "wall_width"))
+    profile = width * profile_narrowing(Q1, ratio)
+    assert profile.min() >= DESIGN.wall_width[0] * 0.999
+    assert profile.max() <= DESIGN.wall_width[1] * 1.001
+    assert np.min(profile / width) < 0.4
+
+
+def test_a_share_of_the_films_has_periods_beyond_the_window() -> None:
+    beyond = sobol_points(DESIGN)["period"] > 256 * 4e-9 / 3
+    assert beyond.mean() == pytest.approx(DESIGN.beyond, abs=0.01)
 
 
 def test_each_kind_of_film_has_its_share() -> None:
@@ -55,7 +70,9 @@ def test_the_plan_has_the_numbers_that_the_design_drew() -> None:
     drawn, numbers = sobol_points(DESIGN), reduced_columns(plan_table(FILMS, "any"))
     for name in ("Q1", "wall_width", "d"):
         np.testing.assert_allclose(numbers[name].to_numpy(), drawn[name], rtol=1e-9)
-    np.testing.assert_allclose(np.pi * numbers["s"].to_numpy(), drawn["exponent"], rtol=1e-9)
+    t = drawn["thickness"]
+    period = np.hypot(5.54 * drawn["wall_width"], 1.91 * t) * np.exp(np.pi * numbers["s"].to_numpy())
+    np.testing.assert_allclose(period, drawn["period"], rtol=1e-9)
 
 
 def test_a_longer_design_begins_with_a_shorter_one() -> None:

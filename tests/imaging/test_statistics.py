@@ -13,7 +13,7 @@ def stripes(period: float, angle: float, shape: tuple[int, int] = (SIDE, SIDE)) 
     """Return mz of stripes with walls a few pixels wide, whose wave vector has an angle (rad) to the x axis."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     phase = 2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period
-    return np.tanh(period / 8 * np.sin(phase + 0.3)).astype(np.float32)
+    return np.asarray(np.tanh(period / 8 * np.sin(phase + 0.3)), np.float32)
 
 
 ANGLES = np.radians([-80.0, -43.0, -20.0, 3.0, 10.0, 30.0, 60.0])
