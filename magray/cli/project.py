@@ -8,7 +8,7 @@ import typer
 
 from magray.cli.console import INTERRUPTED, print_results, print_tables, resumable
 from magray.cli.options import ConfigPath, Overrides
-from magray.errors import Refused, UserError
+from magray.errors import UserError
 from magray.files.paths import at_home
 from magray.masking import mask
 
@@ -61,46 +61,6 @@ def study(config: ConfigPath, overrides: Overrides = None, address: Address = No
 def report(config: ConfigPath, overrides: Overrides = None) -> None:
     """Write the report page and its figures."""
     print_results([_project(config, overrides).report()])
-
-
-def estimate(
-    pictures: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PICTURE",
-            help="PNG, TIFF, JPEG, GIF or BMP of a film's domains; several are of one film.",
-        ),
-    ],
-    estimator: Annotated[
-        str,  # a Path would make no difference between ./co-like and co-like
-        typer.Option(
-            metavar="FOLDER",
-            parser=os.path.expanduser,
-            help="Folder of the estimator; or co-like or co-like-microscope, which ship with magray "
-            "(./co-like is a folder of yours).",
-        ),
-    ],
-    scale_um: Annotated[
-        float | None, typer.Option(metavar="X", help="Length of the picture's shorter side, µm.")
-    ] = None,
-    pixel_nm: Annotated[float | None, typer.Option(metavar="Y", help="Size of a pixel, nm.")] = None,
-    max_megapixels: Annotated[float, typer.Option(metavar="N", min=0, help="Refuse larger pictures.")] = 64,
-    force: Annotated[bool, typer.Option("--force", help="Show an estimate that cannot be trusted, too.")] = False,
-) -> None:
-    """Estimate a film's parameters from one or several pictures."""
-    if (scale_um is None) == (pixel_nm is None):
-        raise UserError("give the size of the picture: either --scale-um or --pixel-nm")
-    from magray.project.estimate import estimate_pictures
-
-    answer = estimate_pictures(
-        *pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, max_megapixels=max_megapixels
-    )
-    if answer.reasons and not force:
-        raise Refused(f"{'; '.join(answer.reasons)}; --force shows the value all the same")
-    typer.echo(str(answer))
-    typer.echo(f"trained on {answer.films}")
-    for warning in answer.warnings:
-        typer.echo(f"warning: {warning}", err=True)
 
 
 def quickstart(

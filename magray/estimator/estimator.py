@@ -80,6 +80,20 @@ class Answer:
             f"{name} = {practical(value, self.errors[name], self.units[name])}" for name, value in self.values.items()
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer in SI units, as JSON has it."""
+        parameters = {
+            name: {
+                "value": value,
+                "error": self.errors[name],
+                "low68": value - self.errors[name],
+                "high68": value + self.errors[name],
+                "unit": self.units[name],
+            }
+            for name, value in self.values.items()
+        }
+        return {"parameters": parameters, "trust": self.trust, "reasons": list(self.warnings)}
+
     def _only(self) -> str:
         if len(self.values) > 1:
             raise UserError(f"this answer holds {', '.join(self.values)}; read .values and .errors by name")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from magray.errors import UserError
+from magray.errors import Refused
 from magray.estimator.knowns import CONSTANTS, DMI, HISTORIES, INSTRUMENTS, Knowledge
 from magray.films.reduced import (
     critical_dmi,
@@ -118,7 +118,7 @@ def sample(
 ) -> Samples:
     """Return samples of the posterior of a film of which `pictures` were taken.
 
-    Raises UserError where neither Ms nor an anisotropy is known, and where no film of the training can be meant.
+    Raises Refused where no film of the training can be meant.
     """
     found = _sample(heads, pictures, knowledge, trained, draws, seed)
     return found if found.effective >= FEW else _sample(heads, pictures, knowledge, trained, MORE * draws, seed)
@@ -135,7 +135,7 @@ def _sample(
     weights = np.where(np.logical_or.reduce(list(outside.values())), -np.inf, weights)
     shares = {name: float(out.mean()) for name, out in outside.items()}
     if not np.isfinite(weights).any():
-        raise UserError(_nothing_fits(films, pictures, trained, shares))
+        raise Refused(_nothing_fits(films, pictures, trained, shares))
     normed = np.exp(weights - weights.max())
     chosen = _systematic(normed / normed.sum(), DRAWS, random)
     constants = {name: values[chosen] for name, values in films.items()}

@@ -76,7 +76,8 @@ class DomainPictures:
         """Return those that `save` wrote. Raises UserError for a damaged file."""
         try:
             tensors = safetensors.numpy.load_file(path)
-            made = cls(*(tensors[name].astype(np.float64) for name in TENSORS[:-1]), float(tensors["limit"][0]))
+            statistics, mean, spread, whitening = (tensors[name].astype(np.float64) for name in TENSORS[:-1])
+            made = cls(statistics, mean, spread, whitening, float(tensors["limit"][0]))
             made.distances(np.zeros((1, VIEW_SIZE, VIEW_SIZE)))
         except (safetensors.SafetensorError, OSError, ValueError, KeyError, IndexError) as error:
             raise UserError(f"{path} does not hold statistics of domain pictures; install magray again") from error
@@ -150,7 +151,7 @@ def picture_statistics(views: NDArray[np.floating]) -> Array:
 def _standardised(pictures: Array) -> Array:
     level = pictures.mean((1, 2), keepdims=True)
     spread = pictures.std((1, 2), keepdims=True)
-    return (pictures - level) / np.maximum(spread, 1e-12)
+    return np.asarray((pictures - level) / np.maximum(spread, 1e-12))
 
 
 def _two_levels(smooth: Array) -> Array:

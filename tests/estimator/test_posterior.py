@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from magray import UserError
+from magray.errors import Refused
 from magray.estimator.knowns import Knowledge, Normal, Range
 from magray.estimator.posterior import asked_of, error_budget, estimate_of, sample
 from magray.films.reduced import critical_dmi, stray_energy, wall_energy, wall_width
@@ -161,7 +161,7 @@ def test_intervals_are_stretched_about_the_median_and_stay_above_zero() -> None:
 def test_films_outside_of_the_training_are_refused_with_the_number_that_is_out(
     known: dict[str, object], problem: str
 ) -> None:
-    with pytest.raises(UserError, match=problem):
+    with pytest.raises(Refused, match=problem):
         sample(FLAT, [PICTURE], Knowledge({k: Normal(float(v)) for k, v in {**EXACT, **known}.items()}), TRAINED)  # type: ignore[arg-type]
 
 
