@@ -34,7 +34,7 @@ from magray.units import MU0
 Array = NDArray[np.float64]
 Limits = tuple[float, float]
 
-DRAWS, BUDGET_DRAWS = 4096, 2048
+DRAWS, BUDGET_DRAWS = 4096, 1024
 FEW = 300  # effective draws, below which MORE times as many are made
 MORE = 8
 LEVELS = {"low95": 0.025, "low68": 0.16, "median": 0.5, "high68": 0.84, "high95": 0.975}
@@ -356,8 +356,7 @@ class _Walls:
 def log_consistency(heads: Heads, picture: SeenPicture, log_Q1: torch.Tensor, log_tau: torch.Tensor) -> torch.Tensor:
     """Return log p(Q1, τ | picture) / π(Q1, τ), (n,)."""
     pairs = torch.stack([log_Q1, log_tau], 1)
-    told = heads.consistency(picture.features.expand(len(pairs), -1))
-    return told.log_prob(pairs) - heads.consistency_prior().log_prob(pairs)
+    return heads.consistency(picture.features).log_prob(pairs) - heads.consistency_prior().log_prob(pairs)
 
 
 def _index(choices: Sequence[str], value: str | None) -> int:
