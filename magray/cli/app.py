@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(project.plan, project.simulate, project.fit, project.study, project.report, project.estimate, project.quickstart),
-    *(research.search, research.protocols, research.paper, doctor.doctor),
+    *(research.search, research.protocols, research.paper, research.any_film, doctor.doctor),
 )
 for command in _COMMANDS:
     app.command()(command)
