@@ -25,16 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    *(
-        project.plan,
-        project.simulate,
-        project.fit,
-        project.study,
-        project.report,
-        estimate.estimate,
-        project.quickstart,
-    ),
-    *(research.search, research.protocols, research.paper, doctor.doctor),
+    *(project.plan, project.simulate, project.fit, project.study, project.report, estimate.estimate),
+    *(project.quickstart, research.search, research.protocols, research.paper, research.any_film, doctor.doctor),
 )
 for command in _COMMANDS:
     app.command()(command)

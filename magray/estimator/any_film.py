@@ -50,6 +50,7 @@ NAME, KIND, FORMAT = "any-film", "any-film", 1
 MOST_TILES = 4  # squares of a picture that are seen
 IMPROBABLE = math.log(0.01)  # a ratio of evidences that true knowns fall below in at most 1 % of all cases (Markov)
 MANY, SOME = 0.5, 0.05  # shares of draws outside of the training: refused, doubtful
+UNUSUAL, STRANGE = "0.99", "0.999"  # of the training's pictures are nearer to the middle of what the network sees
 STRIPE_THEORY_ERROR = 0.1  # of Dc: what films of other histories than the state of least energy are off by
 FACTORS = np.exp(np.linspace(-1.5, 1.5, 61))  # of the size of a pixel, when another one is looked for
 NAMES = {"D": "|D|", "thickness": "thickness"}
@@ -232,8 +233,10 @@ class AnyFilmEstimator:
             for name, parts in shares.items()
         }
         baselines = _baselines(shown[0], samples, knowledge)
-        refusals = self._refusals(seen, shown, samples)
+        refusals = self._refusals(seen, shown, knowledge, samples)
         doubts = self._doubts(samples, estimates, baselines)
+        if not refusals and self._strange(seen, knowledge, UNUSUAL):
+            doubts.append("the network sees something that few films of the training show")
         both = "D" in estimates and "Aex" in estimates
         pair = np.corrcoef(samples.constants["D"], samples.constants["Aex"])[0, 1] if both else math.nan
         return Posterior(
@@ -272,11 +275,14 @@ class AnyFilmEstimator:
         self,
         seen: Sequence[SeenPicture],
         shown: Sequence[tuple[torch.Tensor, float]],
+        knowledge: Knowledge,
         samples: Samples,
     ) -> list[str]:
         """Return why the answer cannot be trusted."""
         found = [domain_pictures().reason(views.numpy()) for views, _ in shown]
         reasons = [reason for reason in dict.fromkeys(found) if reason is not None]
+        if not reasons and self._strange(seen, knowledge, STRANGE):
+            reasons.append("the network sees something that no film of the training shows")
         reasons += [self._outside(name, samples) for name, share in samples.outside.items() if share > MANY]
         if len(seen) > 1 and samples.log_agreement < IMPROBABLE:
             reasons.append("the pictures contradict each other: they do not show one film, or not at this scale")
@@ -284,6 +290,14 @@ class AnyFilmEstimator:
         if not reasons and evidence < IMPROBABLE:
             reasons.append(self._contradiction(seen[0], samples))
         return reasons
+
+    def _strange(self, seen: Sequence[SeenPicture], knowledge: Knowledge, level: str) -> bool:
+        """Return whether most pictures are farther from the training's, for the network, than so many of these."""
+        distances = self.description.calibration.get(knowledge.instrument or INSTRUMENTS[-1], {}).get("distances", {})
+        limit = float(distances.get(level, math.inf))
+        with torch.inference_mode():
+            found = torch.stack([self.network.distance(picture.features)[0] for picture in seen])
+        return float(found.median()) > limit
 
     def _outside(self, name: str, samples: Samples) -> str:
         share = f"{samples.outside[name]:.0%} of what the knowns allow"

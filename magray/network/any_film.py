@@ -32,6 +32,7 @@ INSTRUMENTS = ("none", "microscope")
 UNKNOWN = -1
 KNOWNS = 2 + len(KINDS) + len(HISTORIES) + 1  # numbers that stand for what is known
 BODY = (*FILTERS[:4], 2 * FILTERS[4])  # filters of the blocks at a width of 1
+LEAST_VARIANCE = 1e-3  # of a direction of the features, relative to the mean
 QUIET = 0.3  # what the last layers' first weights are scaled by
 
 
@@ -74,6 +75,8 @@ class AnyFilmNetwork(nn.Module):
     known_spread: torch.Tensor
     sought_mean: torch.Tensor
     sought_spread: torch.Tensor
+    feature_mean: torch.Tensor
+    feature_whitening: torch.Tensor
 
     def __init__(self, settings: AnyFilmSettings) -> None:
         super().__init__()
@@ -101,6 +104,8 @@ class AnyFilmNetwork(nn.Module):
         for name in ("known", "sought"):
             self.register_buffer(f"{name}_mean", torch.zeros(2))
             self.register_buffer(f"{name}_spread", torch.ones(2))
+        self.register_buffer("feature_mean", torch.zeros(size))
+        self.register_buffer("feature_whitening", torch.eye(size))
 
     def standardise(self, knowns: torch.Tensor, sought: torch.Tensor) -> None:
         """Set means and spreads to those of log Q1 and log τ (n, 2), and of log δ and log s (n, 2)."""
@@ -109,12 +114,23 @@ class AnyFilmNetwork(nn.Module):
             getattr(self, f"{name}_spread").copy_(values.std(0).clamp(min=1e-3))
 
     def features(self, views: torch.Tensor) -> torch.Tensor:
-        """Return features (n, size) of views (n, 128, 128), −1…1."""
+        """Return features (n, size) of views (n, 128, 128) as `magray.imaging.microscope.detrend` leaves them."""
         return self.pooled(self.layers(views[:, None]))
 
     def pooled(self, maps: torch.Tensor) -> torch.Tensor:
         """Return the mean over what the blocks leave of pictures, float32."""
         return maps.float().reshape(len(maps), self.size, -1).mean(-1)
+
+    def whiten(self, features: torch.Tensor) -> None:
+        """Take the mean and the covariance of `features` (n, size) of pictures of films as what `distance` expects."""
+        self.feature_mean.copy_(features.mean(0))
+        values, directions = torch.linalg.eigh(torch.cov((features - self.feature_mean).T.double()))
+        least = LEAST_VARIANCE * values.mean().clamp(min=1e-12)
+        self.feature_whitening.copy_(directions * (values + least).rsqrt())
+
+    def distance(self, features: torch.Tensor) -> torch.Tensor:
+        """Return how far pictures (n,) are from those of films: root mean square of whitened features, about 1."""
+        return ((features - self.feature_mean) @ self.feature_whitening).square().mean(1).sqrt()
 
     def posterior(self, features: torch.Tensor, knowns: Knowns) -> Mixture:
         """Return p(log δ, log s) of pictures with these features (n, size)."""

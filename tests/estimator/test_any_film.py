@@ -49,6 +49,9 @@ class StandIn(AnyFilmNetwork):
         for name in ("posterior", "prior", "consistency", "consistency_prior"):
             setattr(self, name, getattr(heads, name))
 
+    def distance(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(features))
+
     def features(self, views: torch.Tensor) -> torch.Tensor:
         return torch.tensor([[LOG_DELTA, LOG_S]]).expand(len(views), 2)
 
@@ -101,6 +104,16 @@ def test_a_picture_without_domains_is_refused() -> None:
     answer = stand_in().estimate(no_domains()["white noise"], Knowledge.of(KNOWN), pixel_nm=1.0)
     assert answer.trust == "refused"
     assert "does not look like domains" in answer.reasons[0]
+
+
+def test_what_the_network_has_never_seen_is_refused(picture: NDArray[np.float32]) -> None:
+    """The stand-in says 1 for the distance of every picture."""
+    for limits, trust in (((0.5, 0.9), "refused"), ((0.9, 1.1), "doubtful")):
+        distances = dict(zip(("0.99", "0.999"), limits, strict=True))
+        estimator = stand_in(None, {"microscope": {"distances": distances}})
+        answer = estimator.estimate(picture, Knowledge.of(KNOWN), pixel_nm=PIXEL_NM)
+        assert answer.trust == trust
+        assert any("the network sees something" in reason for reason in answer.reasons)
 
 
 def test_picture_and_constants_that_contradict_each_other_are_refused(picture: NDArray[np.float32]) -> None:
