@@ -4,17 +4,24 @@
 
 STORE holds films of every perpendicular material (configs/any-film). Views are turned by any angle and magnified such
 that a pixel is a quarter to two cells; half of them are seen through a microscope. Views without domains are left out.
+
+    python benchmarks/domain_pictures.py STORE FOLDER/pictures.safetensors --estimator FOLDER
+
+makes those of one estimator's own films: views at its scales, seen as it sees them.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from magray.estimator.estimator import Estimator
 from magray.estimator.trust import DomainPictures
-from magray.imaging import VIEW_SIZE
+from magray.imaging import VIEW_SIZE, area_average, to_mz
+from magray.imaging.views import NM_PER_SCALE_UM
 from magray.store import open_store
 
 ZOOM = (0.25, 2.0)  # cells in a pixel
@@ -62,14 +69,39 @@ def pictures_of(films: NDArray[np.uint8], seed: int = 0) -> DomainPictures:
     return DomainPictures.of(np.stack(views), np.array(numbers))
 
 
+def pictures_for(estimator: Estimator, films: NDArray[np.uint8], pixel_nm: float, seed: int = 0) -> DomainPictures:
+    """Return the statistics of views of an estimator's own films (n, side, side), grey values 0…255, at its scales."""
+    random, side = np.random.default_rng(seed), films.shape[1]
+    trained = estimator.metadata.train_scales_um
+    ends = [min(side, max(VIEW_SIZE // 4, scale * NM_PER_SCALE_UM / pixel_nm)) for scale in (trained[0], trained[-1])]
+    views, numbers, scales = [], [], []
+    for number, film in enumerate(films):
+        for _ in range(2 * VIEWS):
+            cells = round(float(np.exp(random.uniform(*np.log(ends)))))
+            turned = np.rot90(np.roll(film, random.integers(0, side, 2), (0, 1))[:cells, :cells], random.integers(4))
+            views.append(area_average(turned[None] if random.uniform() < 0.5 else turned.T[None])[0])
+            numbers.append(number)
+            scales.append(cells * pixel_nm / NM_PER_SCALE_UM)
+    mz, scales_um = to_mz(torch.from_numpy(np.stack(views))), torch.tensor(scales)
+    if estimator.microscope is not None:
+        mz = estimator.microscope.pictures(mz, scales_um, torch.Generator().manual_seed(seed))
+    return DomainPictures.of(mz.numpy(), np.array(numbers), scales_um.numpy())
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("store")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--estimator", type=Path)
     parser.add_argument("--films", type=int, default=400)
     arguments = parser.parse_args()
     store = open_store(arguments.store)
     ids = store.films("train", ["film_id"])["film_id"].to_pylist()[: arguments.films]
-    made = pictures_of(store.images(ids))
+    films = store.images(ids)
+    if arguments.estimator is None:
+        made = pictures_of(films)
+    else:
+        pixel_nm = store.table(["pixel_nm"])["pixel_nm"][0].as_py()
+        made = pictures_for(Estimator.load(arguments.estimator), films, pixel_nm)
     made.save(arguments.out)
     print(f"{len(made.statistics)} pictures of {len(ids)} films; limit {made.limit:.2f}")

@@ -1,6 +1,7 @@
 """The estimator: a trained network with its calibration and metadata, in one folder.
 
 network.safetensors    the weights
+pictures.safetensors   statistics of pictures of its films, by which others are told; not every estimator has them
 estimator.json         targets with unit, mean and spread; what it was trained on; calibration; provenance
 """
 
@@ -21,7 +22,7 @@ from magray.errors import UserError
 from magray.estimator.inputs import GivenPicture, check_length, different_pictures, pictures_of
 from magray.estimator.metadata import FORMAT, EstimatorMetadata, practical, read_metadata
 from magray.estimator.predictor import Predictor
-from magray.estimator.trust import Trust, domain_pictures
+from magray.estimator.trust import DomainPictures, Trust, domain_pictures
 from magray.estimator.weights import load_weights, save_weights
 from magray.files.atomic import atomic_write
 from magray.imaging import (
@@ -38,7 +39,7 @@ from magray.network.branches import NETWORKS
 
 SHIPPED = Path(__file__).parent / "pretrained"  # a folder each, with the name by which it is asked for
 CONTRADICTION = 5.0  # error bars of one picture, between pictures of one film
-WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
+WEIGHTS, DESCRIPTION, PICTURES = "network.safetensors", "estimator.json", "pictures.safetensors"
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ class Answer:
 class Estimator(Predictor):
     """A predictor with error bars: it answers with a film's parameters for a picture of its domains."""
 
-    def __init__(self, network: nn.Module, metadata: EstimatorMetadata) -> None:
+    def __init__(self, network: nn.Module, metadata: EstimatorMetadata, pictures: DomainPictures | None = None) -> None:
         super().__init__(network, metadata.targets, metadata.microscope)
-        self.metadata = metadata
+        self.metadata, self.pictures = metadata, pictures
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "Estimator":
@@ -118,12 +119,15 @@ class Estimator(Predictor):
         metadata = read_metadata(_existing(folder, DESCRIPTION))
         network = NETWORKS[metadata.network](len(metadata.targets), metadata.width)
         load_weights(network, _existing(folder, WEIGHTS))
-        return cls(network.to(device), metadata)
+        pictures = DomainPictures.load(folder / PICTURES) if (folder / PICTURES).is_file() else None
+        return cls(network.to(device), metadata, pictures)
 
     def save(self, folder: str | Path) -> None:
         """Write the estimator to `folder`: the weights first, so that a description says that all is there."""
         folder = Path(folder)
         save_weights(self.network, folder / WEIGHTS)
+        if self.pictures is not None:
+            self.pictures.save(folder / PICTURES)
         text = json.dumps({"format": FORMAT, **asdict(self.metadata)}, indent=2, ensure_ascii=False)
         with atomic_write(folder / DESCRIPTION) as unfinished:
             unfinished.write_text(text + "\n", encoding="utf-8")
@@ -155,7 +159,8 @@ class Estimator(Predictor):
         check_length(scale_um, "scale, µm")
         squares = [self._squares(one, side) for one, side in zip(pictures, sides, strict=True)]
         values = self.predict_mz(torch.cat(squares), scale_um)
-        return self._answer(values, scale_um, self._reasons(squares, values, scale_um))
+        reasons = self._reasons(squares, values, scale_um)
+        return self._answer(values, scale_um, reasons, () if reasons else self._other_films(squares, scale_um))
 
     def _squares(self, picture: NDArray[Any], side: int) -> torch.Tensor:
         """The squares (k, 128, 128) of a picture in full contrast, as the network knows them."""
@@ -191,7 +196,20 @@ class Estimator(Predictor):
                 reasons.append(f"the pictures contradict each other: {target.name} from {' to '.join(ends_told)}")
         return tuple(reasons)
 
-    def _answer(self, values: NDArray[np.float64], scale_um: float | None, reasons: tuple[str, ...]) -> Answer:
+    def _other_films(self, squares: Sequence[torch.Tensor], scale_um: float | None) -> tuple[str, ...]:
+        """Return a warning where the pictures are not like those of the films that the estimator knows."""
+        if self.pictures is None or not self.pictures.covers(scale_um):
+            return ()
+        shown = torch.cat(list(squares)).cpu().numpy()
+        distance = float(np.median(self.pictures.distances(shown, scale_um)))
+        if distance <= 1:
+            return ()
+        far = f"{distance:.2f} times as far from those of the training films as 99 % of these are"
+        return (f"the picture is {far}: perhaps another material, history or scale",)
+
+    def _answer(
+        self, values: NDArray[np.float64], scale_um: float | None, reasons: tuple[str, ...], doubts: tuple[str, ...]
+    ) -> Answer:
         """Return the answer for the values (pictures, targets) of one film's pictures."""
         calibration, pictures, named = self.metadata.calibration, len(values), {}
         for target, mean in zip(self.targets, values.mean(axis=0), strict=True):
@@ -201,6 +219,7 @@ class Estimator(Predictor):
         if not all(map(math.isfinite, (*named.values(), *errors.values()))):
             raise UserError("this estimator's answer is not a finite number, so it is of no use; fit it again")
         warnings = (
+            *doubts,
             *self._scale_warnings(scale_um),
             *self._number_warnings(scale_um, pictures),
             *self._range_warnings(named),

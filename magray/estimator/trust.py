@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
+from magray.config.scales import SAME_SCALE
 from magray.errors import UserError
 from magray.files.atomic import atomic_write
 from magray.imaging import VIEW_SIZE
@@ -49,7 +50,10 @@ STATISTICS = {  # and what a picture has too much or too little of where one of 
 
 @dataclass(frozen=True)
 class DomainPictures:
-    """The statistics (n, 10) of simulated pictures, decorrelated, and the distance that 1 % of such exceed."""
+    """The statistics (n, 10) of simulated pictures, decorrelated, and the distance that 1 % of such exceed.
+
+    Those of one estimator's own films have the logarithm of the picture's scale, µm, as an eleventh.
+    """
 
     statistics: Array
     mean: Array
@@ -58,12 +62,14 @@ class DomainPictures:
     limit: float
 
     @classmethod
-    def of(cls, views: NDArray[np.floating], films: NDArray[np.integer]) -> "DomainPictures":
-        """Return those of views (n, 128, 128), of which `films` (n,) tells the film.
+    def of(
+        cls, views: NDArray[np.floating], films: NDArray[np.integer], scales_um: NDArray[np.floating] | None = None
+    ) -> "DomainPictures":
+        """Return those of views (n, 128, 128), of which `films` (n,) tells the film, and `scales_um` (n,) the scale.
 
         The limit is that of a film's pictures among those of all others.
         """
-        found = picture_statistics(views)
+        found = _with_scales(picture_statistics(views), scales_um)
         mean, spread = found.mean(0), found.std(0)
         covariance = np.cov(((found - mean) / spread).T) + SMOOTHEST * np.eye(found.shape[1])
         whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
@@ -78,7 +84,8 @@ class DomainPictures:
             tensors = safetensors.numpy.load_file(path)
             statistics, mean, spread, whitening = (tensors[name].astype(np.float64) for name in TENSORS[:-1])
             made = cls(statistics, mean, spread, whitening, float(tensors["limit"][0]))
-            made.distances(np.zeros((1, VIEW_SIZE, VIEW_SIZE)))
+            blank = np.zeros((1, VIEW_SIZE, VIEW_SIZE))
+            made.distances(blank, None if len(mean) == len(STATISTICS) else 1.0)
         except (safetensors.SafetensorError, OSError, ValueError, KeyError, IndexError) as error:
             raise UserError(f"{path} does not hold statistics of domain pictures; install magray again") from error
         return made
@@ -89,9 +96,10 @@ class DomainPictures:
         with atomic_write(path) as unfinished:
             unfinished.write_bytes(safetensors.numpy.save(tensors))
 
-    def distances(self, views: NDArray[np.floating]) -> Array:
-        """Return the distances (n,) of views (n, 128, 128), over the limit: above 1 it is no domain picture."""
-        white = (picture_statistics(views) - self.mean) / self.spread @ self.whitening
+    def distances(self, views: NDArray[np.floating], scale_um: float | None = None) -> Array:
+        """Return the distances (n,) of views (n, 128, 128), over the limit: above 1 it is no such picture."""
+        scales = None if scale_um is None else np.full(len(views), scale_um)
+        white = (_with_scales(picture_statistics(views), scales) - self.mean) / self.spread @ self.whitening
         return np.asarray(self._tree.query(white, NEIGHBOURS)[0][:, -1] / self.limit)
 
     def reason(self, views: NDArray[np.floating]) -> str | None:
@@ -102,9 +110,16 @@ class DomainPictures:
         found = picture_statistics(views).mean(0)
         unusual = list(STATISTICS.values())[int(np.argmax(np.abs(found - self.mean) / self.spread))]
         return (
-            f"the picture does not look like domains: it is {distance:.1f} times as far from simulated pictures as "
+            f"the picture does not look like domains: it is {distance:.2f} times as far from simulated pictures as "
             f"99 % of such are (most unusual: {unusual})"
         )
+
+    def covers(self, scale_um: float | None) -> bool:
+        """Return whether there are pictures of this scale and more."""
+        if scale_um is None:
+            return False
+        scales = np.exp((self.statistics @ np.linalg.inv(self.whitening))[:, -1] * self.spread[-1] + self.mean[-1])
+        return bool(scales.min() * (1 - SAME_SCALE) <= scale_um <= scales.max() * (1 + SAME_SCALE))
 
     @cached_property
     def _tree(self) -> cKDTree:
@@ -115,6 +130,10 @@ class DomainPictures:
 def domain_pictures() -> DomainPictures:
     """Return the statistics of domain pictures that come with magray."""
     return DomainPictures.load(DOMAIN_PICTURES)
+
+
+def _with_scales(statistics: Array, scales_um: NDArray[np.floating] | None) -> Array:
+    return statistics if scales_um is None else np.column_stack([statistics, np.log(scales_um)])
 
 
 def _distances(white: Array, others: Array) -> Array:

@@ -94,3 +94,23 @@ def test_pictures_with_blank_parts_do_not_crash() -> None:
     spot[0, :2, :2] = 1
     assert domain_pictures().distances(spot)[0] > 1
     assert np.isfinite(picture_statistics(np.zeros((1, 128, 128)))).all()
+
+
+def test_films_of_another_material_are_told_by_the_estimators_that_come_with_magray(films: NDArray[np.uint8]) -> None:
+    """An Aex of 15 instead of 31 pJ/m narrows walls and domains: without a warning, D would be far too large."""
+    coarse = Protocol(stages=(Minimize(torque=3e-3),))
+    (other,) = relax([co_like((256, 256), Aex=15e-12, D=5e-4, protocol=coarse)])
+    assert other.m is not None
+    estimator = Estimator.load("co-like")
+    answer = estimator.predict(pixels(other.m[2]), scale_um=1.0)
+    assert answer.trust == "doubtful"
+    assert "perhaps another material" in answer.warnings[0]
+    assert not any("material" in text for text in estimator.predict(films[0], scale_um=0.5).warnings)
+
+
+def test_an_estimator_keeps_the_pictures_of_its_films(tmp_path: Path) -> None:
+    estimator = Estimator.load("co-like")
+    estimator.save(tmp_path)
+    again = Estimator.load(tmp_path).pictures
+    assert again is not None
+    assert [again.covers(scale) for scale in (None, 0.1, 0.5, 1.0, 2.0)] == [False, False, True, True, False]
