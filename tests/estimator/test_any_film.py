@@ -187,7 +187,7 @@ def test_a_warm_estimator_answers_in_a_moment(folder: Path, picture: NDArray[np.
     estimate(picture, pixel_nm=PIXEL_NM, known=KNOWN, estimator=folder)
     start = time.perf_counter()
     estimate(picture, pixel_nm=PIXEL_NM, known=KNOWN, estimator=folder)
-    assert time.perf_counter() - start < 2  # 0.2 s on two idle cores
+    assert time.perf_counter() - start < 5  # a few tenths of a second on two idle cores
 
 
 def test_a_damaged_folder_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -163,12 +163,3 @@ def test_films_outside_of_the_training_are_refused_with_the_number_that_is_out(
 ) -> None:
     with pytest.raises(Refused, match=problem):
         sample(FLAT, [PICTURE], Knowledge({k: Normal(float(v)) for k, v in {**EXACT, **known}.items()}), TRAINED)  # type: ignore[arg-type]
-
-
-def test_the_sampler_takes_a_moment() -> None:
-    """Not a benchmark: the draws are a vector, not a loop."""
-    import time
-
-    start = time.perf_counter()
-    sample(FLAT, [PICTURE], Knowledge.of(EXACT), TRAINED)
-    assert time.perf_counter() - start < 1
