@@ -18,7 +18,7 @@ from magray.config.strict_yaml import dump
 from magray.errors import UserError, shortened
 from magray.films import Film
 from magray.films.design import HISTORIES, Design, draw
-from magray.films.film import check_cell_count
+from magray.films.film import LIMITS, check_cell_count
 from magray.units import in_si, parse_quantity
 
 QUANTITIES = {"cell_size": "length", "Ms": "magnetisation"}
@@ -73,21 +73,27 @@ class DesignConfig(Section):
 
     @model_validator(mode="after")
     def _every_film_can_be(self) -> "DesignConfig":
-        for name in ("Q1", "t_over_wall_width", "wall_width", "d", "grain_size"):
-            low, high = getattr(self, name)
-            if not (0 <= low < high and (low > 0 or name == "d")):
-                raise UserError(f"{name}: give [low, high] with low above 0 and below high, not [{low:g}, {high:g}]")
-        if self.d[1] >= 1:
-            raise UserError(
-                f"d is D over the critical D, at which walls cost nothing; end below 1, not at {self.d[1]:g}"
-            )
-        unknown = set(self.histories) - set(HISTORIES)
-        if unknown or not sum(self.histories.values()):
+        self._check_ranges()
+        if set(self.histories) - set(HISTORIES) or not sum(self.histories.values()):
             raise UserError(f"histories: give shares of {', '.join(HISTORIES)}, such as {{minimised: 1}}")
         for n in self.cells:
             check_cell_count(n)
         draw(self.model_copy(update={"films": 16}).design())
         return self
+
+    def _check_ranges(self) -> None:
+        """Raise UserError for numbers that no film has."""
+        if not 0 < self.cell_size < 1e-6:
+            raise UserError(f"cell_size lies above 0 nm and below 1 µm, not at {self.cell_size:g} m")
+        least, most, unit = LIMITS["Ms"]
+        if not least <= self.Ms <= most:
+            raise UserError(f"Ms must lie between {least:g} and {most:g} {unit}, not {self.Ms:g}")
+        widths = (self.cell_size / 10, self.cell_size * 1000)
+        possible = {"Q1": (1e-4, 1e3), "t_over_wall_width": (1e-4, 1e3), "wall_width": widths, "d": (0, 0.999)}
+        for name, (least, most) in (possible | {"grain_size": (1e-12, 1e-3)}).items():
+            low, high = getattr(self, name)
+            if not least <= low < high <= most:
+                raise UserError(f"{name}: give [low, high] between {least:g} and {most:g}, not [{low:g}, {high:g}]")
 
     def design(self) -> Design:
         """Return what `films.design.draw` draws the films from."""

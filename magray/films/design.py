@@ -56,7 +56,8 @@ INNER_STEPS, STIFFEST, COUPLED = 7, 2.5, 0.5  # what limits a step, as in magray
 DEMAGNETISING_STEPS, FALL = 6, 8.0  # fields of a demagnetisation, and the first of them over the last
 PERPENDICULAR, IN_PLANE = (0.4, 0.9), (0.5, 1.1)  # its first field, in the field that saturates the film
 LOOSE = 3e-3  # Ms, torque that is left in each of these fields
-MOST_POINTS = 26  # of the sequence, as a power of 2
+POINTS_AT_ONCE = 2**13  # of the sequence
+SPARSEST = 32  # points a film, at most: about three are enough for the designs in configs/any-film
 TILT = 0.02  # rad, before each of these fields
 
 
@@ -94,17 +95,20 @@ def draw(design: Design) -> list[Film]:
 
 
 def sobol_points(design: Design) -> Columns:
-    """Return the columns of a design's points, one row for each film."""
-    exponent = max(4, math.ceil(math.log2(2 * design.films)))
-    while True:
-        sampler = qmc.Sobol(len(COORDINATES), scramble=True, rng=np.random.default_rng(design.seed))
-        columns = _columns(design, sampler.random_base2(exponent).T)
-        kept = _kept(design, columns)
-        if len(kept) >= design.films:
-            return {name: values[kept[: design.films]] for name, values in columns.items()}
-        if exponent == MOST_POINTS:
-            raise UserError("design: hardly any film lies in the range of Q1 and in the window; widen one of them")
-        exponent += 1
+    """Return the columns of a design's points, one row for each film.
+
+    Raises UserError if hardly any point becomes a film.
+    """
+    sampler = qmc.Sobol(len(COORDINATES), scramble=True, rng=np.random.default_rng(design.seed))
+    parts, films, wide = [], 0, 0
+    for _ in range(SPARSEST * (2 + design.films // POINTS_AT_ONCE)):
+        columns = _columns(design, sampler.random(POINTS_AT_ONCE).T)
+        kept, wide = _kept(design, columns, films, wide)
+        parts.append({name: values[kept] for name, values in columns.items()})
+        films += len(kept)
+        if films >= design.films:
+            return {name: np.concatenate([part[name] for part in parts])[: design.films] for name in columns}
+    raise UserError("design: hardly any film lies in the range of Q1 and has domains in the window; widen one of them")
 
 
 def _columns(design: Design, points: NDArray[np.float64]) -> Columns:
@@ -130,20 +134,23 @@ def _columns(design: Design, points: NDArray[np.float64]) -> Columns:
     }
 
 
-def _kept(design: Design, columns: Columns) -> list[int]:
-    """Return the numbers of the points that become films, in order and with the share `beyond` at any length."""
+def _kept(design: Design, columns: Columns, films: int, wide: int) -> tuple[list[int], int]:
+    """Return the numbers of the points that become films, and how many films have periods beyond the window by now.
+
+    films, wide: how many there are before them, and how many of those have such periods.
+    """
     window = min(design.cells) * design.cell_size / PERIODS_IN_WINDOW
     possible = (design.Q1[0] <= columns["Q1"]) & (columns["Q1"] <= design.Q1[1])
     possible &= (columns["period"] <= WIDEST * window) & (columns["thickness"] < MOST_ELONGATED * design.cell_size)
     beyond = columns["period"] > window
-    kept, wide = [], 0
+    kept: list[int] = []
     for point in np.flatnonzero(possible).tolist():
         if not beyond[point]:
             kept.append(point)
-        elif wide < design.beyond * (len(kept) + 1):
+        elif wide < design.beyond * (films + len(kept) + 1):
             kept.append(point)
             wide += 1
-    return kept
+    return kept, wide
 
 
 def _between(limits: Range, x: Number) -> Number:

@@ -34,6 +34,12 @@ class DomainStatistics:
     orientation: Array
     order: Array
 
+    @property
+    def striped_period(self) -> Array:
+        """The period of parallel stripes with the same length of walls, m; infinite without walls."""
+        with np.errstate(divide="ignore"):
+            return 2 / self.wall_density
+
 
 def domain_statistics(mz: Array, pixel: float = 1.0) -> DomainStatistics:
     """Return the statistics of pictures (n, height, width) or (height, width), walls where they are 0; pixel in m.

@@ -87,11 +87,11 @@ class FilmsProject:
         # sampling a million films takes a minute
         if summary.plan and self.cache.is_done("plan", inputs, [path]) and _config_of(path) == inputs:
             return StageResult(summary.plan.text, True, summary.seconds.get("plan", 0.0), tuple(summary.plan.warnings))
+        start = time.monotonic()
         films = self.config.films()
         table = self._table(films).replace_schema_metadata({CONFIG_KEY: inputs})
         if path.exists() and not _ids(read_table(path, PLAN_SCHEMA)) <= _ids(table):
             raise UserError(f"{path} plans other films; choose another output, or remove the folder {self.folder}")
-        start = time.monotonic()
         write_table(table, path)  # replaces the old plan at once, because another process may be about to read it
         seconds = round(time.monotonic() - start, 2)
         beyond = Counter(warning.partition(":")[2].strip() for film in films for warning in film.warnings)

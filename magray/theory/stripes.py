@@ -50,5 +50,5 @@ def stripe_period(layer: Layer, D: float) -> float:
 
 
 def dmi_of_period(layer: Layer, period: float) -> float:
-    """Return |D| of a film whose stripes of least energy have this period, J/m². NaN if no D gives it."""
-    return dmi_of_pattern(layer, stripes(layer, period))
+    """Return |D| of a film whose stripes of least energy have this period, J/m². NaN if no D gives it, or for NaN."""
+    return dmi_of_pattern(layer, stripes(layer, period)) if 0 < period < math.inf else math.nan

@@ -152,6 +152,16 @@ def test_a_plan_may_grow(magray: Magray, small: list[str], tmp_path: Path) -> No
     assert pq.read_table(tmp_path / "run" / "plan.parquet").num_rows == 6
 
 
+def test_the_films_of_a_design_are_planned_but_fitted_by_no_project(magray: Magray, tmp_path: Path) -> None:
+    design = CONFIG.parent / "any-film" / "films-256.yaml"
+    few = ["--set", "design.films=8", "--set", f"output={tmp_path / 'run'}"]
+    assert "8 films planned" in magray("plan", design, *few).out
+    assert (tmp_path / "run" / "plan.parquet").exists()
+    for command in ("fit", "study", "report"):
+        refuses(magray(command, design, *few), "films-256.yaml", "this needs a campaign")
+    refuses(magray("plan", design, *few, "--set", "campaign={}"), "either campaign or design")
+
+
 def test_processes_that_plan_the_same_films_at_once_find_a_plan_at_any_moment(small: list[str], tmp_path: Path) -> None:
     """As when a campaign is submitted twice."""
     overrides = [word for word in small if word != "--set"]

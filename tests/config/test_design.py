@@ -40,10 +40,13 @@ def test_a_plan_has_the_reduced_numbers_beside_the_constants(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("design.d=[0, 1.2]", "end below 1"),
-        ("design.Q1=[4, 0.02]", "Q1: give \\[low, high\\]"),
+        ("design.d=[0, 1.2]", "d: give .* between 0 and 0.999"),
+        ("design.Q1=[4, 0.02]", "Q1: give .low, high."),
         ("design.histories={boiled: 1}", "histories: give shares of minimised"),
         ("design.wall_width=[2, 4]", "has no unit"),
+        ("design.wall_width=[1 um, 2 um]", "hardly any film"),
+        ("design.Ms=0 A/m", "Ms must lie between"),
+        ("design.cells=[9, 9]", "not an even number"),
         ("design.films=0", "greater than 0"),
         ("design.cels=[8, 8]", "did you mean cells"),
         ("campaign={}", "not both of them"),

@@ -30,6 +30,7 @@ def test_walls_of_stripes_are_two_a_period() -> None:
     """Rows, columns and diagonals are four of all directions: stripes of any orientation are right within 6 %."""
     found = domain_statistics(np.stack([stripes(16.0, angle) for angle in ANGLES]), pixel=8e-9)
     np.testing.assert_allclose(found.wall_density, 2 / 16.0 / 8e-9, rtol=0.06)
+    np.testing.assert_allclose(found.striped_period, 16.0 * 8e-9, rtol=0.07)
 
 
 def test_the_direction_of_stripes_is_found() -> None:

@@ -76,6 +76,7 @@ def test_interfacial_dmi_below_its_threshold_hardly_changes_the_period() -> None
 
 def test_a_period_that_no_dmi_gives_has_none() -> None:
     assert math.isnan(dmi_of_period(CO_LIKE, 5e-6))
+    assert math.isnan(dmi_of_period(CO_LIKE, math.nan))  # of a picture without domains
     assert math.isnan(dmi_of_period(CO_LIKE, 20e-9))
     with pytest.raises(UserError, match="without DMI"):
         dmi_of_period(Layer(1.5e6, 1.6e6, 31e-12, 4e-9, "none"), 500e-9)
