@@ -159,10 +159,10 @@ class AnyFilmNetwork(nn.Module):
         return torch.cat([numbers, *kinds, knowns.instrument[:, None].float()], 1)
 
     def _sought(self, parameters: torch.Tensor) -> Mixture:
-        return Mixture(parameters.unflatten(1, (-1, PARAMETERS)), self.sought_mean, self.sought_spread)
+        return Mixture(parameters.view(len(parameters), -1, PARAMETERS), self.sought_mean, self.sought_spread)
 
     def _known(self, parameters: torch.Tensor) -> Mixture:
-        return Mixture(parameters.unflatten(1, (-1, PARAMETERS)), self.known_mean, self.known_spread)
+        return Mixture(parameters.view(len(parameters), -1, PARAMETERS), self.known_mean, self.known_spread)
 
 
 def kernel_features(

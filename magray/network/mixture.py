@@ -65,7 +65,8 @@ class Mixture:
         first = self._standardised(y0, 0)
         weights = torch.softmax(self._first_logs(first), -1)
         z = ((y1 - self.mean[1]) / self.spread[1])[:, :, None] - self._second_means(first)[:, None]
-        return (weights[:, None] * torch.special.ndtr(z * self.scale1.exp()[:, None])).sum(-1)
+        below: torch.Tensor = torch.special.ndtr(z * self.scale1.exp()[:, None])
+        return (weights[:, None] * below).sum(-1)
 
     def _standardised(self, values: torch.Tensor, which: int) -> torch.Tensor:
         """Return (n, 1)."""

@@ -15,7 +15,6 @@ from magray.store import Store
 
 LEAST_FILMS = 8  # of a store
 COLUMNS = ("film_id", "split", "Ms", "Ku1", "Aex", "D", "dz", "dmi", "protocol", "pixel_nm", "height", "width")
-READ_AT_ONCE = 8192  # pictures
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class FilmSet:
 
     def has_walls(self) -> torch.Tensor:
         """Return whether each film has domains of both kinds."""
-        parts = [part.flatten(1) > 127 for part in self.images.split(512)]
+        parts = [part.flatten(1) > 127 for part in torch.split(self.images, 512)]
         return torch.cat([part.any(1) & ~part.all(1) for part in parts])
 
 
@@ -75,11 +74,11 @@ def read_films(store: Store, device: torch.device) -> FilmSet:
     cell = films["pixel_nm"].to_numpy() * 1e-9
 
     def column(values: object) -> torch.Tensor:
-        return torch.from_numpy(np.array(values)).float().to(device)
+        return torch.tensor(np.asarray(values), dtype=torch.float32, device=device)
 
     parts = _parts(films["split"], device)
     return FilmSet(
-        images=_images(store, films["film_id"].to_pylist(), device),
+        images=torch.from_numpy(store.images(films["film_id"].to_pylist())).to(device),
         thickness=column(films["dz"].to_numpy() / cell),
         wall_width=column(numbers["wall_width"].to_numpy() / cell),
         d=column(numbers["d"]),
@@ -92,15 +91,10 @@ def read_films(store: Store, device: torch.device) -> FilmSet:
     )
 
 
-def _images(store: Store, ids: list[str], device: torch.device) -> torch.Tensor:
-    parts = [store.images(ids[first : first + READ_AT_ONCE]) for first in range(0, len(ids), READ_AT_ONCE)]
-    return torch.cat([torch.from_numpy(part).to(device) for part in parts])
-
-
 def _places(column: pa.ChunkedArray, names: Sequence[str], device: torch.device) -> torch.Tensor:
     """Return the place of each value among `names`, UNKNOWN for others."""
     found = pc.fill_null(pc.index_in(column, value_set=pa.array(names)), UNKNOWN)
-    return torch.from_numpy(found.to_numpy().astype(np.int64)).to(device)
+    return torch.tensor(found.to_numpy(), dtype=torch.int64, device=device)
 
 
 def _parts(split: pa.ChunkedArray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

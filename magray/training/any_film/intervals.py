@@ -80,15 +80,21 @@ def answers(
         seen = features(part.views).float()
         told = [value if isinstance(value, bool) else value[which] for value in (dmi, history)]
         density = network.posterior(seen, part.knowns(*told))
-        known, (unknown, delta) = d_given_delta(density, part), d_and_delta(density, part, generator)
-        parts.append((known, unknown, delta, density.log_prob(part.sought()), seen))
+        unknown, delta = d_and_delta(density, part, generator)
+        logs = density.log_prob(part.sought())
+        parts.append(Answers(d_given_delta(density, part), unknown, delta, logs, seen))
     network.train()
-    known, unknown, delta, logs, seen = zip(*parts, strict=True)
-    return Answers(*(Intervals.joined(list(one)) for one in (known, unknown, delta)), torch.cat(logs), torch.cat(seen))
+    return Answers(
+        Intervals.joined([part.d_aex_known for part in parts]),
+        Intervals.joined([part.d_aex_unknown for part in parts]),
+        Intervals.joined([part.delta for part in parts]),
+        torch.cat([part.log_density for part in parts]),
+        torch.cat([part.features for part in parts]),
+    )
 
 
 def _split(pictures: Pictures) -> Iterator[tuple[Pictures, torch.Tensor]]:
-    for which in torch.arange(len(pictures), device=pictures.views.device).split(AT_ONCE):
+    for which in torch.split(torch.arange(len(pictures), device=pictures.views.device), AT_ONCE):
         yield pictures.some(which), which
 
 

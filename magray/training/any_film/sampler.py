@@ -121,7 +121,7 @@ class Sampler:
                 self.pictures(place, some, microscope)
                 for place, one in enumerate(self.films)
                 for _ in range(times)
-                for some in getattr(one, part).split(size)
+                for some in torch.split(getattr(one, part), size)
             ]
         return Pictures.joined(parts)
 
