@@ -78,7 +78,9 @@ def pictures_for(estimator: Estimator, films: NDArray[np.uint8], pixel_nm: float
     for number, film in enumerate(films):
         for _ in range(2 * VIEWS):
             cells = round(float(np.exp(random.uniform(*np.log(ends)))))
-            turned = np.rot90(np.roll(film, random.integers(0, side, 2), (0, 1))[:cells, :cells], int(random.integers(4)))
+            turned = np.rot90(
+                np.roll(film, random.integers(0, side, 2), (0, 1))[:cells, :cells], int(random.integers(4))
+            )
             views.append(area_average(turned[None] if random.uniform() < 0.5 else turned.T[None])[0])
             numbers.append(number)
             scales.append(cells * pixel_nm / NM_PER_SCALE_UM)
