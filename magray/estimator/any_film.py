@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from magray.errors import UserError
-from magray.estimator.estimator import DESCRIPTION, SHIPPED, WEIGHTS, shipped
+from magray.estimator.estimator import ANY_FILM, DESCRIPTION, SHIPPED, WEIGHTS, shipped
 from magray.estimator.inputs import GivenPicture, check_length, different_pictures, pictures_of
 from magray.estimator.knowns import CONSTANTS, INSTRUMENTS, Knowledge
 from magray.estimator.metadata import in_practice, practical
@@ -46,7 +46,7 @@ from magray.units import MU0
 
 Array = NDArray[np.float64]
 
-NAME, KIND, FORMAT = "any-film", "any-film", 1
+KIND, FORMAT = "any-film", 1
 MOST_TILES = 4  # squares of a picture that are seen
 IMPROBABLE = math.log(0.01)  # a ratio of evidences that true knowns fall below in at most 1 % of all cases (Markov)
 MANY, SOME = 0.5, 0.05  # shares of draws outside of the training: refused, doubtful
@@ -138,9 +138,9 @@ class AnyFilmEstimator:
         self.trained = Trained(ranges["Q1"], ranges["tau"], ranges["delta"], ranges["d"][1])
 
     @classmethod
-    def load(cls, folder: str | Path = NAME) -> "AnyFilmEstimator":
+    def load(cls, folder: str | Path = ANY_FILM) -> "AnyFilmEstimator":
         """Return the estimator in a folder, or the one that comes with magray. Raises UserError where there is none."""
-        folder = SHIPPED / folder if isinstance(folder, str) and folder in (NAME, *shipped()) else Path(folder)
+        folder = SHIPPED / folder if isinstance(folder, str) and folder in (ANY_FILM, *shipped()) else Path(folder)
         if not (folder / DESCRIPTION).is_file():
             raise UserError(f"{folder}: there is no such estimator; with magray come {', '.join(shipped())}")
         description = read_record(
@@ -378,7 +378,7 @@ def _notes(samples: Samples, estimates: Mapping[str, Estimate], knowledge: Knowl
 
 def is_any_film(folder: str | Path) -> bool:
     """Return whether this is the name or the folder of an estimator of any film."""
-    if folder == NAME:
+    if folder == ANY_FILM:
         return True
     path = SHIPPED / folder if isinstance(folder, str) and folder in shipped() else Path(folder)
     try:
@@ -401,7 +401,7 @@ def estimate(
     dmi: str | None = None,
     history: str | None = None,
     instrument: str | None = None,
-    estimator: str | Path = NAME,
+    estimator: str | Path = ANY_FILM,
 ) -> Posterior:
     """Return what pictures of a perpendicular film, and what is known of it, say of its other constants.
 

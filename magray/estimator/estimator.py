@@ -39,6 +39,7 @@ from magray.network.branches import NETWORKS
 
 SHIPPED = Path(__file__).parent / "pretrained"  # a folder each, with the name by which it is asked for
 CONTRADICTION = 5.0  # error bars of one picture, between pictures of one film
+ANY_FILM = "any-film"  # the one of every material: `magray.estimator.any_film`
 WEIGHTS, DESCRIPTION, PICTURES = "network.safetensors", "estimator.json", "pictures.safetensors"
 
 
@@ -261,8 +262,8 @@ class Estimator(Predictor):
 
 
 def shipped() -> list[str]:
-    """Names of the estimators that come with magray."""
-    return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
+    """Names of the estimators of one material that come with magray."""
+    return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir() and folder.name != ANY_FILM)
 
 
 def _existing(folder: Path, name: str) -> Path:

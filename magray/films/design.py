@@ -19,7 +19,6 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from magray.errors import UserError
 from magray.films.film import MOST_ELONGATED, Dmi, Film
@@ -99,6 +98,8 @@ def sobol_points(design: Design) -> Columns:
 
     Raises UserError if hardly any point becomes a film.
     """
+    from scipy.stats import qmc  # takes a second, which every command would pay
+
     sampler = qmc.Sobol(len(COORDINATES), scramble=True, rng=np.random.default_rng(design.seed))
     parts, films, wide = [], 0, 0
     for _ in range(SPARSEST * (2 + design.films // POINTS_AT_ONCE)):
