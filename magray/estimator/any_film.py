@@ -133,7 +133,7 @@ class AnyFilmEstimator:
     """A network that is told what is known of a film, with its calibration."""
 
     def __init__(self, network: AnyFilmNetwork, description: AnyFilmDescription) -> None:
-        self.network, self.description = network.eval(), description
+        self.network, self.description = network.eval().requires_grad_(False), description
         ranges = description.trained
         self.trained = Trained(ranges["Q1"], ranges["tau"], ranges["delta"], ranges["d"][1])
 

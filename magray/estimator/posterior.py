@@ -218,7 +218,7 @@ def _weigh(
     """Complete the films by Aex and D; return the logarithms of their weights, and the pictures' part in these."""
     walls = _Walls(heads, pictures, knowledge, films, trained, random)
     log_width, log_s = walls.complete()
-    films["Aex"] = films.get("Aex", films["Keff"] * np.exp(2 * log_width))
+    films["Aex"] = films.get("Aex", np.maximum(films["Keff"], 1e-9) * np.exp(2 * log_width))
     if "D" not in films:
         sigma = np.exp(log_s) * MU0 * films["Ms"] ** 2 * films["thickness"]
         films["D"] = np.asarray(dmi_of_wall_energy(films["Aex"], np.maximum(films["Keff"], 1e-9), sigma))
@@ -279,7 +279,7 @@ class _Walls:
             log_width = self._numpy(self._from_source([y[:, 0] for y in both]) + log_pixels[self.source])
             drawn = [y[:, 1] for y in both]
         if self.knows_D:
-            Aex = films.get("Aex", films["Keff"] * np.exp(2 * log_width))
+            Aex = films.get("Aex", np.maximum(films["Keff"], 1e-9) * np.exp(2 * log_width))
             sigma = wall_energy(Aex, np.maximum(films["Keff"], 1e-9), films["D"])
             return log_width, np.log(np.maximum(sigma, 1e-30) / (MU0 * films["Ms"] ** 2 * films["thickness"]))
         return log_width, self._numpy(self._from_source(drawn))
