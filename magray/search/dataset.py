@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from magray.search.trials import Candidate
 from magray.store import Store
 from magray.training.checkpoint import save_state
 from magray.training.config import TrainConfig
-from magray.training.crops import FilmBatch, scales_shown
-from magray.training.fit import calibration_ids, check_finite, target_of
+from magray.training.crops import FilmBatch, scale_count
+from magray.training.fit import calibration_ids, check_finite, check_one_cell_size, target_of
+from magray.training.spec import target_values
 from magray.training.trainer import Trainer
 
 EPOCHS = 9  # of a budget: an epoch each
@@ -59,7 +60,7 @@ class SearchDataset:
         return replace(
             train_config,
             epochs=EPOCHS,
-            views_per_epoch=candidate.budget // EPOCHS // scales_shown(candidate.scales, train_config),
+            views_per_epoch=candidate.budget // EPOCHS // scale_count(candidate.scales, train_config),
             width=candidate.width,
             learning_rate=candidate.learning_rate,
             schedule=candidate.schedule,
@@ -89,8 +90,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
             f"store {store.uri} has {films.num_rows} training films, and a search needs 4 or more; simulate more"
         )
     check_finite(store, films, ["pixel_nm", *fit.targets])
-    if len(films["pixel_nm"].unique()) > 1:
-        raise UserError(f"store {store.uri} holds films of several cell sizes; search over those of one")
+    check_one_cell_size(store, films)
     pixel_nm, side = films["pixel_nm"][0].as_py(), min(pc.min(films[name]).as_py() for name in ("width", "height"))
     ends = [scale for train_set in search.ranges for scale in train_set.scales_um]
     check_room([*search.scales, *ends, *(search.test_scales or ())], pixel_nm, side)
@@ -108,9 +108,9 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
     facts = [films["film_id"].to_pylist(), sorted(kept), fit.targets, test_scales, asdict(common)]
     return SearchDataset(
         images=store.images(learned["film_id"].to_pylist()),
-        values=_values(learned, fit.targets),
+        values=target_values(learned, fit.targets),
         tests=store.images(tested["film_id"].to_pylist()),
-        true=_values(tested, fit.targets),
+        true=target_values(tested, fit.targets),
         targets=tuple(target_of(store, name, learned[name].to_numpy()) for name in fit.targets),
         pixel_nm=pixel_nm,
         test_scales=test_scales,
@@ -216,7 +216,3 @@ def _shuffled(films: pa.Table) -> pa.Table:
     ids = films["film_id"].to_pylist()
     order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).digest())
     return films.take(pa.array(order))
-
-
-def _values(films: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
-    return np.stack([films[name].to_numpy() for name in names], axis=1)
