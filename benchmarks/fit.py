@@ -32,7 +32,7 @@ from magray.network.kernels.pictures import Pictures
 from magray.training.config import TrainConfig
 from magray.training.crops import FilmBatch, epoch_crops
 from magray.training.optimizer import hyperparameter_table
-from magray.training.rendering import most_cells, render
+from magray.training.rendering import max_cells, render
 from magray.training.step import Step
 from magray.training.trainer import Trainer
 
@@ -250,7 +250,7 @@ def make_step(variant: Variant, resident: FilmBatch) -> Step:
     """The variant with the same untrained network for all."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = variant.tf32
     torch.manual_seed(0)
-    return Step(paper_cnn(1).to(DEVICE).train(), resident, variant.execution, most_cells(SIDES) if GPU else None)
+    return Step(paper_cnn(1).to(DEVICE).train(), resident, variant.execution, max_cells(SIDES) if GPU else None)
 
 
 def steps(resident: FilmBatch, batches: list[int], with_compiled: bool) -> None:

@@ -1,10 +1,10 @@
-"""A short fit of a search: learns from some films, and says how wrong it is on others, scale by scale. Knows no Ray."""
+"""The trials of a search without Ray: their films, their training, and their errors at each test scale."""
 
 import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,22 +25,23 @@ from magray.search.trials import Candidate
 from magray.store import Store
 from magray.training.checkpoint import save_state
 from magray.training.config import TrainConfig
-from magray.training.crops import FilmBatch, scales_shown
-from magray.training.fit import calibration_ids, check_finite, target_of
+from magray.training.crops import FilmBatch, scale_count
+from magray.training.fit import calibration_ids, check_finite, check_one_cell_size, target_of
+from magray.training.spec import target_values
 from magray.training.trainer import Trainer
 
-EPOCHS = 9  # of a budget: an epoch each
-RUNGS = (1, 3, 9)  # the parts after which the errors are measured, and a trial may be stopped
-EARLY_RUNGS_FILMS = 4  # those before the last see one film in so many: that tells which trials are behind
-GRID = tuple(round(0.05 * step, 2) for step in range(8, 41))  # 0.4 to 2.0 µm: where pictures may be
+EPOCHS = 9  # into which the budget of a trial is divided
+RUNGS = (1, 3, 9)  # epochs after which the errors are measured, and a trial may be stopped
+EARLY_RUNGS_FILMS = 4  # rungs before the last test one film in this many, enough to tell which trials are behind
+GRID = tuple(round(0.05 * step, 2) for step in range(8, 41))  # test scales by default: 0.4 to 2.0 µm
 
 
 @dataclass(frozen=True)
 class SearchDataset:
-    """The films that a search's trials are trained and tested on: all of the training split, none of the test split.
+    """The films that the trials of a search are trained and tested on, all from the training split of a store.
 
-    images (n, ny, nx) uint8 and values (n, t), SI: of films in an order that means nothing, so that the first of them
-    are as good as any. tests, true: the same of the films that tell the errors.
+    images (n, ny, nx) uint8 and values (n, t), SI: of the films to train on, shuffled, so that the first of them are a
+    random subset. tests, true: the same for the films to test on. made_from: a fingerprint of films and settings.
     """
 
     images: NDArray[np.uint8]
@@ -54,12 +55,12 @@ class SearchDataset:
     made_from: str
 
     def train_config_of(self, candidate: Candidate) -> TrainConfig:
-        """Return the project's training config with a candidate's changes: EPOCHS epochs that share its budget."""
+        """Return the project's training config with the changes of a candidate, whose budget EPOCHS epochs share."""
         train_config = self.train_config.drawn_from(candidate.train_set)
         return replace(
             train_config,
             epochs=EPOCHS,
-            views_per_epoch=candidate.budget // EPOCHS // scales_shown(candidate.scales, train_config),
+            views_per_epoch=candidate.budget // EPOCHS // scale_count(candidate.scales, train_config),
             width=candidate.width,
             learning_rate=candidate.learning_rate,
             schedule=candidate.schedule,
@@ -69,7 +70,10 @@ class SearchDataset:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The errors after a part of a trial. curve: the worst error at each rung so far. errors: at each test scale."""
+    """The errors of a trial after `part` epochs, as parts of a parameter's range.
+
+    curve: the worst error at each rung so far. errors: at each test scale.
+    """
 
     part: int
     views: int
@@ -79,9 +83,10 @@ class Evaluation:
 
 
 def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset:
-    """The course of a search over the films of a store, for a project that fits as `fit` says.
+    """Return the dataset of a search over the films of a store, for a project with the config `fit`.
 
-    Raises UserError if the films are too few, of several cell sizes, all alike in a target, or smaller than a scale.
+    Raises UserError if there are too few films, or they have several cell sizes, the same value of a target, or less
+    width than a scale.
     """
     films = store.films("train", ["film_id", "pixel_nm", "width", "height", *fit.targets])
     if films.num_rows < 4:
@@ -89,8 +94,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
             f"store {store.uri} has {films.num_rows} training films, and a search needs 4 or more; simulate more"
         )
     check_finite(store, films, ["pixel_nm", *fit.targets])
-    if len(films["pixel_nm"].unique()) > 1:
-        raise UserError(f"store {store.uri} holds films of several cell sizes; search over those of one")
+    check_one_cell_size(store, films)
     pixel_nm, side = films["pixel_nm"][0].as_py(), min(pc.min(films[name]).as_py() for name in ("width", "height"))
     ends = [scale for train_set in search.ranges for scale in train_set.scales_um]
     check_room([*search.scales, *ends, *(search.test_scales or ())], pixel_nm, side)
@@ -98,20 +102,20 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
     if not test_scales:
         raise UserError(f"the films are {scale_of(side, pixel_nm):.2g} µm wide, below {GRID[0]} µm; give test_scales")
     films = _shuffled(films)
-    kept = calibration_ids(films["film_id"].to_pylist(), fit.calibration_fraction)
-    testing = pc.is_in(films["film_id"], value_set=pa.array(sorted(kept), pa.string()))
-    learned, tested = films.filter(pc.invert(testing)), films.filter(testing)
+    test_ids = sorted(calibration_ids(films["film_id"].to_pylist(), fit.calibration_fraction))
+    testing = pc.is_in(films["film_id"], value_set=pa.array(test_ids, pa.string()))
+    trained, tested = films.filter(pc.invert(testing)), films.filter(testing)
     train_config = TrainConfig.of(fit.model_dump())
     common = replace(
         train_config, epochs=0, learning_rate=0.0, views_per_epoch=None, schedule="one-cycle", width=1.0, seed=0
     )
-    facts = [films["film_id"].to_pylist(), sorted(kept), fit.targets, test_scales, asdict(common)]
+    facts = [films["film_id"].to_pylist(), test_ids, fit.targets, test_scales, asdict(common)]
     return SearchDataset(
-        images=store.images(learned["film_id"].to_pylist()),
-        values=_values(learned, fit.targets),
+        images=store.images(trained["film_id"].to_pylist()),
+        values=target_values(trained, fit.targets),
         tests=store.images(tested["film_id"].to_pylist()),
-        true=_values(tested, fit.targets),
-        targets=tuple(target_of(store, name, learned[name].to_numpy()) for name in fit.targets),
+        true=target_values(tested, fit.targets),
+        targets=tuple(target_of(store, name, trained[name].to_numpy()) for name in fit.targets),
         pixel_nm=pixel_nm,
         test_scales=test_scales,
         train_config=train_config,
@@ -120,11 +124,12 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
 
 
 def learn(dataset: SearchDataset, candidate: Candidate, device: torch.device, saved: Path) -> Iterator[Evaluation]:
-    """Train, and looks up after each of LOOKS. Goes on from the look that is in the file `saved`, and keeps it there.
+    """Train a candidate, and yield an evaluation at each of RUNGS.
 
-    The first look of a trial that goes on is the saved one.
+    saved: file of the state after the last rung. If it exists, training continues from there, and the first evaluation
+    is the saved one.
     """
-    trainer = _training(dataset, candidate, device)
+    trainer = _trainer(dataset, candidate, device)
     evaluation = Evaluation(0, 0, 0.0, (), ())
     if saved.exists():
         state = torch.load(saved, map_location=device, weights_only=True)
@@ -151,55 +156,56 @@ def learn(dataset: SearchDataset, candidate: Candidate, device: torch.device, sa
 
 
 def errors_of(predictor: Predictor, dataset: SearchDataset, every: int = 1) -> tuple[float, ...]:
-    """At each test scale, the mean absolute error on the test films, of the target's range; of the worst target.
+    """Return the mean absolute error of the worst target at each test scale, as a part of the target's range.
 
-    every: one film in so many is looked at.
+    every: one film in this many is tested.
     """
-    spans = np.array([target.high - target.low for target in dataset.targets])
+    ranges = np.array([target.high - target.low for target in dataset.targets])
     films, true, errors = _tensor(dataset.tests[::every]).to(predictor.device), dataset.true[::every], []
     for scale in dataset.test_scales:
-        wrong = np.abs(predictor.predict_films(films, scale, dataset.pixel_nm) - true[:, None])
-        errors.append(float((wrong.mean(axis=(0, 1)) / spans).max()))
+        absolute = np.abs(predictor.predict_films(films, scale, dataset.pixel_nm) - true[:, None])
+        errors.append(float((absolute.mean(axis=(0, 1)) / ranges).max()))
     return tuple(errors)
 
 
-def _training(dataset: SearchDataset, candidate: Candidate, device: torch.device) -> Trainer:
+def _trainer(dataset: SearchDataset, candidate: Candidate, device: torch.device) -> Trainer:
+    """Return a trainer of a candidate with its number of films."""
     sides = tuple(cells_of(scale, dataset.pixel_nm) for scale in candidate.scales)
     values, n = standardised(dataset.values, dataset.targets).to(device), candidate.films
     films = FilmBatch(_resident(dataset, device)[:n], values[:n], sides, scale_of(1, dataset.pixel_nm))
-    # a trial is over before a compiler would be done
+    # compilation would take longer than the trial
     return Trainer(
         films, dataset.train_config_of(candidate), execution=replace(ExecutionConfig.of(device), compiled=False)
     )
 
 
-_on_device: dict[tuple[str, str], torch.Tensor] = {}  # a process has one trial after the other: its films stay
+_on_device: dict[tuple[str, str], torch.Tensor] = {}  # kept, because a process runs one trial after another
 
 
 def _resident(dataset: SearchDataset, device: torch.device) -> torch.Tensor:
-    """The pictures to learn from, on the device. On a CPU they stay where they are, shared by all processes."""
-    place = (dataset.made_from, str(device))
-    if place not in _on_device:
+    """Return the pictures to train on, on the device; on a CPU without a copy, in memory that processes share."""
+    key = (dataset.made_from, str(device))
+    if key not in _on_device:
         _on_device.clear()
-        _on_device[place] = _tensor(dataset.images).to(device)
-    return _on_device[place]
+        _on_device[key] = _tensor(dataset.images).to(device)
+    return _on_device[key]
 
 
 def _tensor(images: NDArray[np.uint8]) -> torch.Tensor:
-    """`images` as they lie in memory, which Ray's object store does not let anybody change, and nobody here does."""
+    """Return `images` as a tensor without a copy. They lie in Ray's object store, which is read-only."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(images)
 
 
 def _evaluation_of(plain: dict[str, Any]) -> Evaluation:
-    """The look that `_plain` made these of."""
-    kept: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    return Evaluation(**kept)
+    """Return the evaluation from which `_plain` made a dictionary."""
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return Evaluation(**values)
 
 
 def _plain(evaluation: Evaluation) -> dict[str, Any]:
-    """For torch.load, which knows no classes of ours."""
+    """Return an evaluation as a dictionary of built-in types, since torch.load reads no others."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(evaluation).items()}
 
 
@@ -212,11 +218,7 @@ def _fits(scale: float, pixel_nm: float, side: int) -> bool:
 
 
 def _shuffled(films: pa.Table) -> pa.Table:
-    """In the order of a hash of their ids, which says nothing of a film and never changes."""
+    """Return the films in the order of a hash of their ids, which is unrelated to their content and never changes."""
     ids = films["film_id"].to_pylist()
     order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).digest())
     return films.take(pa.array(order))
-
-
-def _values(films: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
-    return np.stack([films[name].to_numpy() for name in names], axis=1)

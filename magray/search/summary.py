@@ -1,4 +1,4 @@
-"""The result of a search in sentences: which training scales are enough, and at what cost."""
+"""Sentences and a table about the result of a search: which training scales are enough, and at what cost."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,15 @@ from magray.search.trials import CandidateGroup, SearchResult, max_scale_gap, pa
 
 
 def summary_lines(found: SearchResult, config: SearchConfig) -> Iterator[str]:
-    """The answer to the search's question, line by line."""
-    learned = sum(row["views"] for row in found.trials)
+    """Yield the result of a search, line by line."""
+    views = sum(row["views"] for row in found.trials)
     counts = [sum(row["status"] == status for row in found.trials) for status in ("finished", "stopped", "failed")]
-    yield "{} trials finished, {} stopped early, {} failed; ".format(*counts) + f"{learned:,} views in all"
-    yield from _answer(found.answer) if found.answer else _what_would_work(found.best, config)
+    yield "{} trials finished, {} stopped early, {} failed; ".format(*counts) + f"{views:,} views in all"
+    yield from _answer(found.answer) if found.answer else _advice(found.best, config)
 
 
 def front_table(options: list[CandidateGroup]) -> Table:
-    """The Pareto front for a terminal."""
+    """Return the Pareto front of cost against error as a table for a terminal."""
     table = Table(title="The least error for the cost", title_justify="left", pad_edge=False, box=box.SIMPLE_HEAD)
     numbers = ("views", "films", "worst error", "at, µm", "seeds", "learning rate", "width")
     for heading in ("trained at, µm", *numbers, "schedule"):
@@ -40,6 +40,7 @@ def front_table(options: list[CandidateGroup]) -> Table:
 
 
 def _answer(option: CandidateGroup) -> Iterator[str]:
+    """Yield the scales, error and cost of the cheapest candidate within the tolerance."""
     one, scales = option.candidate, option.test_scales
     spread = f" ({option.least:.1%} to {option.most:.1%} over {option.seeds} seeds)" if option.seeds > 1 else ""
     yield (
@@ -58,7 +59,8 @@ def _answer(option: CandidateGroup) -> Iterator[str]:
     )
 
 
-def _what_would_work(best: CandidateGroup, config: SearchConfig) -> Iterator[str]:
+def _advice(best: CandidateGroup, config: SearchConfig) -> Iterator[str]:
+    """Yield the best candidate, which is beyond the tolerance, and changes of the config that would help."""
     one = best.candidate
     yield (
         f"no set stays within {config.tolerance:.1%}: the best, {one.train_set} µm with {one.budget:,} views, errs by "

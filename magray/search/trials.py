@@ -1,8 +1,8 @@
 """The trials of a search: their table, groups of equal candidates, and the cheapest that is good enough.
 
-An option is a way to train: a set of scales or a range, a network's width, a learning rate, a schedule, so many views
-and films. Its cost is the
-views that it learns from (pictures × epochs), and after that the films that somebody has to simulate for it.
+A candidate is a way to train: a set or range of scales, a network's width, a learning rate, a schedule, and numbers of
+views and films. Its cost is the number of views that it is trained on (pictures × epochs); among equals, the number of
+films, which have to be simulated.
 """
 
 import hashlib
@@ -35,24 +35,24 @@ from magray.training.schedule import Schedule
 
 Strategy = Literal["search", "exhaustive"]
 Row = dict[str, Any]
-MADE_FROM = b"magray.search"  # in the metadata of the table: a fingerprint of all that its trials have in common
+MADE_FROM = b"magray.search"  # key in the table's metadata: a fingerprint of the films and settings of all trials
 
 SEARCH = complete(
     [
         ("trial", pa.string()),
         ("how", pa.string()),  # search, exhaustive
-        ("step", pa.string()),  # explore; films: fewer of them; again: with another seed
+        ("step", pa.string()),  # explore; range; films: with fewer of them; again: with another seed
         ("train_set", pa.string()),  # µm
         ("learning_rate", pa.float64()),
         ("schedule", pa.string()),
-        ("width", pa.float64()),  # of the network, of the paper's
-        ("budget", pa.int64()),  # views that it would learn from
-        ("films", pa.int64()),  # that it learned from
+        ("width", pa.float64()),  # of the network, relative to the paper's
+        ("budget", pa.int64()),  # views of a trial that is not stopped
+        ("films", pa.int64()),  # to train on
         ("seed", pa.int64()),
-        ("status", pa.string()),  # finished; stopped: others were better at the same part; failed
-        ("views", pa.int64()),  # that it learned from
+        ("status", pa.string()),  # finished; stopped: others were better at the same rung; failed
+        ("views", pa.int64()),  # that it was trained on
         ("seconds", pa.float64()),
-        ("worst", pa.float64()),  # mean absolute error at the worst test scale, of the parameter's range
+        ("worst", pa.float64()),  # mean absolute error at the worst test scale, as a part of the parameter's range
         ("worst_scale", pa.float64()),  # µm
         ("curve", pa.list_(pa.float64())),  # worst error after 1/9, 1/3 and all of its budget
         ("test_scales", pa.list_(pa.float64())),  # µm
@@ -62,7 +62,7 @@ SEARCH = complete(
 
 
 class _Trial(BaseModel):
-    """A row of SEARCH, held to its bounds."""
+    """A row of SEARCH, for validation."""
 
     trial: Text
     how: Strategy
@@ -93,7 +93,7 @@ class _Trial(BaseModel):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One trial of a search: an option with a seed."""
+    """The settings of one trial of a search."""
 
     train_set: ScaleSet
     learning_rate: float
@@ -109,7 +109,7 @@ class Candidate:
         return self.train_set.scales_um
 
     def key(self, how: Strategy) -> str:
-        """Return the trial's name, which depends on its work alone."""
+        """Return the name of the trial, which depends on its settings and the strategy only."""
         return hashlib.sha256(json.dumps([how, self.row()]).encode()).hexdigest()[:12]
 
     @classmethod
@@ -126,9 +126,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CandidateGroup:
-    """The finished trials of one candidate. worst: the mean over its seeds, within least and most.
+    """The finished trials of candidates that differ in their seeds only.
 
-    candidate: the trial of its first seed. test_scales, µm, and errors, at each: means over the seeds.
+    candidate: the one with the lowest seed. worst: the mean worst error over seeds; least, most: its range.
+    test_scales: µm. errors: at each test scale, means over seeds.
     """
 
     candidate: Candidate
@@ -141,27 +142,27 @@ class CandidateGroup:
 
     @property
     def cost(self) -> tuple[int, int, int, float]:
-        """The key that orders candidates: views, then films, then the number of scales; the better of equals first."""
+        """Return the key that orders candidates: views, then films, number of scales, and error."""
         one = self.candidate
         return one.budget, one.films, len(one.scales), self.worst
 
     @property
     def worst_scale(self) -> float:
-        """The scale of the largest error, µm."""
+        """Return the scale of the largest error, µm."""
         return self.test_scales[self.errors.index(max(self.errors))]
 
 
 def options(rows: Iterable[Row]) -> list[CandidateGroup]:
-    """The options among finished trials, the cheapest first."""
+    """Return the groups of candidates among finished trials, the cheapest first."""
     groups: dict[Candidate, list[Row]] = defaultdict(list)
     for row in rows:
         if row["status"] == "finished":
             groups[Candidate.of(row | {"seed": 0})].append(row)
-    return sorted((_option(group) for group in groups.values()), key=lambda option: option.cost)
+    return sorted((_group(group) for group in groups.values()), key=lambda option: option.cost)
 
 
 def pareto_front(found: Iterable[CandidateGroup]) -> list[CandidateGroup]:
-    """The Pareto front of cost against worst error: whatever costs less than one of these errs more."""
+    """Return the Pareto front of cost against worst error: all that is cheaper than one of these has a larger error."""
     best: list[CandidateGroup] = []
     for option in sorted(found, key=lambda option: option.cost):
         if not best or option.worst < best[-1].worst:
@@ -170,17 +171,17 @@ def pareto_front(found: Iterable[CandidateGroup]) -> list[CandidateGroup]:
 
 
 def cheapest(found: Iterable[CandidateGroup], tolerance: float) -> CandidateGroup | None:
-    """The cheapest option whose worst error is at most `tolerance`, if there is one."""
+    """Return the cheapest group whose worst error is at most `tolerance`, or None."""
     return min((option for option in found if option.worst <= tolerance), key=lambda one: one.cost, default=None)
 
 
 def least_wrong(found: Iterable[CandidateGroup]) -> CandidateGroup | None:
-    """The option with the smallest worst error, if there is any."""
+    """Return the group with the smallest worst error, or None."""
     return min(found, key=lambda option: option.worst, default=None)
 
 
 def within(option: CandidateGroup, tolerance: float) -> tuple[float, float] | None:
-    """The longest run of test scales, µm, at which an option errs by at most `tolerance`; None if at none."""
+    """Return the ends, µm, of the longest run of test scales with errors within `tolerance`; None if there is none."""
     runs: list[list[float]] = [[]]
     for scale, error in sorted(zip(option.test_scales, option.errors, strict=True)):
         if error <= tolerance:
@@ -201,7 +202,7 @@ def max_scale_gap(option: CandidateGroup) -> float:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The result of one strategy. answer: None if nothing stays within the tolerance. best: the one of least error."""
+    """The result of one strategy. answer: None if nothing stays within the tolerance. best: with the least error."""
 
     answer: CandidateGroup | None
     best: CandidateGroup
@@ -215,19 +216,19 @@ class SearchResult:
         found = options(trials)
         best = least_wrong(found)
         if best is None:
-            raise UserError("no trial of the search was finished; the lines above tell what they died of")
+            raise UserError("no trial of the search was finished; the lines above say why they failed")
         return cls(cheapest(found, tolerance), best, found, trials)
 
 
 class Trials:
-    """The table SEARCH in a file, a row for each trial that has ended. The file is replaced as a whole."""
+    """The table SEARCH in a file, with a row for each trial that has ended. Every change replaces the whole file."""
 
     def __init__(self, path: Path, made_from: str) -> None:
         self.path, self.made_from = path, made_from
         self.rows: dict[str, Row] = {}
 
     def read(self) -> None:
-        """Take what is in the file, if there is one, but for trials that failed: they may be tried again.
+        """Read the file, if there is one, without trials that failed, so that they are run again.
 
         Raises UserError if it holds trials of other films or settings.
         """
@@ -239,21 +240,21 @@ class Trials:
         self.rows = {row["trial"]: row for row in table.to_pylist() if row["status"] != "failed"}
 
     def add(self, row: Row) -> None:
-        """Add a trial that has ended."""
+        """Add the row of a trial that has ended, and write the file."""
         self.rows[row["trial"]] = row
         table = pa.Table.from_pylist(list(self.rows.values()), schema=SEARCH)
         with atomic_write(self.path) as unfinished:
             pq.write_table(table.replace_schema_metadata({MADE_FROM: self.made_from}), unfinished, compression="zstd")
 
     def of(self, how: Strategy, step: str | None = None) -> list[Row]:
-        """The trials of one way to search, in the order in which they ended."""
+        """Return the rows of one strategy, or of one of its steps, in the order in which they ended."""
         return [row for row in self.rows.values() if row["how"] == how and step in (None, row["step"])]
 
 
 def read_trials(path: Path) -> pa.Table:
-    """Return the table SEARCH in a file. Raises UserError if there is none, or it holds what no search writes.
+    """Return the table SEARCH in a file. Raises UserError if there is none, or no search wrote it.
 
-    Trials whose errors are not finite numbers, which older versions took for finished, have failed.
+    Trials whose errors are not finite, which older versions recorded as finished, are returned as failed.
     """
     if not path.exists():
         raise UserError(f"there is no {path}; magray search writes it")
@@ -268,10 +269,12 @@ def read_trials(path: Path) -> pa.Table:
 
 
 def _diverged(row: Row) -> bool:
+    """Return whether an error of a trial is not finite."""
     return not all(map(math.isfinite, (row["worst"], *row["curve"], *row["errors"])))
 
 
-def _option(rows: Sequence[Row]) -> CandidateGroup:
+def _group(rows: Sequence[Row]) -> CandidateGroup:
+    """Return the group of trials that differ in their seeds only."""
     rows = sorted(rows, key=lambda row: row["seed"])
     worst = [row["worst"] for row in rows]
     errors = [sum(at) / len(rows) for at in zip(*(row["errors"] for row in rows), strict=True)]

@@ -1,4 +1,4 @@
-"""The file of a training's state."""
+"""Checkpoint files."""
 
 import io
 from pathlib import Path
@@ -10,9 +10,9 @@ from magray.files.atomic import atomic_write
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
-    """Write a state to a file, whole or not at all. Raises OSError if the disk takes no more.
+    """Write a training state to a file, completely or not at all. Raises OSError if the disk is full.
 
-    Given the path, torch.save would say "unexpected pos" instead.
+    torch.save, given the path, would report a full disk as "unexpected pos".
     """
     content = io.BytesIO()
     torch.save(state, content)

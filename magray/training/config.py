@@ -10,10 +10,10 @@ from magray.imaging.microscope import Microscope
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The keys of a fit's config that decide the network, its pictures and its steps; their meaning is the config's.
+    """The settings of a fit that decide its network, pictures and steps; `magray.config.FitConfig` explains them.
 
     views_per_epoch: random crops at each scale; None: every square that tiles every film, in all its orientations.
-    scales_drawn: "listed" ones only, or any whole number of cells "between" the smallest and the largest.
+    scales_drawn: "listed" scales only, or any whole number of cells "between" the smallest and the largest.
     """
 
     epochs: int
@@ -31,7 +31,7 @@ class TrainConfig:
     microscope: Microscope | None = None
 
     def drawn_from(self, train_set: ScaleSet) -> "TrainConfig":
-        """Return the config for a set of scales; or for a range: any scale in it, by a scale-aware network."""
+        """Return the config for a set of scales, or for a range: any scale in it, with a scale-aware network."""
         if train_set.is_range:
             return replace(self, scales_drawn="between", network="scale-aware")
         return replace(self, scales_drawn="listed", network="paper")
@@ -40,7 +40,7 @@ class TrainConfig:
     def of(cls, config: Mapping[str, Any]) -> "TrainConfig":
         """Return the part of a fit's config, a mapping, that workers need."""
         known = {field.name: config[field.name] for field in fields(cls) if field.name in config}
-        if (seen := known.get("microscope")) is not None:
-            blur_nm = tuple(length * 1e9 for length in seen["blur"])
-            known["microscope"] = Microscope(blur_nm, tuple(seen["noise"]))
+        if (microscope := known.get("microscope")) is not None:
+            blur_nm = tuple(length * 1e9 for length in microscope["blur"])
+            known["microscope"] = Microscope(blur_nm, tuple(microscope["noise"]))
         return cls(**known)

@@ -1,7 +1,7 @@
-"""The crops of an epoch: places in the films, all scales mixed in each batch.
+"""The crops of an epoch: squares of the films, with all scales mixed in each batch.
 
-Its order depends on the seed and the epoch's number alone: the same views whatever the number of workers, and a resumed
-fit goes on as an undisturbed one would. Where films are shown in windows, so does that of each window's cuts.
+Their order depends on the seed and the number of the epoch only (and, where films are streamed, on the number of the
+chunk). So any number of workers sees the same views, and a resumed fit continues as an uninterrupted one would.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,13 @@ from magray.imaging.views import QUARTER_TURNS
 from magray.training.config import TrainConfig
 from magray.training.prefetch import PrefetchBuffer
 
-RANGE_SCALES = 4  # a range of scales shows as many views as so many scales
-WHOLE_SHARE = 0.25  # of a range's views have pixels of whole cells, which alone are not blurred by sharing cells
+RANGE_SCALES = 4  # a range of scales has as many views as this number of listed scales
+WHOLE_SHARE = 0.25  # of a range's views have pixels of whole cells; in all others neighbouring pixels share cells: blur
 ORIENTATIONS = {"rotations": QUARTER_TURNS, "all": 4 * QUARTER_TURNS}
-"""How many pictures of equal right one view makes. "rotations": its quarter turns. "all": those, mirrored and inverted
-too. The energy of a film without an applied field is the same for −m; and for a mirrored mz, since a turn of all
-moments by 180° around z makes good for it in one layer, whose in-plane and out-of-plane charges do not meet."""
+"""The number of equally likely pictures that symmetry makes of one view. "rotations": its quarter turns. "all": also
+their mirror images, and all of these inverted. Without an applied field −m has the energy of m. The mirror image of mz
+has the same energy too: a rotation of all moments by 180° around z compensates for it in a single layer, where the
+charges of the in-plane and out-of-plane components do not interact."""
 Indices = NDArray[np.int64]
 
 
@@ -29,8 +30,8 @@ Indices = NDArray[np.int64]
 class FilmBatch:
     """Films and targets on the device of a fit: all of them, or a chunk at a time.
 
-    images: (n, ny, nx) uint8. targets: (n, t) float32, standardised. sides: of the cuts at each scale, in cells.
-    pixel_um: what a cell adds to the scale of a cut. stream: None if all films are there.
+    images: (n, ny, nx) uint8. targets: (n, t) float32, standardised. sides: of the crops at each scale, in cells.
+    pixel_um: width of a cell. stream: the buffer that is filled chunk by chunk; None if all films are on the device.
     """
 
     images: torch.Tensor
@@ -41,19 +42,19 @@ class FilmBatch:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """The number of films in each chunk of an epoch."""
+        """Return the number of films in each chunk of an epoch."""
         return (len(self.images),) if self.stream is None else self.stream.chunks
 
-    def shown(self, epoch: int) -> Iterator[int]:
-        """Show one window after the other: where its first film is. It stays until the next one is asked for."""
-        return iter((0,)) if self.stream is None else self.stream.shown(epoch)
+    def load_chunks(self, epoch: int) -> Iterator[int]:
+        """Yield the position in `images` of each chunk's first film; the next request replaces the chunk."""
+        return iter((0,)) if self.stream is None else self.stream.load_chunks(epoch)
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Which squares of which films: five arrays of one length.
+    """Squares of films, as five arrays of one length.
 
-    side, row, col: in cells. orientation: quarter turns, + 4 if mirrored, + 8 if inverted.
+    side, row, col: in cells. orientation: number of quarter turns, + 4 if mirrored, + 8 if inverted.
     """
 
     side: Indices
@@ -70,25 +71,25 @@ class Crops:
 
     @property
     def table(self) -> Indices:
-        """(n, 5): a row for each cut, a column for each field."""
+        """Return the crops (n, 5): a row for each, a column for each field."""
         return np.stack([getattr(self, field.name) for field in fields(self)], axis=1)
 
 
 def tiled_epoch(films: int, shape: tuple[int, int], sides: Sequence[int], orientations: int) -> Crops:
-    """The paper's epoch: every square that tiles every film of `shape` (ny, nx) at every scale, in each orientation."""
-    parts = []
+    """Return the paper's epoch: all squares that tile each film of `shape` (ny, nx), at all scales and orientations."""
+    at_sides = []
     for side in sides:
         rows = np.arange(shape[0] // side) * side
         cols = np.arange(shape[1] // side) * side
         grid = np.meshgrid([side], np.arange(films), rows, cols, np.arange(orientations), indexing="ij")
-        parts.append(np.stack([axis.ravel() for axis in grid]))
-    return Crops(*np.concatenate(parts, axis=1).astype(np.int64))
+        at_sides.append(np.stack([axis.ravel() for axis in grid]))
+    return Crops(*np.concatenate(at_sides, axis=1).astype(np.int64))
 
 
 def random_epoch(
     films: int, shape: tuple[int, int], sides: Indices, orientations: int, random: np.random.Generator
 ) -> Crops:
-    """A square of each of `sides` from a random place, wrapping, randomly oriented: films have equal shares."""
+    """Return a square of each of `sides` at a random place and orientation, an equal number from each periodic film."""
     count = len(sides)
     return Crops(
         side=sides,
@@ -100,15 +101,15 @@ def random_epoch(
 
 
 def chunk_views(films: FilmBatch, config: TrainConfig) -> list[int]:
-    """Return the number of an epoch's views from each chunk: all of its films', or its share of the random ones.
+    """Return the number of views of an epoch that come from each chunk: all tiles, or its share of the random crops.
 
-    Shares are whole batches, so that windows lose nothing; the last one has besides what an epoch has beyond those.
+    Shares are whole batches, so that no crop is lost between chunks; the remainder goes to the last chunk.
     """
     if config.views_per_epoch is None:
         _, height, width = films.images.shape
         squares = sum(squares_in(height, width, side) for side in films.sides)
         return [squares * ORIENTATIONS[config.symmetries] * count for count in films.chunks]
-    views = config.views_per_epoch * scales_shown(films.sides, config)
+    views = config.views_per_epoch * scale_count(films.sides, config)
     batch, ends = min(config.batch, views), np.cumsum(films.chunks)
     bounds = views // batch * ends // ends[-1] * batch
     bounds[-1] = views
@@ -116,11 +117,11 @@ def chunk_views(films: FilmBatch, config: TrainConfig) -> list[int]:
 
 
 def epoch_crops(films: FilmBatch, config: TrainConfig, epoch: int, chunk: int = 0) -> Crops:
-    """The shuffled cuts of one of an epoch's windows: random ones, or the paper's whole epoch.
+    """Return the shuffled crops of one chunk of an epoch: random ones, or all tiles.
 
-    Their films are numbered from the window's first.
+    Their films are numbered from the first of the chunk.
     """
-    random = np.random.default_rng((config.seed, epoch, *_apart(chunk)))
+    random = np.random.default_rng((config.seed, epoch, *_chunk_seed(chunk)))
     n, (_, height, width) = films.chunks[chunk], films.images.shape
     orientations = ORIENTATIONS[config.symmetries]
     if config.views_per_epoch is None:
@@ -132,26 +133,26 @@ def epoch_crops(films: FilmBatch, config: TrainConfig, epoch: int, chunk: int = 
     return crops[random.permutation(len(crops))]
 
 
-def scales_shown(sides: Sequence[float], config: TrainConfig) -> int:
-    """Return how many times `views_per_epoch` an epoch has, for a set of sides or scales."""
+def scale_count(sides: Sequence[float], config: TrainConfig) -> int:
+    """Return the number of scales by which `views_per_epoch` is multiplied, for a set of sides or scales."""
     return len(sides) if config.scales_drawn == "listed" else RANGE_SCALES
 
 
 def possible_sides(sides: tuple[int, ...], config: TrainConfig) -> Sequence[int]:
-    """All sides that a fit's cuts may have, ascending, of a set of `sides`."""
+    """Return all sides that crops may have, ascending, for a set of `sides`; cells."""
     return sides if config.scales_drawn == "listed" else range(sides[0], sides[-1] + 1)
 
 
 def _random_sides(
     sides: tuple[int, ...], config: TrainConfig, epoch: int, chunk: int, first: int, count: int
 ) -> Indices:
-    """The sides of a window's random cuts, an epoch's `first` and after: the listed ones in turn, or any between them.
+    """Return the sides of `count` random crops of an epoch, from its `first` on: the listed ones in turn, or a range's.
 
-    Between them every octave has the same share: small views show little, and it takes more of them to learn from.
+    In a range every octave has the same share, because small views show little and more of them are needed.
     """
     if config.scales_drawn == "listed":
         return np.array(sides)[np.arange(first, first + count) % len(sides)]
-    random = np.random.default_rng((config.seed, epoch, 1, *_apart(chunk)))
+    random = np.random.default_rng((config.seed, epoch, 1, *_chunk_seed(chunk)))
     drawn: Indices = np.rint(2 ** random.uniform(np.log2(sides[0]), np.log2(sides[-1]), count)).astype(np.int64)
     whole = np.arange(-(-sides[0] // VIEW_SIZE), sides[-1] // VIEW_SIZE + 1) * VIEW_SIZE
     if len(whole):
@@ -160,6 +161,6 @@ def _random_sides(
     return drawn
 
 
-def _apart(chunk: int) -> tuple[int, ...]:
-    """Return the seeds that set a later chunk's generators apart from the first one's."""
+def _chunk_seed(chunk: int) -> tuple[int, ...]:
+    """Return the part of a seed that differs between the chunks of an epoch; empty for the first."""
     return (3, chunk) if chunk else ()

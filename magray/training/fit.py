@@ -1,6 +1,6 @@
-"""A fit: from the films of a store to an estimator's folder.
+"""Fit an estimator to the films of a store.
 
-A fit that was cut short goes on from its last checkpoint when it is run again with the same films and settings.
+An interrupted fit continues from its last checkpoint when it is run again with the same films and settings.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from magray.training.config import TrainConfig
 from magray.training.ray import train
 from magray.training.spec import TrainingSpec
 
-CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma", "dz")  # columns that tell what films an estimator knows
+CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma", "dz")  # columns whose ranges say which films an estimator is for
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def fit(
 ) -> FitSummary:
     """Fit an estimator of `config.targets` to the store's training films at the scales of `train_set`.
 
-    It is saved in `folder`. Checkpoints go to `work_folder`, which all nodes must see.
-    Raises UserError if the store has too few films, or no differences between them to learn from.
+    The estimator is saved to `folder`, checkpoints to `work_folder`, which all nodes must be able to read.
+    Raises UserError if the store has too few films, or a target is the same in all of them.
     """
     start = time.monotonic()
     connect()
@@ -93,7 +93,7 @@ def _training_spec(store: Store, config: FitConfig, train_set: ScaleSet) -> Trai
         film_ids=tuple(training["film_id"].to_pylist()),
         calibration_ids=tuple(calibration["film_id"].to_pylist()),
         targets=tuple(target_of(store, name, training[name].to_numpy()) for name in config.targets),
-        constants=tuple(range_of(store, name, training[name]) for name in CONSTANTS),
+        constants=tuple(_range_of(store, name, training[name]) for name in CONSTANTS),
         protocols=tuple(sorted(training["protocol"].unique().to_pylist())),
         scales_um=train_set.scales_um,
         pixel_nm=pixel_nm,
@@ -104,13 +104,13 @@ def _training_spec(store: Store, config: FitConfig, train_set: ScaleSet) -> Trai
 
 
 def calibration_ids(film_ids: list[str], fraction: float) -> set[str]:
-    """The `fraction` of training films, at least one, that is kept for the error bars: a matter of their ids alone."""
+    """Return the `fraction` of training films, at least one, reserved for calibration; it depends on their ids only."""
     ordered = sorted(film_ids, key=lambda film_id: hashlib.sha256(film_id.encode()).digest())
     return set(ordered[: max(1, round(fraction * len(ordered)))])
 
 
 def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
-    """The films to train on, and those to calibrate with: film_id, sizes, targets, CONSTANTS, protocol; by id."""
+    """Return the films to train on and those to calibrate with: film_id, sizes, targets, CONSTANTS, protocol."""
     columns = dict.fromkeys(["film_id", "pixel_nm", "height", "width", *config.targets, *CONSTANTS, "protocol"])
     table = store.films("train", list(columns))
     if table.num_rows < 2:
@@ -118,8 +118,7 @@ def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
             f"store {store.uri} has {table.num_rows} training films, and a fit needs 2 or more; simulate more"
         )
     check_finite(store, table, ["pixel_nm", *config.targets, *CONSTANTS])
-    if len(table["pixel_nm"].unique()) > 1:
-        raise UserError(f"store {store.uri} holds films of several cell sizes; fit those of one")
+    check_one_cell_size(store, table)
     if len(table.group_by(["height", "width"]).aggregate([])) > 1:
         raise UserError(f"store {store.uri} holds films of several sizes; fit those of one")
     kept = calibration_ids(table["film_id"].to_pylist(), config.calibration_fraction)
@@ -128,7 +127,7 @@ def _divided(store: Store, config: FitConfig) -> tuple[pa.Table, pa.Table]:
 
 
 def check_finite(store: Store, films: pa.Table, names: Sequence[str]) -> None:
-    """Raise UserError, which names a film, unless all numbers in some columns of films of a store are finite."""
+    """Raise UserError that names a film unless all numbers in the columns `names` are finite."""
     for name in names:
         finite = pc.fill_null(pc.is_finite(films[name]), False)
         if not pc.all(finite).as_py():
@@ -139,20 +138,30 @@ def check_finite(store: Store, films: pa.Table, names: Sequence[str]) -> None:
             )
 
 
+def check_one_cell_size(store: Store, films: pa.Table) -> None:
+    """Raise UserError unless all films have cells of one size."""
+    if len(films["pixel_nm"].unique()) > 1:
+        raise UserError(f"store {store.uri} holds films of several cell sizes; use a store with films of one")
+
+
 def target_of(store: Store, name: str, values: NDArray[np.float64]) -> Target:
-    """The parameter `name`, whose values in the training films are these, SI. Raises UserError if all are alike."""
+    """Return the target `name` with the statistics of its values in the training films, SI.
+
+    Raises UserError if all values are the same.
+    """
     unit = _unit(store, name)
-    spread = float(values.std())
-    if spread <= 1e-9 * np.abs(values).max():
+    std = float(values.std())
+    if std <= 1e-9 * np.abs(values).max():
         raise UserError(f"all training films have the same {name}, so nothing can be learned of it; give it a range")
-    return Target(name, unit, float(values.mean()), spread, float(values.min()), float(values.max()))
+    return Target(name, unit, float(values.mean()), std, float(values.min()), float(values.max()))
 
 
-def range_of(store: Store, name: str, values: pa.ChunkedArray) -> ParameterRange:
+def _range_of(store: Store, name: str, values: pa.ChunkedArray) -> ParameterRange:
     """Return the range of a constant over the training films."""
     low, high = (extreme.as_py() for extreme in (pc.min(values), pc.max(values)))
     return ParameterRange(name, _unit(store, name), low, high)
 
 
 def _unit(store: Store, name: str) -> str:
+    """Return the SI unit of a column of the store."""
     return str(store.schema.field(name).metadata[b"unit"].decode())

@@ -1,9 +1,8 @@
-"""Training films of a store in the order of an epoch, read by Ray Data while a fit learns from those before.
+"""A loader that reads a store's training films in the order of an epoch, by Ray Data, while the fit goes on.
 
-The order is that of row groups, shuffled, and of the films in each, shuffled too: whole row groups are what a store can
-be read by, and neighbours still change from epoch to epoch. It depends on the seed, the epoch and the store's files
-alone. Reading takes no core of Ray's books, all of which the fit itself may hold, and no more is on its way than asked
-for: what waits is in Ray's object store.
+Row groups are shuffled, and so are the films in each: a store is read by whole row groups. The order depends on the
+seed, the epoch and the files of the store only. Reading reserves no core in Ray, since the fit may hold all of them,
+and films that wait in Ray's object store are limited to what was asked for.
 """
 
 from collections.abc import Generator, Iterator
@@ -21,56 +20,56 @@ from magray.errors import UserError
 from magray.store.store import read_row_index
 from magray.training.prefetch import FilmChunk
 
-ORDER = 2  # sets the generator of an epoch's order apart from those of its cuts
-TASK_BYTES = 2**24  # of pictures: what a task reads, or a row group if that is more
-MOST_BYTES = 2**29  # on their way
+ORDER_SEED = 2  # distinguishes the generator of an epoch's order from those of its crops
+TASK_BYTES = 2**24  # of pictures that a task reads, or a row group if that is larger
+MAX_BYTES = 2**29  # of pictures in flight
 READERS = 8  # tasks at a time, on machines with as many cores
-RUN = 256  # tasks that Ray Data is told of at a time: to tell it of thousands takes it many seconds
+RUN = 256  # tasks that are given to Ray Data at a time: it takes many seconds to accept thousands
 
 
 def epoch_films(
     store_uri: str, row_index: pa.Table, shape: tuple[int, int], key: tuple[int, int], capacity: int
 ) -> Generator[FilmChunk, None, None]:
-    """The films of `pieces` in the order of the epoch `key` (seed, epoch), some at a time.
+    """Yield the films of `row_index` in the order of the epoch `key` (seed, epoch), some at a time.
 
-    shape: (ny, nx) of the pictures. room: of films, those on their way: at most about so many of them, or 512 MiB.
+    shape: (ny, nx) of the pictures. capacity: about the largest number of films in flight, which take at most 512 MiB.
     Raises UserError if the store cannot be read.
     """
     size = shape[0] * shape[1]
-    capacity = min(capacity * size, MOST_BYTES)
-    ordered = shuffled(row_index, key)
-    mean = size * len(ordered["films"].combine_chunks().flatten()) / ordered.num_rows
-    together = max(1, int(min(TASK_BYTES, capacity / 4) / mean))
-    for first in range(0, ordered.num_rows, RUN * together):
-        for block in _read(store_uri, ordered.slice(first, RUN * together), together, capacity):
+    max_bytes = min(capacity * size, MAX_BYTES)
+    shuffled = _shuffled(row_index, key)
+    group_bytes = size * len(shuffled["films"].combine_chunks().flatten()) / shuffled.num_rows
+    groups_per_task = max(1, int(min(TASK_BYTES, max_bytes / 4) / group_bytes))
+    for first in range(0, shuffled.num_rows, RUN * groups_per_task):
+        for block in _read(store_uri, shuffled.slice(first, RUN * groups_per_task), groups_per_task, max_bytes):
             yield block["film"].to_numpy(), _pictures(block["image"], shape)
 
 
-def shuffled(row_index: pa.Table, key: tuple[int, int]) -> pa.Table:
-    """The same films in the order of an epoch (seed, epoch)."""
-    random = np.random.default_rng((*key, ORDER))
+def _shuffled(row_index: pa.Table, key: tuple[int, int]) -> pa.Table:
+    """Return the same films in the order of the epoch `key` (seed, epoch)."""
+    random = np.random.default_rng((*key, ORDER_SEED))
     order = random.permutation(row_index.num_rows)
     ranks = np.empty_like(order)
     ranks[order] = np.arange(len(order))
     rows, films = (row_index[name].combine_chunks() for name in ("rows", "films"))
-    piece = np.repeat(ranks, rows.value_lengths().to_numpy())
-    within = np.lexsort((random.random(len(piece)), piece))
-    taken = row_index.take(order)
-    ends = pa.array(np.cumsum([0, *taken["rows"].combine_chunks().value_lengths().to_numpy()]), pa.int32())
+    group = np.repeat(ranks, rows.value_lengths().to_numpy())
+    within = np.lexsort((random.random(len(group)), group))
+    shuffled = row_index.take(order)
+    ends = pa.array(np.cumsum([0, *shuffled["rows"].combine_chunks().value_lengths().to_numpy()]), pa.int32())
     for name, lists in (("rows", rows), ("films", films)):
         values = pa.ListArray.from_arrays(ends, lists.flatten().take(within))
-        taken = taken.set_column(taken.schema.get_field_index(name), name, values)
-    return taken
+        shuffled = shuffled.set_column(shuffled.schema.get_field_index(name), name, values)
+    return shuffled
 
 
-def _read(store_uri: str, row_index: pa.Table, together: int, capacity: int) -> Iterator[pa.Table]:
-    """Yield the blocks of films in order, `together` to a task, with at most `capacity` bytes in flight."""
-    # tables would be looked at by tasks that want a core
-    tasks = ray.data.from_items(row_index.to_pylist(), override_num_blocks=-(-row_index.num_rows // together))
+def _read(store_uri: str, row_index: pa.Table, groups_per_task: int, max_bytes: int) -> Iterator[pa.Table]:
+    """Yield blocks of films in order, with at most `max_bytes` of them in flight."""
+    # from_arrow would inspect the table in tasks that need a core
+    tasks = ray.data.from_items(row_index.to_pylist(), override_num_blocks=-(-row_index.num_rows // groups_per_task))
     tasks.context.enable_progress_bars = False
     options = tasks.context.execution_options
     options.preserve_order = True
-    options.resource_limits = options.resource_limits.copy(object_store_memory=capacity)
+    options.resource_limits = options.resource_limits.copy(object_store_memory=max_bytes)
     films = tasks.map_batches(
         partial(read_row_index, store_uri=store_uri),
         batch_size=None,
@@ -82,13 +81,13 @@ def _read(store_uri: str, row_index: pa.Table, together: int, capacity: int) -> 
         yield from films.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
     except RayTaskError as error:
         if isinstance(error.cause, UserError):
-            raise UserError(str(error.cause).partition("\n")[0]) from None  # Ray Data adds lines of advice
+            raise UserError(str(error.cause).partition("\n")[0]) from None  # Ray Data appends advice
         raise
 
 
 def _pictures(column: pa.ChunkedArray, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Pictures (m, ny, nx) as they lie in memory, one after the other."""
-    whole = column.combine_chunks()
-    _, offsets, pixels = whole.buffers()
-    first, end = np.frombuffer(offsets, np.int32)[[whole.offset, whole.offset + len(whole)]]
+    """Return the pictures (m, ny, nx) of a column of bytes, without a copy of each."""
+    array = column.combine_chunks()
+    _, offsets, pixels = array.buffers()
+    first, end = np.frombuffer(offsets, np.int32)[[array.offset, array.offset + len(array)]]
     return np.frombuffer(pixels, np.uint8)[first:end].reshape(-1, *shape)

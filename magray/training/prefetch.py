@@ -1,9 +1,7 @@
-"""Films by turns: a device that cannot hold all training films shows one window of them after the other.
+"""Double-buffered streaming of films that exceed a device's memory.
 
-A window lies in one half of the device's room for films; meanwhile a thread fills the other half with the next one, of
-this epoch or the following. The room itself stays where it is, since recorded steps know it by its address.
-
-Knows nothing of Ray.
+A chunk of films occupies one half of a buffer on the device while a thread fills the other half with the next chunk, of
+this epoch or the following one. The buffer is never reallocated, because CUDA graphs hold its address.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -16,17 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-FilmChunk = tuple[
-    NDArray[np.int64], NDArray[np.uint8]
-]  # places of films among all (m,), and their pictures (m, ny, nx)
-STAGED_BYTES = 2**25  # that go to the device at once
+FilmChunk = tuple[NDArray[np.int64], NDArray[np.uint8]]  # numbers of films (m,), and their pictures (m, ny, nx)
+STAGED_BYTES = 2**25  # that are copied to the device at once
 
 
 class PrefetchBuffer:
-    """Shows the films of an epoch in windows, all of which have as many films, give or take one.
+    """A buffer that holds the films of an epoch chunk by chunk; the sizes of chunks differ by one film at most.
 
-    images (slots, ny, nx) uint8 and targets (slots, t): the room on the device, for two windows. values (n, t): the
-    targets of all films. read: the films of an epoch in its order, each once. Close it when it is no longer needed.
+    images (slots, ny, nx) uint8 and targets (slots, t): the buffer on the device, with space for two chunks. values
+    (n, t): the targets of all films. read: yields the films of an epoch in their order, each once. A context manager,
+    whose end stops the thread.
     """
 
     def __init__(
@@ -38,15 +35,15 @@ class PrefetchBuffer:
     ) -> None:
         self.images, self.targets, self.values, self.read = images, targets, values, read
         self.half = len(images) // 2
-        self.chunks = even_chunks(len(values), self.half)
+        self.chunks = _even_chunks(len(values), self.half)
         on_gpu = images.device.type == "cuda"
-        self._side = torch.cuda.Stream(images.device) if on_gpu else None  # type: ignore[no-untyped-call]
+        self._copying = torch.cuda.Stream(images.device) if on_gpu else None  # type: ignore[no-untyped-call]
         staged = max(1, min(self.half, STAGED_BYTES // images[0].numel()))
         self._staging = torch.empty((staged, *images.shape[1:]), dtype=torch.uint8, pin_memory=on_gpu)
         self._thread = ThreadPoolExecutor(1, "films")
         self._stopping = Event()
         self._filling: Future[None] | None = None
-        self._upcoming: int | None = None  # the epoch whose first window is being filled
+        self._upcoming: int | None = None  # the epoch whose first chunk is being loaded
 
     def __enter__(self) -> Self:
         return self
@@ -55,81 +52,83 @@ class PrefetchBuffer:
         self._stop()
         self._thread.shutdown()
 
-    def shown(self, epoch: int) -> Iterator[int]:
-        """The windows of an epoch: where its first film is. A window stays until the next one is asked for.
+    def load_chunks(self, epoch: int) -> Iterator[int]:
+        """Yield the position of each chunk's first film; the next request replaces the chunk.
 
         Raises what `read` raises.
         """
         if self._upcoming != epoch:
             self._stop()
             self._start(epoch)
-        self._upcoming = None  # until all of this one has been shown
+        self._upcoming = None  # until all chunks of this epoch have been used
         for _ in self.chunks:
-            yield self._turn()
+            yield self._swap()
         self._upcoming = epoch + 1
 
     def _start(self, epoch: int) -> None:
         self._stopping.clear()
-        self._parts = self._endlessly(epoch)
+        self._blocks = self._endless_blocks(epoch)
         self._rest: FilmChunk = (np.empty(0, np.int64), np.empty((0, *self.images.shape[1:]), np.uint8))
         self._sizes = cycle(self.chunks)
-        self._place = 0
+        self._slot = 0
         self._fill_next()
 
-    def _turn(self) -> int:
-        """The place of the window that is being filled, once it is there. Then the other half's turn begins."""
+    def _swap(self) -> int:
+        """Return the first slot of the chunk that is being loaded, once it is complete; start on the other half."""
         assert self._filling is not None
         self._filling.result()
-        here, self._place = self._place, self.half - self._place
+        loaded, self._slot = self._slot, self.half - self._slot
         self._fill_next()
-        return here
+        return loaded
 
     def _fill_next(self) -> None:
-        learned = None
-        if self._side is not None:
-            learned = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            learned.record(torch.cuda.current_stream(self.images.device))
-        self._filling = self._thread.submit(self._fill, self._place, next(self._sizes), learned)
+        """Have the thread load the next chunk, after the steps on the GPU that still use the slots."""
+        slots_used = None
+        if self._copying is not None:
+            slots_used = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            slots_used.record(torch.cuda.current_stream(self.images.device))
+        self._filling = self._thread.submit(self._fill, self._slot, next(self._sizes), slots_used)
 
-    def _fill(self, place: int, films: int, learned: torch.cuda.Event | None) -> None:
-        """Put the next films into the slots from `place` on, after the steps that still learn from those there."""
-        with torch.cuda.stream(self._side):
-            if self._side is not None and learned is not None:
-                self._side.wait_event(learned)
-            end = place + films
-            while place < end and not self._stopping.is_set():
-                which, pictures = self._some(end - place)
-                staged = self._staging[: len(which)]
+    def _fill(self, slot: int, films: int, slots_used: torch.cuda.Event | None) -> None:
+        """Load the next films into the slots from `slot` on, after the event `slots_used`."""
+        with torch.cuda.stream(self._copying):
+            if self._copying is not None and slots_used is not None:
+                self._copying.wait_event(slots_used)
+            end = slot + films
+            while slot < end and not self._stopping.is_set():
+                numbers, pictures = self._next_films(end - slot)
+                staged = self._staging[: len(numbers)]
                 staged.numpy()[...] = pictures
-                slots = slice(place, place + len(which))
+                slots = slice(slot, slot + len(numbers))
                 self.images[slots].copy_(staged)
-                self.targets[slots].copy_(self.values[torch.from_numpy(which)])
-                place += len(which)
+                self.targets[slots].copy_(self.values[torch.from_numpy(numbers)])
+                slot += len(numbers)
 
-    def _some(self, most: int) -> FilmChunk:
-        """At least one film and at most so many, as they come."""
+    def _next_films(self, at_most: int) -> FilmChunk:
+        """Return between one and `at_most` further films, as many as the block at hand has."""
         while not len(self._rest[0]):
-            self._rest = next(self._parts)
+            self._rest = next(self._blocks)
         films, pictures = self._rest
-        taken = min(most, len(self._staging))
+        taken = min(at_most, len(self._staging))
         self._rest = films[taken:], pictures[taken:]
         return films[:taken].copy(), pictures[:taken]
 
-    def _endlessly(self, epoch: int) -> Generator[FilmChunk, None, None]:
+    def _endless_blocks(self, epoch: int) -> Generator[FilmChunk, None, None]:
+        """Yield the films of an epoch and of all that follow."""
         for following in count(epoch):
             yield from self.read(following)
 
     def _stop(self) -> None:
-        """End the reading, wherever it is."""
+        """Stop loading, and close the reader."""
         if self._filling is not None:
             self._stopping.set()
             wait([self._filling])
             self._filling = None
-            self._parts.close()
+            self._blocks.close()
 
 
-def even_chunks(films: int, most: int) -> tuple[int, ...]:
-    """The sizes of the fewest windows of `most` films at most, as equal as they can be."""
-    chunks = -(-films // most)
+def _even_chunks(films: int, at_most: int) -> tuple[int, ...]:
+    """Return the sizes of the smallest number of nearly equal chunks of `at_most` films or fewer."""
+    chunks = -(-films // at_most)
     bounds = [films * i // chunks for i in range(chunks + 1)]
     return tuple(end - start for start, end in pairwise(bounds))

@@ -1,4 +1,4 @@
-"""Progress of a fit: a bar on a terminal, a line now and then in a log."""
+"""Progress of a fit: a bar on a terminal, occasional lines in a log."""
 
 from types import TracebackType
 from typing import Self
@@ -9,7 +9,7 @@ from magray.runtime.progress import Bar, duration
 
 
 class FitProgress:
-    """Counts epochs: how many, how many views a second, how long still, and the loss."""
+    """A display of finished epochs, views per second, remaining time, and loss."""
 
     def __init__(self, epochs: int, show: bool = True) -> None:
         self.epochs = epochs
@@ -26,7 +26,7 @@ class FitProgress:
         self.bar.stop()
 
     def add(self, epoch: int, loss: float, views: int, seconds: float) -> None:
-        """Take note that `epoch` epochs are done, the last with a `loss` of `views` in `seconds`."""
+        """Show that `epoch` epochs are done, the last of which had `views`, took `seconds` and ended with `loss`."""
         left = duration((self.epochs - epoch) * seconds)
         text = f"{views / seconds:.0f} views/s, {left} left, loss {loss:.3f}"
         self.bar.show(epoch, text, line=epoch == self.epochs)

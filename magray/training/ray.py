@@ -1,6 +1,6 @@
-"""Run a training by Ray Train: on one GPU, on a machine's cores, or on several workers that share every batch.
+"""Train by Ray Train: on one GPU, on a machine's cores, or on several workers that share every batch.
 
-A training that was cut short continues from its last checkpoint when it is started again with the same spec.
+An interrupted training continues from its last checkpoint when it is started again with the same spec.
 """
 
 import os
@@ -30,22 +30,22 @@ from magray.training.spec import TrainingSpec
 from magray.training.trainer import State, Trainer
 
 STATE_FILE = "training.pt"
-WORKER_FAILURES = 3  # after each the fit continues from its last checkpoint
-# A batch's activations come and go with every step. With these glibc keeps their memory, in large pages, instead of
-# returning it to the kernel, which has to clear it page by page: that takes as long as the arithmetic.
+WORKER_FAILURES = 3  # that are tolerated; after each the fit continues from its last checkpoint
+# Activations are allocated and freed at every step. With these settings glibc keeps their memory, in large pages. By
+# default it returns it to the kernel, which then clears it page by page: that takes as long as the arithmetic.
 KEEP_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
-# Ray Train polls its workers every 2 s, and a worker waits until its last checkpoint has been seen.
+# By default Ray Train polls its workers every 2 s, and a worker waits until its last checkpoint has been noticed.
 POLL_OFTEN = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 
 def train(spec: TrainingSpec, workers: int, work_folder: Path, progress: bool) -> State:
     """Return the state of the finished training, with its last `loss`, the `views` of an epoch, and its `calibration`.
 
-    workers: processes, each on a GPU if the cluster has as many, otherwise on their share of a machine's cores.
+    workers: processes, each with a GPU if the cluster has as many, otherwise with a share of a machine's cores.
     Raises UserError for what a retry would not mend, such as a loss that diverges.
     """
     os.environ.setdefault(*POLL_OFTEN)
@@ -57,7 +57,7 @@ def train(spec: TrainingSpec, workers: int, work_folder: Path, progress: bool) -
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"CPU": threads, "GPU": gpus}
             ),
-            run_config=ray.train.RunConfig(  # type: ignore[call-arg]  # declared as that of the older Train
+            run_config=ray.train.RunConfig(  # type: ignore[call-arg]  # typed as in Ray Train's older version
                 name=spec.name,
                 storage_path=str(work_folder),
                 checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
@@ -88,7 +88,7 @@ class _StopOnUserError(ray.train.UserCallback):
 
 
 def _work(settings: dict[str, Any]) -> None:
-    """Train in a process of Ray Train's, with its own GPU or cores."""
+    """Train in a worker process of Ray Train, with its own GPU or cores."""
     spec: TrainingSpec = settings["spec"]
     torch.set_num_threads(settings["threads"])
     context, device = ray.train.get_context(), ray.train.torch.get_device()
@@ -110,22 +110,22 @@ def _work(settings: dict[str, Any]) -> None:
 
 
 def films_at_once(spec: TrainingSpec, device: torch.device, workers: int = 1) -> int:
-    """Return the number of films that each of `workers` holds on its device.
+    """Return the number of films that each of `workers` holds on its device: all of them if possible.
 
-    All of them, or as many as the spec says, or as half of a GPU's free memory has room for. A machine's memory is
-    what Ray takes it to be, of which each worker has a share.
+    Otherwise as many as the spec says, or as fit into half of the free memory of the GPU; without one, into half of the
+    worker's share of the memory that Ray found on the machine.
     """
-    every = len(spec.film_ids)
+    total = len(spec.film_ids)
     if spec.films_at_once is not None:
-        return min(spec.films_at_once, every)
+        return min(spec.films_at_once, total)
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     else:
-        here = ray.get_runtime_context().get_node_id()
-        (resources,) = (node["Resources"] for node in ray.nodes() if node["NodeID"] == here)  # type: ignore[no-untyped-call]
+        node_id = ray.get_runtime_context().get_node_id()
+        (resources,) = (node["Resources"] for node in ray.nodes() if node["NodeID"] == node_id)  # type: ignore[no-untyped-call]
         free = int(resources["memory"]) // workers
     height, width = spec.shape
-    return min(max(free // 2 // (height * width), FEWEST_FILMS), every)
+    return min(max(free // 2 // (height * width), FEWEST_FILMS), total)
 
 
 def _state(trainer: Trainer, spec: TrainingSpec, loss: float) -> State:
@@ -138,14 +138,14 @@ def _state(trainer: Trainer, spec: TrainingSpec, loss: float) -> State:
 
 
 def _fewest(films: int, device: torch.device) -> int:
-    """Return the smallest number of any worker: all must show the same chunks."""
+    """Return the smallest number of all workers, since all must use the same chunks."""
     least = torch.tensor(films, device=device)
     torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
     return int(least)
 
 
 def _report(trainer: Trainer, spec: TrainingSpec, loss: float, rank: int) -> None:
-    """Commit a checkpoint, which the first worker writes."""
+    """Report a checkpoint to Ray Train; the first worker writes it."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if rank == 0:
@@ -155,26 +155,27 @@ def _report(trainer: Trainer, spec: TrainingSpec, loss: float, rank: int) -> Non
 
 
 def _read(checkpoint: ray.train.Checkpoint, device: torch.device) -> State:
+    """Return the state in a checkpoint, with its tensors on `device`."""
     with checkpoint.as_directory() as folder:
         state: State = torch.load(Path(folder) / STATE_FILE, map_location=device, weights_only=True)
     return state
 
 
 def _share(workers: int) -> tuple[int, int]:
-    """Return the cores and GPUs of each worker: a GPU each if there are enough, and a share of a machine's cores."""
+    """Return the cores and GPUs of each worker: one GPU if there are enough, and a share of a machine's cores."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     gpus = sum(int(resources.get("GPU", 0)) for resources in nodes)
     with_gpu = [resources for resources in nodes if resources.get("GPU", 0) >= 1]
-    if gpus >= workers:  # as many fits side by side as there are GPUs
+    if gpus >= workers:  # cores for one worker per GPU, so that as many fits as GPUs can run at the same time
         return max(1, min(int(node.get("CPU", 1) / node["GPU"]) for node in with_gpu)), 1
     return max(1, max(int(resources.get("CPU", 1)) for resources in nodes) // workers), 0
 
 
 @contextmanager
 def _ordinary_interrupt() -> Iterator[None]:
-    """Make Ctrl-C a KeyboardInterrupt.
+    """Make Ctrl-C raise KeyboardInterrupt.
 
-    Ray Train would exit as if all were well, and keep its handler after the fit.
+    Ray Train would exit with status 0, and leave its own signal handler installed after the fit.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -188,7 +189,7 @@ def _ordinary_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _progress(epochs: int, show: bool) -> Iterator[Queue]:
-    """Show the finished epochs, (epoch, loss, views, seconds), that are put into the queue."""
+    """Yield a queue for finished epochs (epoch, loss, views, seconds), and show them as they come."""
     finished = Queue(actor_options={"num_cpus": 0})
 
     def follow() -> None:

@@ -1,4 +1,4 @@
-"""A lesson: what a fit learns, from which films of a store, and how; with the estimator that comes of it."""
+"""The specification of a training: targets, films of a store, scales and settings."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
@@ -25,15 +26,15 @@ from magray.training.crops import FilmBatch
 from magray.training.loader import epoch_films
 from magray.training.prefetch import FilmChunk, PrefetchBuffer
 
-CALIBRATION_FILMS = 4096  # of those that are kept, where the device cannot hold all films: far more than it takes
+CALIBRATION_FILMS = 4096  # of the reserved films, where the device cannot hold all: far more than calibration needs
 
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """The work of a training worker as plain data; it reads the films from the store itself.
+    """The input of a training worker as plain data; the worker reads the films from the store itself.
 
-    film_ids: to learn from. calibration_ids: to measure the errors on. pixel_nm, shape (ny, nx): of both.
-    films_at_once: that the device is to hold; None if that is the worker's to find out.
+    film_ids: to train on. calibration_ids: to measure errors on. pixel_nm, shape (ny, nx): of both. films_at_once: the
+    number of films on the device; None: the worker chooses it.
     """
 
     store_uri: str
@@ -50,12 +51,12 @@ class TrainingSpec:
 
     @property
     def name(self) -> str:
-        """The same for the same lesson: that is how its checkpoints are found again."""
+        """Return a name that depends on the content only, by which checkpoints are found again."""
         return "fit-" + hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     @contextmanager
     def films(self, device: torch.device, at_once: int) -> Iterator[FilmBatch]:
-        """The films on a device, with their targets: all, or `at_once` by turns and read from the store meanwhile."""
+        """Yield the films on a device, with their targets: all of them, or a stream that holds `at_once` films."""
         store = open_store(self.store_uri)
         targets = standardised(self._values(store, self.film_ids), self.targets)
         sides = tuple(cells_of(scale, self.pixel_nm) for scale in self.scales_um)
@@ -65,23 +66,23 @@ class TrainingSpec:
             yield FilmBatch(images, targets.to(device), sides, pixel_um)
             return
         images = torch.zeros((at_once, *self.shape), dtype=torch.uint8, device=device)
-        shown = torch.zeros((at_once, len(self.targets)), device=device)
-        with PrefetchBuffer(images, shown, targets, self._reading(store, at_once)) as stream:
-            yield FilmBatch(images, shown, sides, pixel_um, stream)
+        streamed = torch.zeros((at_once, len(self.targets)), device=device)
+        with PrefetchBuffer(images, streamed, targets, self._reader(store, at_once)) as stream:
+            yield FilmBatch(images, streamed, sides, pixel_um, stream)
 
-    def _reading(self, store: Store, at_once: int) -> Callable[[int], Iterator[FilmChunk]]:
-        """Return a reader of the films in the order of an epoch, at most a chunk at a time."""
+    def _reader(self, store: Store, at_once: int) -> Callable[[int], Iterator[FilmChunk]]:
+        """Return a function that reads the films in the order of an epoch, at most a chunk ahead."""
         row_index, seed = store.row_index(self.film_ids), self.config.seed
         return lambda epoch: epoch_films(self.store_uri, row_index, self.shape, (seed, epoch), at_once // 2)
 
     def network(self) -> nn.Module:
-        """A network that can learn it."""
+        """Return an untrained network."""
         return NETWORKS[self.config.network](len(self.targets), self.config.width)
 
     def calibration(self, network: nn.Module, at_once: int) -> Calibration:
-        """The errors of a trained network on films that it never saw.
+        """Return the errors of a trained network on the calibration films.
 
-        Of those some are enough where the device held only `at_once` of the others.
+        at_once: films that the device holds; where these are not all training films, some calibration films do.
         """
         store, ids = open_store(self.store_uri), self.calibration_ids
         if at_once < len(self.film_ids):
@@ -91,7 +92,7 @@ class TrainingSpec:
         return calibrate(predictor, images, values, self.pixel_nm, self.scales_um)
 
     def estimator(self, network: nn.Module, calibration: Calibration, provenance: Mapping[str, Any]) -> Estimator:
-        """A trained network as an estimator, which puts it into its mode for answers."""
+        """Return a trained network, now in evaluation mode, as an estimator."""
         between = self.config.scales_drawn == "between"
         metadata = EstimatorMetadata(
             self.targets,
@@ -109,9 +110,13 @@ class TrainingSpec:
         return Estimator(network, metadata)
 
     def _values(self, store: Store, ids: Sequence[str]) -> NDArray[np.float64]:
-        """The targets of films (n, targets), SI, in the order of `ids`."""
+        """Return the targets of films (n, targets), SI, in the order of `ids`."""
         names = [target.name for target in self.targets]
         table = store.table(["film_id", *names], pc.field("film_id").isin(ids))
-        places = {film_id: place for place, film_id in enumerate(table["film_id"].to_pylist())}
-        order = [places[film_id] for film_id in ids]
-        return np.stack([table[name].to_numpy()[order] for name in names], axis=1)
+        rows = {film_id: row for row, film_id in enumerate(table["film_id"].to_pylist())}
+        return target_values(table, names)[[rows[film_id] for film_id in ids]]
+
+
+def target_values(films: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
+    """Return columns of a table of films as a matrix (n, names), SI."""
+    return np.stack([films[name].to_numpy() for name in names], axis=1)

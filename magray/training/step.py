@@ -1,8 +1,8 @@
-"""One step of a fit, as fast as its device can: pictures of some cuts, their loss, its gradient, the parameters' move.
+"""One training step: pictures of some crops, their loss, its gradient, and the update of the parameters.
 
-On a GPU our own kernels do what is neither a convolution nor small, and CUDA graphs play all of them without the
-processor's help. Without CuPy torch.compile makes kernels, in most of a minute; without Triton or a C compiler too, the
-graphs alone do it.
+On a GPU our own kernels do all large operations but the convolutions, and CUDA graphs replay the whole step, so that it
+does not wait for the CPU. Without CuPy torch.compile makes kernels, which takes most of a minute. Without Triton or a C
+compiler there are PyTorch's own kernels, in CUDA graphs.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,16 @@ from magray.training.crops import FilmBatch
 from magray.training.optimizer import BETA2, EPS, AdamW, FlatParameters, adamw
 from magray.training.rendering import gather, render
 
-WARM_UP_STEPS = 3  # before a recording: what is compiled, measured or set up on first use
+WARM_UP_STEPS = 3  # before CUDA graphs are recorded, for all that is compiled, benchmarked or set up on first use
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Step:
-    """A network's steps through films.
+    """A training step of a network, on films on its device.
 
-    films: on the network's device. cells: what `gather` needs to know; None renders with `render`; with kernels neither
-    does. share: of this process in each batch. reduce: adds the gradients of all processes that share the batches, in
-    place. microscope: that the films are seen through; its draws are torch's own.
+    cells: an argument of `gather`; None: `render` makes the pictures. Kernels use neither. share: of this process in
+    each batch. reduce: adds the gradients of all processes that share the batches, in place. microscope: through which
+    the films are seen; its random numbers are torch's.
     """
 
     def __init__(
@@ -57,27 +57,27 @@ class Step:
             self.loss = partial(_loss, self.estimate)
             self.optimizer = AdamW(self.parameters, Update(compile_kernels, BETA2, EPS))
         else:
-            made: Callable[[Function], Function] = _compiled if execution.compiled else _uncompiled
-            self.render = render if cells is None else partial(made(gather), cells=cells)
+            wrap: Callable[[Function], Function] = _compiled if execution.compiled else _uncompiled
+            self.render = render if cells is None else partial(wrap(gather), cells=cells)
             self.estimate = partial(forward, network, bfloat16=execution.bfloat16)
-            self.loss = partial(made(_loss), self.estimate)
-            self.optimizer = AdamW(self.parameters, made(adamw))
+            self.loss = partial(wrap(_loss), self.estimate)
+            self.optimizer = AdamW(self.parameters, wrap(adamw))
         self.graphed = execution.graphed
         self.graph: CudaGraphStep | None = None
 
-    def __call__(self, crops: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-        """Train on `crops` (b, 5), always as many; return their mean loss, which the next step may overwrite.
+    def __call__(self, crops: torch.Tensor, hyperparameters: torch.Tensor) -> torch.Tensor:
+        """Train on `crops` (b, 5), b of which never changes; return their mean loss, which the next step may overwrite.
 
-        numbers: the step's row of `optimizer.step_numbers`.
+        hyperparameters: the step's row of `optimizer.hyperparameter_table`.
         """
         if not self.graphed:
-            return self._run(crops, numbers)
+            return self._run(crops, hyperparameters)
         if self.graph is None:
-            self.graph = CudaGraphStep(self, crops, numbers)
-        return self.graph.replay(crops, numbers)
+            self.graph = CudaGraphStep(self, crops, hyperparameters)
+        return self.graph.replay(crops, hyperparameters)
 
     def backward(self, crops: torch.Tensor) -> torch.Tensor:
-        """Put the gradient of the mean loss of `cuts`, times their share of the batch, beside the parameters."""
+        """Compute the gradient of the mean loss of `crops`, times their share of the batch; return the loss."""
         self.parameters.gradient.zero_()
         views = self.pictures(crops)
         loss = self.loss(views, self.films.targets[crops[:, 1]], crops[:, 0] * self.films.pixel_um)
@@ -92,68 +92,69 @@ class Step:
         return self.microscope.pictures(views, crops[:, 0] * self.films.pixel_um).to(views.dtype)
 
     def estimates(self, crops: torch.Tensor) -> torch.Tensor:
-        """The network's, standardised (b, t), for what it is shown of `cuts`."""
+        """Return the network's standardised estimates (b, t) for the pictures of `crops` (b, 5)."""
         return self.estimate(self.pictures(crops), crops[:, 0] * self.films.pixel_um)
 
-    def sum(self) -> None:
-        """Add up the gradients of all processes."""
+    def all_reduce(self) -> None:
+        """Sum the gradients over all processes."""
         if self.reduce is not None:
             self.reduce(self.parameters.gradient)
 
-    def optimizer_step(self, numbers: torch.Tensor) -> None:
-        """Move the parameters along the gradient."""
-        self.optimizer.update(numbers)
+    def optimizer_step(self, hyperparameters: torch.Tensor) -> None:
+        """Update the parameters along the gradient."""
+        self.optimizer.update(hyperparameters)
 
-    def _run(self, crops: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    def _run(self, crops: torch.Tensor, hyperparameters: torch.Tensor) -> torch.Tensor:
         loss = self.backward(crops)
-        self.sum()
-        self.optimizer_step(numbers)
+        self.all_reduce()
+        self.optimizer_step(hyperparameters)
         return loss
 
 
 class CudaGraphStep:
-    """A step's two halves as CUDA graphs; what the processes do between them is not part of either."""
+    """A step as two CUDA graphs, for the gradient and for the update; the all-reduce between them is in neither."""
 
-    def __init__(self, step: Step, crops: torch.Tensor, numbers: torch.Tensor) -> None:
-        torch.backends.cudnn.benchmark = True  # shapes never change: worth looking for the fastest
-        self.step, self.crops, self.numbers = step, crops.clone(), numbers.clone()
-        kept, draws = _kept(step), torch.cuda.get_rng_state()
+    def __init__(self, step: Step, crops: torch.Tensor, hyperparameters: torch.Tensor) -> None:
+        torch.backends.cudnn.benchmark = True  # shapes never change, so the fastest algorithms are worth a search
+        self.step, self.crops, self.hyperparameters = step, crops.clone(), hyperparameters.clone()
+        before, rng_state = _snapshot(step), torch.cuda.get_rng_state()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_STEPS):
                 step.backward(self.crops)
-                step.optimizer_step(self.numbers)
+                step.optimizer_step(self.hyperparameters)
         torch.cuda.current_stream().wait_stream(stream)
-        self.learning, self.moving = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        # thread_local: meanwhile another thread may put the next films on the device, or watch over other processes
-        with torch.cuda.graph(self.learning, capture_error_mode="thread_local"):
+        self.backward_graph, self.optimizer_graph = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        # thread_local: other threads may copy the next films to the device, or watch over processes, at the same time
+        with torch.cuda.graph(self.backward_graph, capture_error_mode="thread_local"):
             self.loss = step.backward(self.crops)
-        with torch.cuda.graph(self.moving, capture_error_mode="thread_local"):
-            step.optimizer_step(self.numbers)
-        for tensor, value in kept:
+        with torch.cuda.graph(self.optimizer_graph, capture_error_mode="thread_local"):
+            step.optimizer_step(self.hyperparameters)
+        for tensor, value in before:
             tensor.copy_(value)
-        torch.cuda.set_rng_state(draws)
+        torch.cuda.set_rng_state(rng_state)
 
-    def replay(self, crops: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-        """The step with other cuts and numbers; its loss stays until the next one."""
+    def replay(self, crops: torch.Tensor, hyperparameters: torch.Tensor) -> torch.Tensor:
+        """Train on other crops; return their mean loss, which the next step overwrites."""
         self.crops.copy_(crops)
-        self.numbers.copy_(numbers)
-        self.learning.replay()
-        self.step.sum()
-        self.moving.replay()
+        self.hyperparameters.copy_(hyperparameters)
+        self.backward_graph.replay()
+        self.step.all_reduce()
+        self.optimizer_graph.replay()
         return self.loss
 
 
 def _loss(estimate: Estimate, views: torch.Tensor, targets: torch.Tensor, scales_um: torch.Tensor) -> torch.Tensor:
-    """The mean squared error of the estimates, in variances of the targets."""
+    """Return the mean squared error of the estimates, in variances of the targets."""
     return nn.functional.mse_loss(estimate(views, scales_um), targets)
 
 
-def _kept(step: Step) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """All that a step changes, with copies of what it is now."""
-    optimizer, buffers = step.optimizer, list(step.network.buffers())
-    return [(tensor, tensor.clone()) for tensor in (step.parameters.values, optimizer.mean, optimizer.square, *buffers)]
+def _snapshot(step: Step) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return all tensors that a step changes, each with a copy of its present value."""
+    optimizer, buffers = step.optimizer, step.network.buffers()
+    changed = (step.parameters.values, optimizer.exp_avg, optimizer.exp_avg_sq, *buffers)
+    return [(tensor, tensor.clone()) for tensor in changed]
 
 
 def _compiled(function: Function) -> Function:

@@ -191,7 +191,7 @@ def test_what_is_wrong_with_a_store_is_one_line_wherever_it_is_read(scattered: S
     ):
         list(epoch_films(str(elsewhere), row_index, (SIDE, SIDE), (0, 0), capacity=20))
     config = BY_TURNS.model_copy(update={"films_at_once": 4, "views_per_epoch": 16})
-    with pytest.raises(UserError, match=r"^\d films that are shown together have \d+ views in an epoch.*lower$"):
+    with pytest.raises(UserError, match=r"^a chunk of \d films has \d+ views in an epoch.*lower$"):
         fit(scattered.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
 
 

@@ -52,7 +52,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Compile:
     return make
 
 
-class SearchRun:
+class BlockCase:
     """A block's layers with parameters unlike those of any other channel, inputs, and what comes back from above."""
 
     def __init__(self, name: str, pictures: int, dtype: torch.dtype = torch.float32) -> None:
@@ -116,30 +116,30 @@ def _assert_alike(found: dict[str, torch.Tensor], expected: dict[str, torch.Tens
 )
 def test_a_block_is_pytorchs_layers_there_and_back(emulated: Compile, name: str, pictures: int) -> None:
     """Outputs, gradients, running averages."""
-    bench = SearchRun(name, pictures)
-    _assert_alike(bench.found(bench.block(emulated)), bench.expected())
+    case = BlockCase(name, pictures)
+    _assert_alike(case.found(case.block(emulated)), case.expected())
 
 
 def test_channels_without_a_gain_or_without_light_go_as_pytorchs(emulated: Compile) -> None:
     """Where all four places of a pool are alike, the first of them is the largest."""
-    bench = SearchRun("first", 1)
+    case = BlockCase("first", 1)
     with torch.no_grad():
-        bench.norm.weight[3] = 0
-        bench.convolution.bias[5] = -100  # type: ignore[index]
-    _assert_alike(bench.found(bench.block(emulated)), bench.expected())
+        case.norm.weight[3] = 0
+        case.convolution.bias[5] = -100  # type: ignore[index]
+    _assert_alike(case.found(case.block(emulated)), case.expected())
 
 
 @pytest.mark.parametrize("name", ["first", "second"])
 def test_a_block_answers_by_its_running_averages_and_leaves_them_alone(emulated: Compile, name: str) -> None:
-    bench = SearchRun(name, 3)
-    nn.init.normal_(bench.norm.running_mean)  # type: ignore[arg-type]
-    nn.init.uniform_(bench.norm.running_var, 0.1, 2.0)  # type: ignore[arg-type]
-    bench.layers.eval()
-    before = copy.deepcopy(bench.layers).double()
+    case = BlockCase(name, 3)
+    nn.init.normal_(case.norm.running_mean)  # type: ignore[arg-type]
+    nn.init.uniform_(case.norm.running_var, 0.1, 2.0)  # type: ignore[arg-type]
+    case.layers.eval()
+    before = copy.deepcopy(case.layers).double()
     with torch.inference_mode():
-        found, expected = bench.block(emulated)(bench.views.detach()), before(bench.views.detach().double())
+        found, expected = case.block(emulated)(case.views.detach()), before(case.views.detach().double())
     torch.testing.assert_close(found, expected.float(), atol=1e-5, rtol=1e-5)
-    averages = zip(bench.norm.buffers(), before[2].buffers(), strict=True)
+    averages = zip(case.norm.buffers(), before[2].buffers(), strict=True)
     assert all(torch.equal(one, other.to(one)) for one, other in averages)
 
 
@@ -150,8 +150,8 @@ def test_in_bfloat16_only_what_is_stored_is_rounded(emulated: Compile, name: str
     The second block's convolution is PyTorch's own, in bfloat16 too: a few of its outputs change places with a rival
     in their pool, and so does the gradient.
     """
-    bench = SearchRun(name, 3, torch.bfloat16)
-    found, expected = bench.found(bench.block(emulated)), bench.expected()
+    case = BlockCase(name, 3, torch.bfloat16)
+    found, expected = case.found(case.block(emulated)), case.expected()
     largest = 0.005 if name == "first" else 0.1
     for what in (what for what in expected if what != "2.num_batches_tracked"):
         error = (found[what] - expected[what]).norm() / expected[what].norm()
@@ -159,19 +159,19 @@ def test_in_bfloat16_only_what_is_stored_is_rounded(emulated: Compile, name: str
 
 
 def test_the_same_batch_gives_the_same_bits(emulated: Compile) -> None:
-    bench = SearchRun("first", 3)
-    block = bench.block(emulated)
-    first, second = bench.found(block), bench.found(block)
+    case = BlockCase("first", 3)
+    block = case.block(emulated)
+    first, second = case.found(block), case.found(block)
     assert all(torch.equal(first[what], second[what]) for what in first)
 
 
 def test_weights_that_are_no_numbers_show(emulated: Compile) -> None:
     """A fit that has gone wrong must say so in its loss, not go on with a channel less."""
     for dtype in (torch.float32, torch.bfloat16):
-        bench = SearchRun("first", 1, dtype)
+        case = BlockCase("first", 1, dtype)
         with torch.no_grad():
-            bench.convolution.weight[2, 0, 1, 1] = torch.nan
-        assert bench.block(emulated)(bench.views)[:, 2].isnan().all()
+            case.convolution.weight[2, 0, 1, 1] = torch.nan
+        assert case.block(emulated)(case.views)[:, 2].isnan().all()
 
 
 def test_a_step_by_kernels_does_what_layers_do(emulated: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_a_step_by_kernels_does_what_layers_do(emulated: Compile, monkeypatch: p
     films = striped_films((2, 5))
     config = TrainConfig(epochs=1, learning_rate=1e-3, views_per_epoch=2, batch=2, network="scale-aware")
     training = Trainer(films, config, execution=ExecutionConfig(False, kernels=True))
-    crops, numbers, values = training.batches(0)[0], training.numbers[0], training.step.parameters.values.clone()
+    crops, values = training.batches(0)[0], training.step.parameters.values.clone()
     network = training.network
     assert isinstance(network, ScaleAwareCnn)
     layers = copy.deepcopy(network)
@@ -188,12 +188,12 @@ def test_a_step_by_kernels_does_what_layers_do(emulated: Compile, monkeypatch: p
     features = layers.blocks(render(films.images, crops)[:, None].double())
     expected = nn.functional.mse_loss(layers.head(features, crops[:, 0] * films.pixel_um), films.targets[crops[:, 1]])
     expected.backward()  # type: ignore[no-untyped-call]
-    assert float(training.step(crops, numbers)) == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert float(training.step(crops, training.hyperparameters[0])) == pytest.approx(float(expected.detach()), rel=1e-5)
     gradients = zip(network.parameters(), layers.parameters(), strict=True)
     errors, sizes = zip(*(_error_and_size(one.grad, other.grad) for one, other in gradients), strict=True)
     assert sum(errors) < 1e-4**2 * sum(sizes)
     gradient = training.step.parameters.gradient
-    adamw(values, gradient, torch.zeros_like(values), torch.zeros_like(values), numbers)
+    adamw(values, gradient, torch.zeros_like(values), torch.zeros_like(values), training.hyperparameters[0])
     torch.testing.assert_close(training.step.parameters.values, values, atol=1e-7, rtol=1e-6)
     for found, wanted in zip(network.buffers(), layers.buffers(), strict=True):
         torch.testing.assert_close(found, wanted.to(found), atol=1e-5, rtol=1e-5)
@@ -214,9 +214,9 @@ def test_a_network_settles_on_the_means_over_batches(emulated: Compile, monkeypa
     layers = copy.deepcopy(training.network).double()
     for norm in _norms(layers):
         norm.momentum = None
-    for crops in training.shown(0):
+    for crops in training.epoch_batches(0):
         layers(training.step.pictures(crops)[:, None].double())
-    training.step.estimates(next(training.shown(0)))
+    training.step.estimates(next(training.epoch_batches(0)))
     training.recalibrate_batch_norm()
     for found, expected in zip(training.network.buffers(), layers.buffers(), strict=True):
         torch.testing.assert_close(found, expected.to(found), atol=1e-5, rtol=1e-5)
@@ -304,7 +304,7 @@ def test_the_kernels_compile_without_spilling_registers(architecture: str, bfloa
         spills.extend(line for line in done.stderr.splitlines() if "spill" in line)
 
     for name in BLOCKS:
-        SearchRun(name, 1, torch.bfloat16 if bfloat16 else torch.float32).block(make)
+        BlockCase(name, 1, torch.bfloat16 if bfloat16 else torch.float32).block(make)
     Pictures(make, bfloat16)
     TurnedViews(make, 6)
     Update(make, BETA2, EPS)

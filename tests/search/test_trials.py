@@ -15,7 +15,7 @@ import pytest
 from magray.config import ScaleSet, SearchConfig, load_config, load_protocols, load_search
 from magray.errors import UserError
 from magray.search.dataset import Evaluation
-from magray.search.run import HOPELESS, Space, TrialLogger, run_trial
+from magray.search.space import Space
 from magray.search.summary import summary_lines
 from magray.search.trials import (
     SEARCH,
@@ -29,6 +29,7 @@ from magray.search.trials import (
     read_trials,
     within,
 )
+from magray.search.tune import FAILED_ERROR, TrialLogger, TrialRunner, run_trial
 from magray.workflows.protocol_transfer import check_alike
 from tests.support.studies import trial
 
@@ -61,13 +62,13 @@ def test_among_equal_views_fewer_films_are_cheaper_and_then_fewer_scales() -> No
     ]
 
 
-def test_the_front_has_what_nothing_cheaper_matches() -> None:
+def test_the_pareto_front_has_all_that_nothing_cheaper_matches() -> None:
     rows = [trial([error], budget=budget) for budget, error in ((100, 0.4), (200, 0.5), (300, 0.2), (400, 0.2))]
     assert [(one.candidate.budget, one.worst) for one in pareto_front(options(rows))] == [(100, 0.4), (300, 0.2)]
 
 
 def test_an_options_error_is_the_mean_over_its_seeds() -> None:
-    """Luck of one seed is no knowledge: what one finds within the tolerance must be so in the mean."""
+    """A candidate that is within the tolerance with one lucky seed must be so in the mean."""
     (one,) = options([trial([0.04, 0.02], seed=0), trial([0.08, 0.02], seed=1)])
     assert (one.seeds, one.least, one.most) == (2, 0.04, 0.08)
     assert one.worst == pytest.approx(0.06)
@@ -91,7 +92,7 @@ def test_every_scale_in_a_range_is_a_trained_one() -> None:
     assert max_scale_gap(one) == pytest.approx(0.1)
 
 
-def test_a_point_of_optunas_means_its_candidate_and_every_set_has_one() -> None:
+def test_every_candidate_is_a_point_in_optunas_space() -> None:
     space = Space(SETTINGS, 900, 80)
     sets = [ScaleSet.of(some) for n in (1, 2) for some in itertools.combinations(SETTINGS.scales, n)]
     candidates = [Candidate(name, 2e-3, "one-cycle", 900, 80, 0) for name in sets]
@@ -125,15 +126,15 @@ def read_again(path: Path) -> Trials:
     return trials
 
 
-def found(rows: list[dict[str, Any]], tolerance: float) -> str:
-    """What is said of a search's trials."""
+def summary(rows: list[dict[str, Any]], tolerance: float) -> str:
+    """Return the summary of a search with these trials."""
     return "\n".join(
         summary_lines(SearchResult.of(rows, "search", tolerance), SETTINGS.model_copy(update={"tolerance": tolerance}))
     )
 
 
 def test_the_answer_names_set_error_and_cost() -> None:
-    said = found(
+    said = summary(
         [trial([0.04, 0.02], seed=0), trial([0.03, 0.02], seed=1), trial([0.2], status="stopped", seed=2)], 0.05
     )
     assert "2 trials finished, 1 stopped early, 0 failed; 2,700 views in all" in said
@@ -143,7 +144,7 @@ def test_the_answer_names_set_error_and_cost() -> None:
 
 
 def test_where_nothing_serves_the_best_is_named_and_what_would_work() -> None:
-    said = found([trial([0.2, 0.04, 0.03]), trial([0.3, 0.3, 0.3], "1")], 0.05)
+    said = summary([trial([0.2, 0.04, 0.03]), trial([0.3, 0.3, 0.3], "1")], 0.05)
     assert "no set stays within 5.0%: the best, 0.5+1 µm with 900 views, errs by 20.0%" in said
     assert "pictures of 1 to 1.5 µm only (test_scales), which it serves; a tolerance of 20.1%" in said
 
@@ -195,7 +196,7 @@ def rewritten(path: Path, table: pa.Table) -> Path:
 
 
 def test_a_trial_whose_error_is_no_number_has_failed_and_never_wins(tmp_path: Path) -> None:
-    """It is below no other number, but `min` would take the first."""
+    """NaN is below no other number, but `min` returns it if it comes first."""
     wrong, right = trial([0.1, 0.1], budget=300), trial([0.3, 0.2])
     wrong |= {"errors": [math.nan, 0.1], "worst": math.nan, "curve": [math.nan, math.nan]}
     path = rewritten(tmp_path / "search.parquet", pa.Table.from_pylist([wrong, right], schema=SEARCH))
@@ -227,23 +228,23 @@ def test_a_table_that_no_search_writes_is_refused(tmp_path: Path, change: dict[s
 def test_a_trial_that_diverges_ends_at_once_and_is_written_down_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Begun again it would diverge again. Optuna and ASHA are told of a large error: they have no use for none."""
-    told: list[dict[str, Any]] = []
+    """A retry would diverge, too. Optuna and ASHA get a large error, because they need a number."""
+    reported: list[dict[str, Any]] = []
 
     def diverge(*_: object) -> Iterator[Evaluation]:
         yield Evaluation(1, 100, 1.0, (0.4,), (0.4, 0.2))
         raise UserError("the fit diverged: its loss is not a finite number")
 
-    monkeypatch.setattr("magray.search.run.learn", diverge)
-    monkeypatch.setattr("magray.search.run.tune.report", told.append)
-    candidate, dataset = Candidate.of(trial([0.4, 0.2])), SimpleNamespace(test_scales=(0.5, 1.0))
-    run_trial({}, dataset, lambda _: candidate, "search", tmp_path)  # type: ignore[arg-type]
-    assert [one["worst"] for one in told] == [0.4, HOPELESS]
+    monkeypatch.setattr("magray.search.tune.learn", diverge)
+    monkeypatch.setattr("magray.search.tune.tune.report", reported.append)
+    candidate, nothing = Candidate.of(trial([0.4, 0.2])), None
+    run_trial({}, nothing, lambda _: candidate, "search", tmp_path)  # type: ignore[arg-type]
+    assert [one["worst"] for one in reported] == [0.4, FAILED_ERROR]
     said: list[str] = []
     trials = Trials(tmp_path / "search.parquet", "these films")
-    bench: Any = SimpleNamespace(strategy="search", dataset=dataset, trials=trials, saved=tmp_path, tell=said.append)
-    TrialLogger(bench, "explore", lambda _: candidate).on_trial_complete(
-        1, [], SimpleNamespace(config={}, last_result=told[-1], error_file=None)
+    runner = TrialRunner(nothing, (0.5, 1.0), "search", trials, tmp_path, gpu_share=1.0, tell=said.append)
+    TrialLogger(runner, "explore", lambda _: candidate).on_trial_complete(
+        1, [], SimpleNamespace(config={}, last_result=reported[-1], error_file=None)
     )
     (row,) = read_trials(trials.path).to_pylist()
     assert (row["status"], row["errors"]) == ("failed", [])

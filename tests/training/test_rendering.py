@@ -6,7 +6,7 @@ import torch
 
 from magray.imaging import to_mz, views
 from magray.training.crops import Crops, tiled_epoch
-from magray.training.rendering import gather, most_cells, render
+from magray.training.rendering import gather, max_cells, render
 from tests.support.stripes import stripes
 
 SIDES = (64, 128)
@@ -42,8 +42,8 @@ def test_one_pass_over_the_cells_shows_the_same(sides: tuple[int, ...]) -> None:
     places = random.integers(0, (3, 320, 300), (count, 3)).T
     film, row, col = places
     crops = torch.from_numpy(Crops(np.resize(sides, count), film, row, col, np.arange(count) % 16).table)
-    torch.testing.assert_close(gather(images, crops, most_cells(sides)), render(images, crops), atol=1e-6, rtol=0)
+    torch.testing.assert_close(gather(images, crops, max_cells(sides)), render(images, crops), atol=1e-6, rtol=0)
 
 
 def test_a_pixel_touches_as_many_cells_as_it_spans() -> None:
-    assert [most_cells([side]) for side in (64, 128, 256, 512, 192, 129, 500)] == [1, 1, 2, 4, 2, 2, 5]
+    assert [max_cells([side]) for side in (64, 128, 256, 512, 192, 129, 500)] == [1, 1, 2, 4, 2, 2, 5]

@@ -111,7 +111,7 @@ def test_an_epoch_of_films_by_turns_shows_every_film_in_equal_shares() -> None:
         assert training.steps == 16
         for epoch in range(3):
             shown: list[float] = []
-            for crops in training.shown(epoch):
+            for crops in training.epoch_batches(epoch):
                 there = films.targets[crops[:, 1], 0]
                 assert torch.equal(films.images[crops[:, 1], 0, 0].float(), there)
                 shown += there.tolist()
@@ -121,7 +121,7 @@ def test_an_epoch_of_films_by_turns_shows_every_film_in_equal_shares() -> None:
 def test_no_more_films_are_read_ahead_than_the_device_has_room_for() -> None:
     shelf, ahead = Shelf(), []
     with by_turns(shelf) as films:
-        for chunk, _ in enumerate(films.shown(0)):
+        for chunk, _ in enumerate(films.load_chunks(0)):
             ahead.append(shelf.given - chunk * AT_ONCE // 2)
     assert len(films.images) == ALL // 4
     assert max(ahead) <= AT_ONCE + 2  # of the last three some may have to wait
