@@ -105,8 +105,8 @@ class AnyFilmTrainer:
             loss = self.step(STANDING)
         float(loss)
         each = (time.perf_counter() - begin) / count
-        self.optimizer.mean.zero_()
-        self.optimizer.square.zero_()
+        self.optimizer.exp_avg.zero_()
+        self.optimizer.exp_avg_sq.zero_()
         return int(seconds / each)
 
     def _run(self) -> torch.Tensor:
