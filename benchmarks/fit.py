@@ -45,7 +45,7 @@ SIDES = (128, 256, 384, 512)
 CELLS = 512
 MS_MEAN, MS_SPREAD = 1e6, 1e5  # A/m
 STREAM_VIEWS = 88 if torch.cuda.is_available() else 4  # of a film in an epoch; the paper's has 88
-RECIPE = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=4096)
+CONFIG = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=4096)
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if GPU else torch.device("cpu")
 
@@ -105,7 +105,7 @@ def films(count: int) -> FilmBatch:
 
 def some_cuts(resident: FilmBatch, batch: int, epoch: int = 0) -> torch.Tensor:
     """`batch` random cuts on the device."""
-    train_config = replace(RECIPE, views_per_epoch=-(-batch // len(SIDES)))
+    train_config = replace(CONFIG, views_per_epoch=-(-batch // len(SIDES)))
     return torch.from_numpy(epoch_crops(resident, train_config, epoch).table[:batch]).to(DEVICE)
 
 
@@ -283,7 +283,7 @@ def steps(resident: FilmBatch, batches: list[int], with_compiled: bool) -> None:
 def epochs(resident: FilmBatch, batches: list[int]) -> None:
     """Whole epochs as a fit runs them, with all that the processor does for them."""
     for batch in batches:
-        training = Trainer(resident, replace(RECIPE, batch=batch, views_per_epoch=32768 if GPU else 64, epochs=3))
+        training = Trainer(resident, replace(CONFIG, batch=batch, views_per_epoch=32768 if GPU else 64, epochs=3))
         training.run_epoch()
         start = time.perf_counter()
         losses = [training.run_epoch() for _ in range(2)]
@@ -298,7 +298,7 @@ def answers(resident: FilmBatch) -> None:
     from magray.imaging import scale_of
 
     some, batch = (512, CHUNK_ON_GPU) if GPU else (16, CHUNK)
-    training = Trainer(resident, replace(RECIPE, batch=some, views_per_epoch=4 * some, epochs=1))
+    training = Trainer(resident, replace(CONFIG, batch=some, views_per_epoch=4 * some, epochs=1))
     training.run_epoch()
     network, shown = training.network.eval(), training.step.render(resident.images, some_cuts(resident, batch))
     scales = torch.full((batch,), 1.0, device=DEVICE)
@@ -331,7 +331,7 @@ def stream(resident: FilmBatch, batches: list[int]) -> None:
         store = store_of(resident, Path(folder) / "store")
         ids, target = tuple(store.ids().to_pylist()), Target("Ms", "A/m", MS_MEAN, MS_SPREAD, 0.0, 2 * MS_MEAN)
         train_config = replace(
-            RECIPE, epochs=rounds + 2, batch=batches[0], views_per_epoch=STREAM_VIEWS * len(ids) // 4
+            CONFIG, epochs=rounds + 2, batch=batches[0], views_per_epoch=STREAM_VIEWS * len(ids) // 4
         )
         spec = TrainingSpec(
             store.uri,

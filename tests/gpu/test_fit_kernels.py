@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available() or find_spec("cupy") is None, reason="no GPU, or no CuPy"),
 ]
-RECIPE = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=64, batch=32, seed=1)
+CONFIG = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=64, batch=32, seed=1)
 KERNELS = ExecutionConfig(bfloat16=False, kernels=True, graphed=True)
 
 
@@ -58,7 +58,7 @@ def test_a_recorded_step_by_kernels_does_what_layers_do(
     torch.manual_seed(0)
     network = NETWORKS[name](1, width).cuda().train()
     twin = copy.deepcopy(network)
-    crops = Trainer(films, RECIPE).batches(0)
+    crops = Trainer(films, CONFIG).batches(0)
     numbers = hyperparameter_table("constant", 0.0, 0.0, 2).cuda()
     steps = [Step(network, films, KERNELS), Step(twin, films, ExecutionConfig(bfloat16=False))]
     losses = [[float(step(c, n)) for c, n in zip(crops[:2], numbers, strict=True)] for step in steps]
@@ -71,7 +71,7 @@ def test_a_recorded_step_by_kernels_does_what_layers_do(
 
 def test_an_estimator_answers_on_a_gpu_as_on_a_cpu(films: FilmBatch, tmp_path: Path) -> None:
     """In bfloat16 there: to a tenth of the answers' spread. More views than go through the network at once."""
-    training = Trainer(films, replace(RECIPE, network="scale-aware", views_per_epoch=640), execution=KERNELS)
+    training = Trainer(films, replace(CONFIG, network="scale-aware", views_per_epoch=640), execution=KERNELS)
     training.run_epoch()
     training.recalibrate_batch_norm()
     target = Target("Ms", "A/m", 1e6, 1e5, 5e5, 1.5e6)
@@ -86,8 +86,8 @@ def test_an_estimator_answers_on_a_gpu_as_on_a_cpu(films: FilmBatch, tmp_path: P
 def test_the_same_seed_gives_the_same_network(films: FilmBatch, exact_products: None) -> None:
     ends = []
     for _ in range(2):
-        training = Trainer(films, RECIPE, execution=KERNELS)
-        for _ in range(RECIPE.epochs):
+        training = Trainer(films, CONFIG, execution=KERNELS)
+        for _ in range(CONFIG.epochs):
             training.run_epoch()
         ends.append(training.state()["network"])
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
@@ -97,7 +97,7 @@ def test_what_a_microscope_adds_is_new_in_each_step_and_the_same_after_a_resumpt
     films: FilmBatch, exact_products: None
 ) -> None:
     """Recorded steps draw noise, too; and a recording, which each process makes for itself, takes no draws away."""
-    config = replace(RECIPE, microscope=Microscope((0.0, 20.0), (0.1, 0.4)))
+    config = replace(CONFIG, microscope=Microscope((0.0, 20.0), (0.1, 0.4)))
     whole = Trainer(films, config, execution=KERNELS)
     whole.run_epoch()
     resumed = Trainer(films, config, execution=KERNELS)

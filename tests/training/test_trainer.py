@@ -17,7 +17,7 @@ from magray.training.prefetch import FilmChunk, PrefetchBuffer
 from magray.training.trainer import Trainer
 from tests.support.stripes import stripes
 
-RECIPE = TrainConfig(epochs=3, learning_rate=3e-3, views_per_epoch=8, batch=8, seed=1)
+CONFIG = TrainConfig(epochs=3, learning_rate=3e-3, views_per_epoch=8, batch=8, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def films() -> FilmBatch:
 
 @pytest.mark.parametrize("microscope", [None, Microscope((0.0, 20.0), (0.0, 0.2))])
 def test_a_resumed_training_ends_the_same_bit_for_bit(films: FilmBatch, microscope: Microscope | None) -> None:
-    config = replace(RECIPE, microscope=microscope)
+    config = replace(CONFIG, microscope=microscope)
     whole = Trainer(films, config)
     losses = [whole.run_epoch() for _ in range(3)]
     first = Trainer(films, config)
@@ -43,7 +43,7 @@ def test_a_resumed_training_ends_the_same_bit_for_bit(films: FilmBatch, microsco
 
 def test_a_finished_network_has_the_statistics_of_many_batches(films: FilmBatch) -> None:
     """With a mean of the last few, all answers of a network are off by what these happened to show."""
-    config = replace(RECIPE, epochs=1, views_per_epoch=48, batch=8)
+    config = replace(CONFIG, epochs=1, views_per_epoch=48, batch=8)
     training = Trainer(films, config)
     training.run_epoch()
     many = training.step.pictures(training.batches(epoch=5).flatten(0, 1))
@@ -57,7 +57,7 @@ def test_a_finished_network_has_the_statistics_of_many_batches(films: FilmBatch)
 
 def test_workers_add_up_to_one_that_does_it_alone(films: FilmBatch) -> None:
     """Their shares, 2 and 1 of 3 pictures, are weighed by size. Batch norm sees a share alone: hence it is off here."""
-    config, gradients = replace(RECIPE, batch=3), []
+    config, gradients = replace(CONFIG, batch=3), []
     for workers in (1, 2):
         trainings = [
             Trainer(films, config, rank, workers, execution=ExecutionConfig(bfloat16=False)) for rank in range(workers)
@@ -73,7 +73,7 @@ def test_workers_add_up_to_one_that_does_it_alone(films: FilmBatch) -> None:
 
 def test_more_workers_than_pictures_are_refused(films: FilmBatch) -> None:
     with pytest.raises(UserError, match="9 workers cannot share a batch of 8 pictures"):
-        Trainer(films, RECIPE, workers=9)
+        Trainer(films, CONFIG, workers=9)
 
 
 ALL, AT_ONCE = 32, 8  # films, and those that the device has room for by turns
@@ -101,7 +101,7 @@ def by_turns(shelf: Shelf) -> Iterator[FilmBatch]:
         yield FilmBatch(images, targets, (64, 128), pixel_um=4 / 1024, stream=stream)
 
 
-TURNS = replace(RECIPE, views_per_epoch=64)
+TURNS = replace(CONFIG, views_per_epoch=64)
 
 
 def test_an_epoch_of_films_by_turns_shows_every_film_in_equal_shares() -> None:
@@ -158,6 +158,6 @@ def test_windows_without_a_whole_batch_are_refused() -> None:
 
 
 def test_a_fit_that_diverges_stops_and_says_where(films: FilmBatch) -> None:
-    training = Trainer(films, replace(RECIPE, learning_rate=1e30, schedule="constant"))
+    training = Trainer(films, replace(CONFIG, learning_rate=1e30, schedule="constant"))
     with pytest.raises(UserError, match=r"from step 2 of epoch 1 on; set fit\.learning_rate below 1e\+30"):
         training.run_epoch()
