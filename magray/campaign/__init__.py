@@ -1,1 +1,1 @@
-"""Simulate a campaign's films in Ray actors that hold a warm solver, and commit them to a store. Independent of the physics."""
+"""Simulate a campaign's films in Ray actors that hold a warm solver, and commit them to a store."""

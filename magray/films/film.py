@@ -175,7 +175,7 @@ class Film:
 
     @property
     def split(self) -> Literal["train", "test"]:
-        """Return the split, train or test, which the film's id decides: the same in every campaign and for all views."""
+        """Return the split, train or test, which the film's id decides: the same in every campaign, for all views."""
         return "test" if int(self.film_id[-8:], 16) < TEST_FRACTION * 2**32 else "train"
 
 
