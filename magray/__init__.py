@@ -11,10 +11,13 @@ from magray._version import __version__
 
 if TYPE_CHECKING:
     from magray.errors import UserError
+    from magray.estimator.any_film import estimate
     from magray.estimator.estimator import Estimator
+    from magray.estimator.knowns import Normal, Range
     from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Sweep, Uniform
     from magray.micromagnetics import field_terms, relax
     from magray.store import open_store
+    from magray.theory.effective_medium import effective_medium
 
 
 __all__ = [
@@ -22,12 +25,16 @@ __all__ = [
     "Estimator",
     "Film",
     "Minimize",
+    "Normal",
     "Protocol",
     "Quench",
+    "Range",
     "Sweep",
     "Uniform",
     "UserError",
     "__version__",
+    "effective_medium",
+    "estimate",
     "field_terms",
     "open_store",
     "relax",
@@ -38,11 +45,15 @@ _HOMES = {
     "Estimator": "magray.estimator.estimator",
     "Film": "magray.films",
     "Minimize": "magray.films",
+    "Normal": "magray.estimator.knowns",
     "Protocol": "magray.films",
     "Quench": "magray.films",
+    "Range": "magray.estimator.knowns",
     "Sweep": "magray.films",
     "Uniform": "magray.films",
     "UserError": "magray.errors",
+    "effective_medium": "magray.theory.effective_medium",
+    "estimate": "magray.estimator.any_film",
     "field_terms": "magray.micromagnetics",
     "open_store": "magray.store",
     "relax": "magray.micromagnetics",

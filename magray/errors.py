@@ -42,6 +42,12 @@ class UserError(Exception):
         super().__init__(mask(message))
 
 
+class Refused(UserError):
+    """An estimate that cannot be trusted. The message says why."""
+
+    exit_code = 3
+
+
 class FilmsLost(UserError):
     """Films that a campaign had committed are gone at its end. The same command simulates them again."""
 

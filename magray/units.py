@@ -8,6 +8,8 @@ from decimal import Decimal, Overflow, localcontext
 from magray.errors import UserError, shortened
 
 MU0 = 4e-7 * math.pi  # vacuum permeability, T m/A (the value that µMAG and mumax3 use)
+GAMMA0 = 1.7595e11 * MU0  # m/(A s); the value of the µMAG standard problems
+BOLTZMANN = 1.380649e-23  # J/K
 
 
 @dataclass(frozen=True)

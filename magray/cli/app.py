@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from magray.cli import doctor, project, research, store
+from magray.cli import doctor, estimate, project, research, store
 from magray.cli.console import INTERRUPTED, write_plainly
 from magray.errors import UserError, in_words, one_line
 from magray.masking import mask
@@ -25,8 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    *(project.plan, project.simulate, project.fit, project.study, project.report, project.estimate, project.quickstart),
-    *(research.search, research.protocols, research.paper, doctor.doctor),
+    *(project.plan, project.simulate, project.fit, project.study, project.report, estimate.estimate),
+    *(project.quickstart, research.search, research.protocols, research.paper, research.any_film, doctor.doctor),
 )
 for command in _COMMANDS:
     app.command()(command)

@@ -13,7 +13,7 @@ from magray.files.paths import at_home
 from magray.masking import mask
 
 if TYPE_CHECKING:
-    from magray.project.stages import Project
+    from magray.project.stages import FilmsProject, Project
 
 Address = Annotated[
     str | None,
@@ -31,14 +31,14 @@ ByPip = Annotated[
 
 def plan(config: ConfigPath, overrides: Overrides = None) -> None:
     """Write plan.parquet, with one row for each film."""
-    print_results([_project(config, overrides).plan()])
+    print_results([_films_project(config, overrides).plan()])
 
 
 def simulate(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
     """Simulate the films that the store lacks."""
     _submit("simulate", config, overrides, address, pip)
     with resumable():
-        print_results([_project(config, overrides).simulate()])
+        print_results([_films_project(config, overrides).simulate()])
 
 
 def fit(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
@@ -63,43 +63,6 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
     print_results([_project(config, overrides).report()])
 
 
-def estimate(
-    pictures: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PICTURE",
-            help="PNG, TIFF, JPEG, GIF or BMP of a film's domains; several are of one film.",
-        ),
-    ],
-    estimator: Annotated[
-        str,  # a Path would make no difference between ./co-like and co-like
-        typer.Option(
-            metavar="FOLDER",
-            parser=os.path.expanduser,
-            help="Folder of the estimator; or co-like or co-like-microscope, which ship with magray "
-            "(./co-like is a folder of yours).",
-        ),
-    ],
-    scale_um: Annotated[
-        float | None, typer.Option(metavar="X", help="Length of the picture's shorter side, µm.")
-    ] = None,
-    pixel_nm: Annotated[float | None, typer.Option(metavar="Y", help="Size of a pixel, nm.")] = None,
-    max_megapixels: Annotated[float, typer.Option(metavar="N", min=0, help="Refuse larger pictures.")] = 64,
-) -> None:
-    """Estimate a film's parameters from one or several pictures."""
-    if (scale_um is None) == (pixel_nm is None):
-        raise UserError("give the size of the picture: either --scale-um or --pixel-nm")
-    from magray.project.estimate import estimate_pictures
-
-    answer = estimate_pictures(
-        *pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, max_megapixels=max_megapixels
-    )
-    typer.echo(str(answer))
-    typer.echo(f"trained on {answer.films}")
-    for warning in answer.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-
-
 def quickstart(
     config: Annotated[Path, typer.Option(metavar="CONFIG", parser=at_home, help="YAML file of the project.")] = Path(
         "configs/quickstart.yaml"
@@ -121,6 +84,14 @@ def _project(config: Path, overrides: list[str] | None) -> "Project":
     from magray.project.stages import Project
 
     return Project(load_config(config, overrides or ()))
+
+
+def _films_project(config: Path, overrides: list[str] | None) -> "FilmsProject":
+    from magray.config import DesignedConfig, load_films
+    from magray.project.stages import FilmsProject, Project
+
+    settings = load_films(config, overrides or ())
+    return FilmsProject(settings) if isinstance(settings, DesignedConfig) else Project(settings)
 
 
 def _submit(stage: str, config: Path, overrides: list[str] | None, address: str | None, by_pip: bool) -> None:

@@ -76,3 +76,30 @@ def paper(
 
     with resumable():
         run(configs, results, Console(), small, overrides or ())
+
+
+def any_film(
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Stores of designed films, by size.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", metavar="FOLDER", parser=at_home, help="Folder for the estimator and its scores."),
+    ] = Path("runs/any-film/estimator"),
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Time for training, at most.")] = 360.0,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Pictures for training, at most.")] = 60_000_000,
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Pictures of a training step.")] = 1024,
+    width: Annotated[
+        float, typer.Option("--width", min=0.1, help="Width of the network, relative to the paper's.")
+    ] = 2.0,
+    baseline_seconds: Annotated[
+        float, typer.Option("--baseline-seconds", min=0.0, help="Time for the two-numbers baseline; 0: none.")
+    ] = 60.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the network and its pictures.")] = 0,
+) -> None:
+    """Fit the any-film estimator to films of every material, and measure it."""
+    from magray.network.any_film import AnyFilmSettings
+    from magray.training.any_film.trainer import AnyFilmTraining
+    from magray.workflows.any_film import run
+
+    training = AnyFilmTraining(pictures=pictures, seconds=seconds, batch=batch, seed=seed)
+    with resumable():
+        run(stores, output, AnyFilmSettings(width=width), training, baseline_seconds, typer.echo)

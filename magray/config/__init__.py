@@ -6,11 +6,20 @@ differ.
 """
 
 from magray.config.campaign import CampaignConfig, UniformRange
+from magray.config.design import DesignConfig, DesignedConfig
 from magray.config.figure import FigureConfig
 from magray.config.fit import FEWEST_FILMS, WIDTHS, FitConfig, MicroscopeConfig
 from magray.config.project import Config
 from magray.config.protocols import ProtocolsConfig
-from magray.config.reading import load_config, load_figure, load_protocols, load_search, read_config
+from magray.config.reading import (
+    load_config,
+    load_figure,
+    load_films,
+    load_protocols,
+    load_search,
+    read_config,
+    read_films,
+)
 from magray.config.scales import ScaleSet
 from magray.config.search import SearchConfig
 from magray.config.simulate import SimulateConfig
@@ -20,6 +29,8 @@ __all__ = [
     "WIDTHS",
     "CampaignConfig",
     "Config",
+    "DesignConfig",
+    "DesignedConfig",
     "FigureConfig",
     "FitConfig",
     "MicroscopeConfig",
@@ -30,7 +41,9 @@ __all__ = [
     "UniformRange",
     "load_config",
     "load_figure",
+    "load_films",
     "load_protocols",
     "load_search",
     "read_config",
+    "read_films",
 ]

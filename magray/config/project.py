@@ -4,9 +4,10 @@ from pydantic import Field
 
 from magray.config.campaign import CampaignConfig
 from magray.config.fit import FitConfig
-from magray.config.section import Place, Scale, Section
+from magray.config.section import Name, Place, Scale, Section
 from magray.config.simulate import SimulateConfig
 from magray.config.strict_yaml import dump
+from magray.films import Film, sample
 
 
 class StudyConfig(Section):
@@ -18,7 +19,7 @@ class StudyConfig(Section):
 class Config(Section):
     """A project: its folder `output`, and all settings that decide what the folder will hold."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)  # part of file names
+    name: Name
     output: Place
     campaign: CampaignConfig
     simulate: SimulateConfig = SimulateConfig()
@@ -29,6 +30,10 @@ class Config(Section):
     def store_uri(self) -> str:
         """Return the folder or URI of the store."""
         return self.simulate.store or str(self.output / "store")
+
+    def films(self) -> list[Film]:
+        """Return the films of the campaign."""
+        return sample(self.campaign.sampling())
 
     def to_yaml(self) -> str:
         """Return the resolved config with every key, in SI units. `load_config` reads an equal config from it."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from magray.config.design import DesignedConfig
 from magray.config.figure import FigureConfig
 from magray.config.project import Config
 from magray.config.protocols import ProtocolsConfig
@@ -24,6 +25,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises UserError, one line that names the file and the key, unless it is a complete and possible project.
     """
     return _load(path, lambda text: read_config(text, overrides))
+
+
+def load_films(path: str | Path, overrides: Sequence[str] = ()) -> Config | DesignedConfig:
+    """Read the config of a project whose films are those of a campaign or of a design.
+
+    Raises UserError as `load_config`.
+    """
+    return _load(path, lambda text: read_films(text, overrides))
 
 
 def load_figure(path: str | Path) -> FigureConfig:
@@ -43,7 +52,19 @@ def load_protocols(path: str | Path, overrides: Sequence[str] = ()) -> Protocols
 
 def read_config(text: str, overrides: Sequence[str] = ()) -> Config:
     """Return the config in YAML `text`, changed by `overrides`. Raises UserError as `load_config`."""
-    return _validated(Config, _overridden(text, overrides))
+    content = _overridden(text, overrides)
+    if "design" in content and "campaign" not in content:
+        raise UserError("the films are those of a design, for magray plan and magray simulate; this needs a campaign")
+    return _validated(Config, content)
+
+
+def read_films(text: str, overrides: Sequence[str] = ()) -> Config | DesignedConfig:
+    """Return the config in YAML `text`, changed by `overrides`. Raises UserError as `load_films`."""
+    content = _overridden(text, overrides)
+    given = [section for section in ("campaign", "design") if section in content]
+    if len(given) != 1:
+        raise UserError(f"give the films by either campaign or design, not {'both' if given else 'neither'} of them")
+    return _validated(DesignedConfig, content) if given == ["design"] else _validated(Config, content)
 
 
 def _overridden(text: str, overrides: Sequence[str]) -> dict[str, Any]:

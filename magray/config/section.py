@@ -41,6 +41,7 @@ def at_least(limit: float, reason: str, unit: str = "") -> AfterValidator:
     return AfterValidator(check)
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]  # part of file names
 Place = Annotated[Path, Strict(False), AfterValidator(at_home)]  # a text in YAML
 Count = Annotated[int, Field(gt=0)]
 

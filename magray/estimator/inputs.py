@@ -1,5 +1,6 @@
 """Validate the input of an estimator: pictures of many types, and their scale."""
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Real
@@ -35,6 +36,16 @@ def pictures_of(given: GivenPicture | Iterable[GivenPicture]) -> list[Picture]:
     if not pictures:
         raise UserError("give at least one picture")
     return pictures
+
+
+def different_pictures(pictures: Sequence[Picture]) -> list[Picture]:
+    """Return the pictures without those that are the same, pixel by pixel, as one before."""
+    return list({_digest(picture): picture for picture in pictures}.values())
+
+
+def _digest(picture: Picture) -> bytes:
+    values = np.ascontiguousarray(picture, np.float64)
+    return hashlib.blake2b(values.tobytes() + repr(picture.shape).encode()).digest()
 
 
 def check_length(value: object, name: str) -> None:

@@ -20,10 +20,7 @@ import numpy as np
 from magray.films.film import Film
 from magray.films.protocol import Quench
 from magray.micromagnetics.backend import Coefficients, FieldBackend, InnerStep, Vectors
-from magray.units import MU0
-
-GAMMA0 = 1.7595e11 * MU0  # m/(A s); the value of the µMAG standard problems
-BOLTZMANN = 1.380649e-23  # J/K
+from magray.units import BOLTZMANN, GAMMA0, MU0
 
 # Limits of a step, as the angle of the fastest precession. The scheme is stable to 2.78 for any damping.
 STIFFEST = 2.5  # of exchange between neighbours, in an inner step

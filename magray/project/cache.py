@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from magray.config import Config
+from magray.config import Config, DesignedConfig
 from magray.environment import cores, processor, versions
 from magray.errors import UserError
 from magray.files.atomic import atomic_write
@@ -29,7 +29,7 @@ class StageCache:
     """The stages of one project that are done, as its summary.json says."""
 
     folder: Path
-    config: Config
+    config: Config | DesignedConfig
 
     @property
     def summary(self) -> Summary:

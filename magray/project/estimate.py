@@ -1,6 +1,6 @@
 """Estimate parameters from picture files, and choose the held-out film whose estimate a project shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from magray.imaging import MAX_MEGAPIXELS, cells_of, crop, read_picture, write_p
 from magray.store import Store
 
 if TYPE_CHECKING:
+    from magray.estimator.any_film import Posterior
     from magray.estimator.estimator import Answer
     from magray.imaging.microscope import Microscope
 
@@ -31,6 +32,33 @@ def estimate_pictures(
 
     images = [read_picture(picture, max_megapixels) for picture in pictures]
     return Estimator.load(estimator).predict(images, scale_um=scale_um, pixel_nm=pixel_nm)
+
+
+def estimate_film(
+    *pictures: str | Path,
+    estimator: str | Path,
+    known: Mapping[str, object],
+    dmi: str | None = None,
+    history: str | None = None,
+    instrument: str | None = None,
+    scale_um: float | None = None,
+    pixel_nm: float | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> "Posterior":
+    """Return what picture files of one film, and what is known of it, say: see `magray.estimate`."""
+    from magray.estimator.any_film import estimate
+    from magray.estimator.knowns import Knowledge
+
+    Knowledge.of(known, dmi, history, instrument)  # says what is wrong before files are read
+    images = [read_picture(picture, max_megapixels) for picture in pictures]
+    return estimate(images, pixel_nm, scale_um, known, dmi, history, instrument, estimator)
+
+
+def knows_any_film(estimator: str) -> bool:
+    """Return whether an estimator is told what is known of a film, and not trained for one material."""
+    from magray.estimator.any_film import is_any_film
+
+    return is_any_film(estimator)
 
 
 def held_out_film(store: Store, targets: Sequence[str]) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from magray.config import Config, FitConfig, ScaleSet
+from magray.config import Config, DesignedConfig, FitConfig, ScaleSet
 from magray.environment import versions
 from magray.errors import FilmsLost, UserError
 from magray.files.atomic import read_notes, read_table, write_table
-from magray.films import plan_table, sample
+from magray.films import Film, plan_table
+from magray.films.design import reduced_columns
 from magray.films.plan import PLAN_SCHEMA
 from magray.imaging import check_room
 from magray.project.cache import Facts, StageCache, fingerprint, seconds_of
@@ -65,10 +66,10 @@ class SeededFit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Project:
-    """The folder of one config, and the stages that fill it."""
+class FilmsProject:
+    """The folder of a config whose films are those of a campaign or of a design, and the stages that make them."""
 
-    config: Config
+    config: Config | DesignedConfig
 
     @property
     def folder(self) -> Path:
@@ -85,35 +86,6 @@ class Project:
         """Return the content of summary.json, or an empty summary. Raises UserError if the file is damaged."""
         return self.cache.summary
 
-    @property
-    def fits(self) -> list[SeededFit]:
-        """Return each training set with each seed."""
-        fit = self.config.fit
-        return [
-            SeededFit(train_set, seed)
-            for train_set in fit.train_scales
-            for seed in range(fit.seed, fit.seed + fit.seeds)
-        ]
-
-    @property
-    def microscope(self) -> "Microscope | None":
-        """Return the microscope through which films are seen; None if networks see the films themselves."""
-        from magray.training.config import TrainConfig
-
-        return TrainConfig.of(self.config.fit.model_dump()).microscope
-
-    def estimator_folder(self, train_set: ScaleSet, seed: int | None = None) -> Path:
-        """Return the folder of an estimator; `seed` None means the first seed.
-
-        estimator/ itself is that of the first training set, and estimator/<training set> of every other one. Further
-        seeds lie below in estimator/<training set>/seed-<seed>.
-        """
-        top = self.folder / "estimator"
-        first = seed in (None, self.config.fit.seed)
-        if first and train_set == self.config.fit.train_scales[0]:
-            return top
-        return top / str(train_set) if first else top / str(train_set) / f"seed-{seed}"
-
     def plan(self) -> StageResult:
         """Write plan.parquet. Raises UserError if the folder holds a plan of other films."""
         self._check_scales()
@@ -121,11 +93,11 @@ class Project:
         # sampling a million films takes a minute
         if summary.plan and self.cache.is_done("plan", inputs, [path]) and _config_of(path) == inputs:
             return StageResult(summary.plan.text, True, summary.seconds.get("plan", 0.0), tuple(summary.plan.warnings))
-        films = sample(self.config.campaign.sampling())
-        table = plan_table(films, self.config.name).replace_schema_metadata({CONFIG_KEY: inputs})
+        start = time.monotonic()
+        films = self.config.films()
+        table = self._table(films).replace_schema_metadata({CONFIG_KEY: inputs})
         if path.exists() and not _ids(read_table(path, PLAN_SCHEMA)) <= _ids(table):
             raise UserError(f"{path} plans other films; choose another output, or remove the folder {self.folder}")
-        start = time.monotonic()
         write_table(table, path)  # replaces the old plan at once, because another process may be about to read it
         seconds = round(time.monotonic() - start, 2)
         beyond = Counter(warning.partition(":")[2].strip() for film in films for warning in film.warnings)
@@ -157,6 +129,54 @@ class Project:
         text += f", {done.not_converged} not converged" if done.not_converged else ""
         text += f", {done.failed} failed" if done.failed else ""
         return StageResult(text, done.simulated == 0, spent)
+
+    def _table(self, films: list[Film]) -> pa.Table:
+        """Return the rows of the plan; those of a design have its numbers, too."""
+        table = plan_table(films, self.config.name)
+        if isinstance(self.config, DesignedConfig):
+            numbers = reduced_columns(table)
+            for name in numbers.column_names:
+                table = table.append_column(name, numbers[name])
+        return table
+
+    def _check_scales(self) -> None:
+        """Raise UserError unless the films have room for the scales that are trained and tested."""
+
+
+@dataclass(frozen=True)
+class Project(FilmsProject):
+    """The folder of one config, and the stages that fill it."""
+
+    config: Config
+
+    @property
+    def fits(self) -> list[SeededFit]:
+        """Return each training set with each seed."""
+        fit = self.config.fit
+        return [
+            SeededFit(train_set, seed)
+            for train_set in fit.train_scales
+            for seed in range(fit.seed, fit.seed + fit.seeds)
+        ]
+
+    @property
+    def microscope(self) -> "Microscope | None":
+        """Return the microscope through which films are seen; None if networks see the films themselves."""
+        from magray.training.config import TrainConfig
+
+        return TrainConfig.of(self.config.fit.model_dump()).microscope
+
+    def estimator_folder(self, train_set: ScaleSet, seed: int | None = None) -> Path:
+        """Return the folder of an estimator; `seed` None means the first seed.
+
+        estimator/ itself is that of the first training set, and estimator/<training set> of every other one. Further
+        seeds lie below in estimator/<training set>/seed-<seed>.
+        """
+        top = self.folder / "estimator"
+        first = seed in (None, self.config.fit.seed)
+        if first and train_set == self.config.fit.train_scales[0]:
+            return top
+        return top / str(train_set) if first else top / str(train_set) / f"seed-{seed}"
 
     def fit(self) -> list[StageResult]:
         """Fit an estimator for each training set and seed, side by side if the cluster has several GPUs."""

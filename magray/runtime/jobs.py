@@ -23,7 +23,7 @@ import yaml
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from magray.config import Config, load_config
+from magray.config import Config, DesignedConfig, load_config, load_films
 from magray.errors import UserError, one_line
 
 STAGES = {"simulate": ["simulate"], "fit": ["fit"], "study": ["study", "report"]}  # a stage and its commands
@@ -50,7 +50,7 @@ def submit_stage(address: str, stage: str, config: Path, overrides: Sequence[str
     This folder travels with it. by_pip: its nodes lack magray's image and install magray first, from this folder.
     Raises UserError if the config is wrong or its results would not outlive the job, or if the server takes no job.
     """
-    project = load_config(config, overrides)
+    project = (load_films if stage == "simulate" else load_config)(config, overrides)
     _check_that_results_stay(project)
     entrypoint = _entrypoint(stage, _travelling(config), overrides)
     runtime_env = _by_pip() if by_pip else _ON_THE_IMAGE
@@ -61,7 +61,7 @@ def submit_stage(address: str, stage: str, config: Path, overrides: Sequence[str
         raise UserError(f"the job server at {address} does not take the job: {one_line(error)}") from error
 
 
-def submission_id(stage: str, config: Config) -> str:
+def submission_id(stage: str, config: Config | DesignedConfig) -> str:
     """Return the id of a campaign's first job, the same from every machine: simulate-quickstart."""
     return f"{stage}-{config.name}"
 
@@ -123,7 +123,7 @@ def _exit_code(ended: JobDetails, show: Callable[[str], None]) -> int:
     return 2 if ended.driver_exit_code == 2 else 1
 
 
-def _check_that_results_stay(config: Config) -> None:
+def _check_that_results_stay(config: Config | DesignedConfig) -> None:
     """Raise UserError if output or store lie in the folder that Ray unpacks for a job and removes after it."""
     for key, place in (("output", str(config.output)), ("simulate.store", config.store_uri)):
         if "://" not in place and not Path(place).is_absolute():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.markup import escape
 
 from magray.config import Config
 from magray.errors import UserError
+from magray.estimator.any_film import estimate
 from magray.estimator.estimator import Estimator, shipped
 from magray.imaging import read_picture
 from magray.project.stages import Project, StageResult
@@ -70,6 +72,24 @@ def _print_shipped_answers(project: Project, picture: Path, answer: HeldOutAnswe
             command = f"$ magray estimate {picture} --estimator {name} --scale-um {scale_um:g}"
             console.print(command, soft_wrap=True, markup=False)
             console.print(f"[bold]{estimator.predict(read_picture(picture), scale_um)}[/bold]", highlight=False)
+    _print_any_film_answer(project, picture, answer, film, console)
+
+
+def _print_any_film_answer(
+    project: Project, picture: Path, answer: HeldOutAnswer, film: dict[str, Any], console: Console
+) -> None:
+    """Print the answer of the estimator for any film, which is told all other constants, if it knows such films."""
+    constants = {"Ms": film["Ms"], "Ku1": film["Ku1"], "Aex": film["Aex"], "D": film["D"], "thickness": film["dz"]}
+    known = {name: value for name, value in constants.items() if name not in answer.constants}
+    kinds = {"dmi": film["dmi"], "instrument": "none" if project.microscope is None else "microscope"}
+    try:
+        posterior = estimate(read_picture(picture), scale_um=answer.scale_um, known=known, **kinds)
+    except UserError:  # no perpendicular film, or no picture that it can read
+        return
+    if posterior.trust == "refused":
+        return
+    console.print("\nThe estimator for any film, which is told the other constants (magray estimate):", soft_wrap=True)
+    console.print(f"[bold]{escape(str(posterior))}[/bold]", highlight=False)
 
 
 def _true_values(answer: HeldOutAnswer) -> str:

@@ -1,11 +1,13 @@
 """Test the command line: results and exit code 0, or one line on stderr and exit code 2."""
 
 import errno
+import json
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +19,15 @@ from magray.cli import app as cli
 from magray.config import load_config
 from magray.estimator.estimator import Estimator
 from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
+from magray.estimator.weights import save_weights
 from magray.films import plan_table, sample
 from magray.imaging import read_picture, write_picture
 from magray.micromagnetics import relax
+from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
 from magray.network.branches import paper_cnn
 from magray.store import create_store, rows_of
 from magray.store.location import Location
+from tests.support.stripes import labyrinth
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 PLANNER = """
@@ -97,9 +102,8 @@ def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    """Return a picture of stripes with 256 × 256 pixels."""
-    stripes = 127.5 * (1 + np.sin(np.arange(256) / 9))
-    write_picture(tmp_path / "film.png", np.tile(stripes.astype(np.uint8), (256, 1)))
+    """Return a picture of a labyrinth with 256 × 256 pixels."""
+    write_picture(tmp_path / "film.png", np.rint(127.5 * (1 + labyrinth())).astype(np.uint8))
     return tmp_path / "film.png"
 
 
@@ -150,6 +154,16 @@ def test_a_plan_may_grow(magray: Magray, small: list[str], tmp_path: Path) -> No
     magray("plan", CONFIG, *small)
     assert magray("plan", CONFIG, *small, "--set", "campaign.films=6").code == 0
     assert pq.read_table(tmp_path / "run" / "plan.parquet").num_rows == 6
+
+
+def test_the_films_of_a_design_are_planned_but_fitted_by_no_project(magray: Magray, tmp_path: Path) -> None:
+    design = CONFIG.parent / "any-film" / "films-256.yaml"
+    few = ["--set", "design.films=8", "--set", f"output={tmp_path / 'run'}"]
+    assert "8 films planned" in magray("plan", design, *few).out
+    assert (tmp_path / "run" / "plan.parquet").exists()
+    for command in ("fit", "study", "report"):
+        refuses(magray(command, design, *few), "films-256.yaml", "this needs a campaign")
+    refuses(magray("plan", design, *few, "--set", "campaign={}"), "either campaign or design")
 
 
 def test_processes_that_plan_the_same_films_at_once_find_a_plan_at_any_moment(small: list[str], tmp_path: Path) -> None:
@@ -276,6 +290,72 @@ def test_estimate_warns_beyond_the_scales_it_was_tested_at(magray: Magray, estim
     assert said.code == 0
     assert "warning: " in said.err
     assert "trained on 0.25, 1 µm" in said.err
+
+
+def test_estimate_refuses_a_picture_without_domains_unless_forced(magray: Magray, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256), np.uint8)
+    write_picture(tmp_path / "noise.png", noise)
+    command = ("estimate", tmp_path / "noise.png", "--estimator", "co-like", "--scale-um", "1.0")
+    said = magray(*command)
+    assert (said.code, said.out) == (3, "")
+    assert said.err.startswith("magray: the picture does not look like domains")
+    assert said.err.count("\n") == 1
+    forced = magray(*command, "--force")
+    assert forced.code == 0
+    assert forced.out.startswith("D = ")
+    assert "does not look like domains" in forced.err
+
+
+@pytest.fixture(scope="session")
+def any_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an untrained estimator of any film."""
+    settings, folder = AnyFilmSettings(0.25, 2, 16, 16), tmp_path_factory.mktemp("any-film")
+    save_weights(AnyFilmNetwork(settings), folder / "network.safetensors")
+    trained = {"Q1": (0.02, 4.0), "tau": (0.02, 10.0), "delta": (0.2, 20.0), "d": (0.0, 0.97)}
+    described = {"kind": "any-film", "format": 1, "settings": asdict(settings), "trained": trained, "calibration": {}}
+    (folder / "estimator.json").write_text(json.dumps(described))
+    return folder
+
+
+TOLD = ("--Ms", "1.2 +- 0.05 MA/m", "--Keff", "0.25 MJ/m3", "--thickness", "6 nm ± 5 %", "--pixel-nm", "2")
+
+
+def test_estimate_is_told_what_is_known_of_a_film(magray: Magray, any_film: Path, picture: Path) -> None:
+    command = ("estimate", picture, "--estimator", any_film, *TOLD, "--force")
+    said = magray(*command)
+    assert said.code == 0
+    assert re.match(r"\|D\| = .* mJ/m²   95 %: .*\nAex = .* pJ/m", said.out)
+    record = json.loads(magray(*command, "--json").out)
+    assert set(record["parameters"]) == {"D", "Aex"}
+    assert set(record["budget"]["D"]) == {"picture", "Ms", "thickness"}
+
+
+@pytest.mark.parametrize(
+    ("told", "word"),
+    [
+        (("--Ms", "1.2"), "Ms: 1.2 has no unit"),
+        (("--Ms", "1.2 ± -0.1 MA/m"), "negative"),
+        (("--Ms", "1.5 MA/m", "--Ku1", "1 MJ/m3"), "lies in the plane"),
+        (("--thickness", "6 um"), "was 6 nm meant?"),
+        (("--dmi", "both"), "choose one of interfacial, bulk"),
+        (("--Aex", "20..10 pJ/m"), "smaller end first"),
+    ],
+)
+def test_estimate_says_what_is_wrong_with_a_constant(
+    magray: Magray, any_film: Path, picture: Path, told: tuple[str, ...], word: str
+) -> None:
+    refuses(magray("estimate", picture, "--estimator", any_film, "--pixel-nm", "2", *told), word)
+
+
+def test_an_estimator_of_one_material_takes_no_constants(magray: Magray, picture: Path) -> None:
+    refuses(magray("estimate", picture, "--estimator", "co-like", *TOLD), "--Ms is for the estimator any-film")
+
+
+def test_estimate_prints_json_of_every_estimator(magray: Magray, picture: Path) -> None:
+    said = magray("estimate", picture, "--estimator", "co-like", "--scale-um", "1.0", "--json")
+    record = json.loads(said.out)
+    assert record["parameters"]["D"]["unit"] == "J/m2"
+    assert record["trust"] in ("trusted", "doubtful")
 
 
 def test_estimate_needs_the_size_of_the_picture_once(magray: Magray, estimator: Path, picture: Path) -> None:

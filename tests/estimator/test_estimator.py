@@ -23,7 +23,7 @@ from magray.films import Minimize, Protocol, Quench
 from magray.imaging import cells_of, read_picture, write_picture
 from magray.imaging.microscope import Microscope
 from magray.network.branches import ScaleAwareCnn, paper_cnn
-from tests.support.stripes import stripes
+from tests.support.stripes import labyrinth, stripes
 
 D = Target("D", "J/m2", mean=0.5e-3, spread=0.2e-3, low=0.1e-3, high=1.0e-3)
 MS = Target("Ms", "A/m", mean=1.0e6, spread=0.3e6, low=0.5e6, high=1.5e6)
@@ -48,7 +48,7 @@ def scale_aware() -> Estimator:
 
 
 def picture(side: int = 256) -> NDArray[np.float32]:
-    return stripes(4, 0.5, seed=0, side=side)
+    return labyrinth(side=side)
 
 
 def test_a_saved_estimator_answers_as_before(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_several_pictures_of_a_film_have_smaller_error_bars(tmp_path: Path) -> N
     estimator = Estimator(estimator.network, metadata)
     estimator.save(tmp_path)
     assert Estimator.load(tmp_path).metadata == metadata
-    shown = [stripes(periods, 0.5, seed=periods, side=256) for periods in (2, 6, 3, 5, 4)]
+    shown = [labyrinth(seed=seed) for seed in range(5)]
     alone = [estimator.predict(one, scale_um=1.0).value for one in shown]
     both = estimator.predict(shown[:2], scale_um=1.0)
     assert both.value == pytest.approx(D.mean + 1.1 * (np.mean(alone[:2]) - D.mean))

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from magray import Estimator, Minimize, Protocol, relax
+from magray.estimator.any_film import estimate
 from magray.estimator.estimator import SHIPPED, shipped
 from magray.imaging import tiles
 from magray.imaging.microscope import render_picture
@@ -37,6 +38,18 @@ def test_errors_are_as_large_as_they_say(films: NDArray[np.uint8], name: str, sc
     assert np.corrcoef([answer.value for answer in answers], SET)[0, 1] > 0.7
 
 
+@pytest.mark.parametrize("knows_Aex", [True, False])
+def test_the_estimator_of_any_film_answers_within_its_bars(films: NDArray[np.uint8], knows_Aex: bool) -> None:
+    """It is told the constants, and estimates D, and Aex to 12 %; these films are not among those of its training."""
+    known = {"Ms": 1.5e6, "Ku1": 1.6e6, "thickness": 4e-9} | ({"Aex": 31e-12} if knows_Aex else {})
+    found = [estimate(film, pixel_nm=4, known=known, dmi="bulk", instrument="none").parameters for film in films]
+    bars = [(one["D"].value - D) / one["D"].error for one, D in zip(found, SET, strict=True)]
+    assert np.sqrt(np.mean(np.square(bars))) < 1.5
+    assert np.corrcoef([one["D"].value for one in found], SET)[0, 1] > 0.9
+    if not knows_Aex:
+        assert [one["Aex"].value for one in found] == pytest.approx([31e-12] * len(films), rel=0.12)
+
+
 def test_more_pictures_of_a_film_reduce_the_error() -> None:
     """Sixteen of 0.5 µm show the same area as one of 2 µm, and have the same error to a fifth."""
     for name in shipped():
@@ -59,4 +72,5 @@ def test_they_describe_their_training_films() -> None:
 
 
 def test_they_are_small() -> None:
-    assert sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) < 4e6
+    for name, limit in (("co-like", 2e6), ("co-like-microscope", 2e6), ("any-film", 8e6)):
+        assert sum(file.stat().st_size for file in (SHIPPED / name).iterdir()) < limit

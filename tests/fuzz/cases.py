@@ -139,7 +139,9 @@ def _estimator(draw: DrawFn, specimen: Specimen) -> Case:
         start = 8 + struct.unpack("<Q", files[WEIGHTS][:8])[0]
         first = start + 4 * draw(st.integers(0, (len(files[WEIGHTS]) - start) // 4 - 1))
         files[WEIGHTS] = files[WEIGHTS][:first] + number * ((len(files[WEIGHTS]) - first) // 4)
-    return Case("estimator", files, ("estimate", "picture.png", "--estimator", "out/estimator", "--scale-um", SCALE))
+    return Case(
+        "estimator", files, ("estimate", "picture.png", "--estimator", "out/estimator", "--scale-um", SCALE, "--force")
+    )
 
 
 def _results(draw: DrawFn, specimen: Specimen) -> Case:
@@ -161,7 +163,7 @@ def _picture(draw: DrawFn, specimen: Specimen) -> Case:
     scale = draw(st.sampled_from([SCALE] * 8 + ["0", "-1", "nan", "inf", "1e-46", "1e-310", "1e308"]))
     size = ("--scale-um", SCALE if intact else scale) if intact or draw(st.booleans()) else ("--pixel-nm", scale)
     same = intact and name not in LOSSY
-    return Case("picture", {suffix: content}, ("estimate", suffix, "--estimator", "co-like", *size), same)
+    return Case("picture", {suffix: content}, ("estimate", suffix, "--estimator", "co-like", *size, "--force"), same)
 
 
 # how each kind is drawn, and its share of all inputs

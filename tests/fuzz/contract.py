@@ -83,7 +83,7 @@ def estimate(folder: Path, picture: bytes) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
         Path("picture.png").write_bytes(picture)
-        arguments = ("estimate", "picture.png", "--estimator", "co-like", "--scale-um", "0.512")
+        arguments = ("estimate", "picture.png", "--estimator", "co-like", "--scale-um", "0.512", "--force")
         return answer_of(_in_this_process(arguments, Path("log")))
 
 

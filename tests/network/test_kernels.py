@@ -18,7 +18,9 @@ from magray.network.execution import ExecutionConfig
 from magray.network.kernels.blocks import Block
 from magray.network.kernels.kernels import Compile, Kernels, macros, source
 from magray.network.kernels.pictures import Pictures
+from magray.network.kernels.turned import TurnedViews
 from magray.network.kernels.update import Update
+from magray.training.any_film.views import random_geometry, turned_views
 from magray.training.config import TrainConfig
 from magray.training.crops import Crops, FilmBatch
 from magray.training.optimizer import BETA2, EPS, adamw, hyperparameter_table
@@ -247,6 +249,17 @@ def test_pictures_agree_with_render(emulated: Compile, sides: tuple[int, ...]) -
     torch.testing.assert_close(lower.float(), expected, atol=2**-9 + 1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("pixel", "reach"), [(1.0, 2), (1.7, 3), (4.0, 6)])
+def test_turned_views_are_those_of_pytorchs_operations(emulated: Compile, pixel: float, reach: int) -> None:
+    """Of any angle, across the edges of films that are not square; places of cells round alike but for ties."""
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (3, 96, 80), dtype=torch.uint8)
+    index, rows = torch.tensor([2, 0, 1]), random_geometry(torch.full((3,), pixel), 90)
+    found, expected = TurnedViews(emulated, reach)(images, index, rows), turned_views(images, index, rows, reach)
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+    assert float((found - expected).abs().mean()) < 1e-5
+
+
 def test_the_update_agrees_with_adamw(emulated: Compile) -> None:
     """The length is not a multiple of a block of threads; the error is that of rounding."""
     torch.manual_seed(0)
@@ -293,6 +306,7 @@ def test_the_kernels_compile_without_spilling_registers(architecture: str, bfloa
     for name in BLOCKS:
         BlockCase(name, 1, torch.bfloat16 if bfloat16 else torch.float32).block(make)
     Pictures(make, bfloat16)
+    TurnedViews(make, 6)
     Update(make, BETA2, EPS)
     assert spills
     assert all("0 bytes spill stores, 0 bytes spill loads" in line for line in spills)

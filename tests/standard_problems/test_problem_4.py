@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from magray.films import Film, Minimize, Protocol, Quench, Uniform
 from magray.films.protocol import Stage, Vector
 from magray.micromagnetics import relax
-from magray.micromagnetics.llg import GAMMA0
 from magray.micromagnetics.reference import Reference, llg_slope
-from magray.units import MU0
+from magray.units import GAMMA0, MU0
 from tests.support.specimens import BACKENDS, followed
 
 Vectors = NDArray[np.float64]

@@ -12,9 +12,9 @@ import magray.micromagnetics.llg as scheme
 from magray.films import Film, Minimize, Protocol, Quench, Uniform
 from magray.micromagnetics import RelaxedFilm, relax
 from magray.micromagnetics.initial_state import initial_state
-from magray.micromagnetics.llg import BOLTZMANN, GAMMA0, quench
+from magray.micromagnetics.llg import quench
 from magray.micromagnetics.reference import Reference
-from magray.units import MU0
+from magray.units import BOLTZMANN, GAMMA0, MU0
 from tests.support.dormand_prince import integrate
 from tests.support.specimens import BACKENDS, co_like, followed, walls_per_um
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from magray.films.film import Film
 from magray.films.protocol import Quench
-from magray.micromagnetics.llg import GAMMA0
 from magray.micromagnetics.reference import llg_slope
+from magray.units import GAMMA0
 
 Array = Any  # of NumPy or CuPy, (..., 3, ny, nx)
 

@@ -22,6 +22,20 @@ def stripes(periods: int, share: float, seed: int, side: int = SIDE) -> NDArray[
     return np.asarray(mz.T if random.integers(2) else mz, np.float32)
 
 
+def labyrinth(period: float = 48, seed: int = 0, side: int = 256) -> NDArray[np.float32]:
+    """Return mz (side, side) of a labyrinth of domains whose period is so many pixels: it looks like a film's.
+
+    Noise in a band of wave numbers, again and again, which two levels saturate.
+    """
+    k = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
+    band = np.exp(-(((k * period - 1) / 0.35) ** 2))
+    mz = np.random.default_rng(seed).normal(size=(side, side))
+    for _ in range(15):
+        wave = np.fft.irfft2(np.fft.rfft2(mz) * band, s=(side, side))
+        mz = np.tanh(2.5 * wave / wave.std())
+    return mz.astype(np.float32)
+
+
 def striped_film(seed: int) -> tuple[Film, NDArray[np.float32]]:
     """A film and its mz: the more D, the narrower the stripes; the more Ms, the broader the bright ones."""
     random = np.random.default_rng(seed)

@@ -1,0 +1,122 @@
+"""The section `design` of a config: films of every perpendicular material, and the project that plans them."""
+
+from typing import Annotated, Any
+
+from pydantic import (
+    Field,
+    FieldSerializationInfo,
+    Strict,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from magray.config.section import Films, Name, Place, Section, Seed
+from magray.config.simulate import SimulateConfig
+from magray.config.strict_yaml import dump
+from magray.errors import UserError, shortened
+from magray.films import Film
+from magray.films.design import HISTORIES, Design, draw
+from magray.films.film import LIMITS, check_cell_count
+from magray.units import in_si, parse_quantity
+
+QUANTITIES = {"cell_size": "length", "Ms": "magnetisation"}
+RANGES = {"wall_width": "length", "grain_size": "length"}
+Pair = Annotated[tuple[float, float], Strict(False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class DesignConfig(Section):
+    """Films spread evenly over Q1 = Keff / (½ µ0 Ms²), t/Δ, d = D/Dc, σ, the kinds of DMI and histories.
+
+    cell_size: of dx and dy; the thickness follows from t/Δ. wall_width: of a wall's profile, two cells or more. sigma:
+    the largest. grain_size: of half of the films. beyond: share of the films with periods beyond a third of the window.
+    """
+
+    films: Films
+    seed: Seed
+    cells: Annotated[tuple[int, int], Strict(False)]
+    cell_size: float
+    Ms: float
+    Q1: Pair
+    t_over_wall_width: Pair
+    wall_width: tuple[float, float]
+    d: Pair
+    sigma: Annotated[float, Field(ge=0, lt=1)]
+    grain_size: tuple[float, float]
+    beyond: Share
+    histories: dict[str, Share]
+    torque: float
+    max_evaluations: int
+
+    @field_validator(*QUANTITIES, mode="before")
+    @classmethod
+    def _read_quantity(cls, value: Any, info: ValidationInfo) -> float:
+        return parse_quantity(value, QUANTITIES[str(info.field_name)], str(info.field_name))
+
+    @field_validator(*RANGES, mode="before")
+    @classmethod
+    def _read_range(cls, values: Any, info: ValidationInfo) -> tuple[float, ...]:
+        name = str(info.field_name)
+        if not isinstance(values, (list, tuple)) or len(values) != 2:
+            raise UserError(f"{name}: give two quantities in brackets, not {shortened(values)}")
+        return tuple(parse_quantity(value, RANGES[name], name) for value in values)
+
+    @field_serializer(*QUANTITIES)
+    def _write_quantity(self, value: float, info: FieldSerializationInfo) -> str | float:
+        return in_si(value, QUANTITIES[info.field_name])
+
+    @field_serializer(*RANGES)
+    def _write_range(self, values: tuple[float, float], info: FieldSerializationInfo) -> list[str | float]:
+        return [in_si(value, RANGES[info.field_name]) for value in values]
+
+    @model_validator(mode="after")
+    def _every_film_can_be(self) -> "DesignConfig":
+        self._check_ranges()
+        if set(self.histories) - set(HISTORIES) or not sum(self.histories.values()):
+            raise UserError(f"histories: give shares of {', '.join(HISTORIES)}, such as {{minimised: 1}}")
+        for n in self.cells:
+            check_cell_count(n)
+        draw(self.model_copy(update={"films": 16}).design())
+        return self
+
+    def _check_ranges(self) -> None:
+        """Raise UserError for numbers that no film has."""
+        if not 0 < self.cell_size < 1e-6:
+            raise UserError(f"cell_size lies above 0 nm and below 1 µm, not at {self.cell_size:g} m")
+        least, most, unit = LIMITS["Ms"]
+        if not least <= self.Ms <= most:
+            raise UserError(f"Ms must lie between {least:g} and {most:g} {unit}, not {self.Ms:g}")
+        widths = (self.cell_size / 10, self.cell_size * 1000)
+        possible = {"Q1": (1e-4, 1e3), "t_over_wall_width": (1e-4, 1e3), "wall_width": widths, "d": (0, 0.999)}
+        for name, (least, most) in (possible | {"grain_size": (1e-12, 1e-3)}).items():
+            low, high = getattr(self, name)
+            if not least <= low < high <= most:
+                raise UserError(f"{name}: give [low, high] between {least:g} and {most:g}, not [{low:g}, {high:g}]")
+
+    def design(self) -> Design:
+        """Return what `films.design.draw` draws the films from."""
+        return Design(**dict(self))
+
+
+class DesignedConfig(Section):
+    """A project that plans and simulates the films of a design; `magray fit` and `magray study` have no part in it."""
+
+    name: Name
+    output: Place
+    design: DesignConfig
+    simulate: SimulateConfig = SimulateConfig()
+
+    @property
+    def store_uri(self) -> str:
+        """The folder or URI of the store."""
+        return self.simulate.store or str(self.output / "store")
+
+    def films(self) -> list[Film]:
+        """Return the films of the project."""
+        return draw(self.design.design())
+
+    def to_yaml(self) -> str:
+        """Return the resolved config with every key, in SI units. `load_films` reads an equal config from it."""
+        return dump(self.model_dump(mode="json"))

@@ -1,0 +1,413 @@
+"""The estimator of every perpendicular film: it is told what is known of a film, and answers with all that is left."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from magray.errors import UserError
+from magray.estimator.estimator import ANY_FILM, DESCRIPTION, SHIPPED, WEIGHTS, shipped
+from magray.estimator.inputs import GivenPicture, check_length, different_pictures, pictures_of
+from magray.estimator.knowns import CONSTANTS, INSTRUMENTS, Knowledge
+from magray.estimator.metadata import in_practice, practical
+from magray.estimator.posterior import (
+    Estimate,
+    Samples,
+    SeenPicture,
+    Stretch,
+    Trained,
+    asked_of,
+    error_budget,
+    estimate_of,
+    log_consistency,
+    sample,
+)
+from magray.estimator.trust import Trust, domain_pictures
+from magray.estimator.weights import load_weights
+from magray.files.records import read_record
+from magray.films.reduced import critical_dmi, stray_energy, wall_width
+from magray.imaging import VIEW_SIZE, area_average, check_picture, grey_range, tiles, to_mz
+from magray.imaging.microscope import detrend
+from magray.imaging.statistics import domain_statistics
+from magray.imaging.views import NM_PER_SCALE_UM
+from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
+from magray.theory.patterns import Layer
+from magray.theory.rescaling import dmi_of_picture
+from magray.theory.stripes import dmi_of_period
+from magray.units import MU0
+
+Array = NDArray[np.float64]
+
+KIND, FORMAT = "any-film", 1
+MOST_TILES = 4  # squares of a picture that are seen
+IMPROBABLE = math.log(0.01)  # a ratio of evidences that true knowns fall below in at most 1 % of all cases (Markov)
+MANY, SOME = 0.5, 0.05  # shares of draws outside of the training: refused, doubtful
+UNUSUAL, STRANGE = "0.99", "0.999"  # of the training's pictures are nearer to the middle of what the network sees
+STRIPE_THEORY_ERROR = 0.1  # of Dc: what films of other histories than the state of least energy are off by
+FACTORS = np.exp(np.linspace(-1.5, 1.5, 61))  # of the size of a pixel, when another one is looked for
+NAMES = {"D": "|D|", "thickness": "thickness"}
+
+
+@dataclass(frozen=True)
+class AnyFilmDescription:
+    """What `magray` writes beside the weights; further keys are for people."""
+
+    kind: str
+    format: int
+    settings: AnyFilmSettings
+    trained: Mapping[str, tuple[float, float]]
+    calibration: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What pictures and knowns say of a film. SI units; 68 and 95 % intervals.
+
+    parameters: all that was not known. samples: films that fit, by constant. correlation: of D and Aex, NaN unless both
+    are asked for. budget: the shares of each error. reasons: why the answer is doubtful or refused. notes: what cannot
+    be known from these pictures. baselines: D, J/m², by stripe theory and by rescaling.
+    """
+
+    parameters: Mapping[str, Estimate]
+    samples: Mapping[str, Array] = field(repr=False)
+    correlation: float
+    budget: Mapping[str, Mapping[str, float]]
+    trust: Trust
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    baselines: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return "\n".join([*map(_line, self.parameters.items()), *self._budget_lines(), *self._baseline_lines()])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer without its samples, in SI units, as JSON has it: null for what is no number."""
+        baselines = {name: {"D": {"value": value, "unit": "J/m2"}} for name, value in self.baselines.items()}
+        found = {
+            "parameters": {name: asdict(estimate) for name, estimate in self.parameters.items()},
+            "correlation": {"D, Aex": self.correlation},
+            "budget": {name: dict(shares) for name, shares in self.budget.items()},
+            "trust": self.trust,
+            "reasons": list(self.reasons),
+            "notes": list(self.notes),
+            "baselines": baselines,
+        }
+        finite: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda _: None)
+        return finite
+
+    def _budget_lines(self) -> list[str]:
+        lines = []
+        for name, shares in self.budget.items():
+            if len(shares) > 1:
+                factor, _ = in_practice(self.parameters[name].unit)
+                parts = ", ".join(f"{one} {share * factor:.2g}" for one, share in shares.items())
+                lines.append(f"of {name}'s error: {parts}")
+        return lines
+
+    def _baseline_lines(self) -> list[str]:
+        names = {"stripe_theory": "stripe theory, from the period alone", "rescaling": "rescaling, from the domains"}
+        return [
+            f"{names[name]}: |D| = {practical(value, None, 'J/m2')}"
+            for name, value in self.baselines.items()
+            if math.isfinite(value)
+        ]
+
+
+def _line(parameter: tuple[str, Estimate]) -> str:
+    name, estimate = parameter
+    factor, unit = in_practice(estimate.unit)
+    low, high = estimate.low95 * factor, estimate.high95 * factor
+    value = practical(estimate.value, estimate.error, estimate.unit)
+    return f"{NAMES.get(name, name)} = {value}   95 %: {low:.3g} … {high:.3g} {unit}"
+
+
+class AnyFilmEstimator:
+    """A network that is told what is known of a film, with its calibration."""
+
+    def __init__(self, network: AnyFilmNetwork, description: AnyFilmDescription) -> None:
+        self.network, self.description = network.eval().requires_grad_(False), description
+        ranges = description.trained
+        self.trained = Trained(ranges["Q1"], ranges["tau"], ranges["delta"], ranges["d"][1])
+
+    @classmethod
+    def load(cls, folder: str | Path = ANY_FILM) -> "AnyFilmEstimator":
+        """Return the estimator in a folder, or the one that comes with magray. Raises UserError where there is none."""
+        folder = SHIPPED / folder if isinstance(folder, str) and folder in (ANY_FILM, *shipped()) else Path(folder)
+        if not (folder / DESCRIPTION).is_file():
+            raise UserError(f"{folder}: there is no such estimator; with magray come {', '.join(shipped())}")
+        description = read_record(
+            folder / DESCRIPTION, TypeAdapter(AnyFilmDescription), "does not describe an estimator of any film"
+        )
+        if description.kind != KIND or description.format > FORMAT:
+            raise UserError(f"{folder}: this magray does not read its kind or format; update magray")
+        network = AnyFilmNetwork(description.settings)
+        load_weights(network, folder / WEIGHTS)
+        return cls(network, description)
+
+    def estimate(
+        self,
+        pictures: GivenPicture | Iterable[GivenPicture],
+        knowledge: Knowledge,
+        scale_um: float | None = None,
+        pixel_nm: float | None = None,
+    ) -> Posterior:
+        """Return what pictures of one film, and what is known of it, say of all that is not known.
+
+        Their scale is `scale_um`, the length of the shorter side, or the size of a pixel, `pixel_nm`. Pictures that are
+        given twice count once. Raises UserError for pictures that are none, without a scale, and for films that the
+        training cannot have shown.
+        """
+        if (scale_um is None) == (pixel_nm is None):
+            raise UserError("give the size of the picture: either its scale, µm, or the size of a pixel, nm")
+        check_length(pixel_nm, "size of a pixel, nm")
+        check_length(scale_um, "scale, µm")
+        shown = [self._views(one, scale_um, pixel_nm, knowledge) for one in different_pictures(pictures_of(pictures))]
+        if not asked_of(knowledge):
+            raise UserError("everything is known of this film; leave out what the pictures should tell")
+        seen = [SeenPicture(self._features(view[None]), pixel) for views, pixel in shown for view in views]
+        samples = sample(self.network, seen, knowledge, self.trained)
+        return self._posterior(seen, shown, knowledge, samples)
+
+    def _views(
+        self, picture: NDArray[Any], scale_um: float | None, pixel_nm: float | None, knowledge: Knowledge
+    ) -> tuple[torch.Tensor, float]:
+        """Return views (k, 128, 128) of a picture as the network knows them, and the size of their pixel, m.
+
+        The largest squares are seen in which the picture shows domains as simulated pictures do.
+        """
+        check_picture(picture)
+        shorter = int(min(picture.shape))
+        if shorter < VIEW_SIZE:
+            size = f"{picture.shape[1]} × {picture.shape[0]}"
+            raise UserError(f"picture: {size} pixels; take it with at least {VIEW_SIZE} × {VIEW_SIZE}")
+        pixel = 1e-9 * (pixel_nm if pixel_nm is not None else (scale_um or 0) * NM_PER_SCALE_UM / shorter)
+        first = None
+        for parts in (1, 2, 4, 8):
+            side = shorter // parts
+            if side < VIEW_SIZE:
+                break
+            views = detrend(to_mz(torch.from_numpy(area_average(tiles(_full_contrast(picture)[None], side))[0])))
+            views = views[:: max(1, len(views) // MOST_TILES)][:MOST_TILES]
+            seen_pixel = pixel * side / VIEW_SIZE
+            first = first or (views, seen_pixel)
+            if self._resolves(seen_pixel, knowledge) and domain_pictures().reason(views.numpy()) is None:
+                return views, seen_pixel
+        assert first is not None
+        return first
+
+    def _resolves(self, pixel: float, knowledge: Knowledge) -> bool:
+        """Return whether the walls, as far as these constants tell, are as wide as those of the training."""
+        known = knowledge.constants
+        if "Aex" not in known or "Keff" not in known:
+            return True
+        delta = float(wall_width(known["Aex"].mean, known["Keff"].mean)) / pixel
+        return self.trained.delta[0] <= delta
+
+    def _features(self, views: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return self.network.features(views.float())
+
+    def _posterior(
+        self,
+        seen: Sequence[SeenPicture],
+        shown: Sequence[tuple[torch.Tensor, float]],
+        knowledge: Knowledge,
+        samples: Samples,
+    ) -> Posterior:
+        plain = {name: estimate_of(samples.constants[name], CONSTANTS[name].unit) for name in asked_of(knowledge)}
+        shares = error_budget(self.network, seen, knowledge, self.trained, samples, plain)
+        estimates = {
+            name: self._calibrated(name, samples, knowledge, seen[0].pixel, shares[name], plain[name].error)
+            for name in plain
+        }
+        budget = {
+            name: {one: share * estimates[name].error / max(plain[name].error, 1e-300) for one, share in parts.items()}
+            for name, parts in shares.items()
+        }
+        baselines = _baselines(shown[0], samples, knowledge)
+        refusals = self._refusals(seen, shown, knowledge, samples)
+        doubts = self._doubts(samples, estimates, baselines)
+        if not refusals and self._strange(seen, knowledge, UNUSUAL):
+            doubts.append("the network sees something that few films of the training show")
+        both = "D" in estimates and "Aex" in estimates
+        pair = np.corrcoef(samples.constants["D"], samples.constants["Aex"])[0, 1] if both else math.nan
+        return Posterior(
+            estimates,
+            samples.constants,
+            float(pair),
+            budget,
+            "refused" if refusals else "doubtful" if doubts else "trusted",
+            (*refusals, *doubts),
+            _notes(samples, estimates, knowledge),
+            baselines,
+        )
+
+    def _calibrated(
+        self, name: str, samples: Samples, knowledge: Knowledge, pixel: float, shares: Mapping[str, float], error: float
+    ) -> Estimate:
+        """Return an estimate whose part of the error that the picture makes is stretched as the calibration says."""
+        films, values = samples.constants, samples.constants[name]
+        Dc = float(np.median(critical_dmi(films["Aex"], films["Keff"])))
+        factors = (1.0, 1.0)
+        if name == "D":
+            mode = "D, Aex known" if "Aex" in knowledge.constants else "D, Aex unknown"
+            factors = self._stretch(knowledge, mode)(float(np.median(values)) / Dc)
+        elif name == "Aex":
+            delta = float(np.median(wall_width(values, films["Keff"]))) / pixel
+            factors = self._stretch(knowledge, "wall width")(delta)
+        share = (shares["picture"] / error) ** 2 if error > 0 else 0.0
+        low, high = (math.sqrt(1 + (factor**2 - 1) * share) for factor in factors)
+        return estimate_of(values, CONSTANTS[name].unit, (low, high), Dc if name == "D" else math.inf)
+
+    def _stretch(self, knowledge: Knowledge, of: str) -> Stretch:
+        found = self.description.calibration.get(knowledge.instrument or INSTRUMENTS[-1], {}).get(of)
+        return Stretch() if found is None else Stretch(*(tuple(found[key]) for key in ("at", "factors68", "factors95")))
+
+    def _refusals(
+        self,
+        seen: Sequence[SeenPicture],
+        shown: Sequence[tuple[torch.Tensor, float]],
+        knowledge: Knowledge,
+        samples: Samples,
+    ) -> list[str]:
+        """Return why the answer cannot be trusted."""
+        found = [domain_pictures().reason(views.numpy()) for views, _ in shown]
+        reasons = [reason for reason in dict.fromkeys(found) if reason is not None]
+        if not reasons and self._strange(seen, knowledge, STRANGE):
+            reasons.append("the network sees something that no film of the training shows")
+        reasons += [self._outside(name, samples) for name, share in samples.outside.items() if share > MANY]
+        if len(seen) > 1 and samples.log_agreement < IMPROBABLE:
+            reasons.append("the pictures contradict each other: they do not show one film, or not at this scale")
+        evidence = samples.log_evidence - (max(samples.log_agreement, 0.0) if len(seen) > 1 else 0.0)
+        if not reasons and evidence < IMPROBABLE:
+            reasons.append(self._contradiction(seen[0], samples))
+        return reasons
+
+    def _strange(self, seen: Sequence[SeenPicture], knowledge: Knowledge, level: str) -> bool:
+        """Return whether most pictures are farther from the training's, for the network, than so many of these."""
+        distances = self.description.calibration.get(knowledge.instrument or INSTRUMENTS[-1], {}).get("distances", {})
+        limit = float(distances.get(level, math.inf))
+        with torch.inference_mode():
+            found = torch.stack([self.network.distance(picture.features)[0] for picture in seen])
+        return float(found.median()) > limit
+
+    def _outside(self, name: str, samples: Samples) -> str:
+        share = f"{samples.outside[name]:.0%} of what the knowns allow"
+        number, limits = {
+            "Q1": ("Keff / (µ0 Ms² / 2)", self.trained.Q1),
+            "tau": ("the thickness over the size of a pixel", self.trained.tau),
+        }[name]
+        return f"{number} of {share} lies outside of the {limits[0]:.3g} to {limits[1]:.3g} of the training"
+
+    def _contradiction(self, picture: SeenPicture, samples: Samples) -> str:
+        """Return that picture and constants do not fit, and the size of a pixel with which they would."""
+        said = "picture and constants contradict each other"
+        films = samples.constants
+        Q1 = float(np.median(films["Keff"] / stray_energy(films["Ms"])))
+        taus = float(np.median(films["thickness"])) / picture.pixel / FACTORS
+        inside = (self.trained.tau[0] <= taus) & (taus <= self.trained.tau[1])
+        logs = log_consistency(
+            self.network,
+            picture,
+            torch.full((len(taus),), math.log(Q1)),
+            torch.as_tensor(np.log(taus), dtype=torch.float32),
+        )
+        fits = np.where(inside, logs.detach().numpy(), -np.inf)
+        if fits.max() > 0:
+            return f"{said}: they would fit with pixels {FACTORS[int(fits.argmax())]:.2g} times as large"
+        return said
+
+    def _doubts(self, samples: Samples, estimates: Mapping[str, Estimate], baselines: Mapping[str, float]) -> list[str]:
+        """Return what speaks against the answer without forbidding it."""
+        reasons = [self._outside(name, samples) for name, share in samples.outside.items() if SOME < share <= MANY]
+        theory = baselines.get("stripe_theory", math.nan)
+        if "D" in estimates and math.isfinite(theory):
+            D, films = estimates["D"], samples.constants
+            slack = STRIPE_THEORY_ERROR * float(np.median(critical_dmi(films["Aex"], films["Keff"])))
+            if abs(D.value - theory) > 2 * math.hypot(D.error, slack):
+                reasons.append(
+                    f"stripe theory says |D| = {practical(theory, None, 'J/m2')}: perhaps the film's history, or its "
+                    "constants, are not as told"
+                )
+        return reasons
+
+
+def _full_contrast(picture: NDArray[Any]) -> NDArray[np.float32]:
+    low, high = grey_range(picture)
+    return np.clip((picture.astype(np.float64) - low) * (255 / (high - low)), 0, 255).astype(np.float32)
+
+
+def _baselines(shown: tuple[torch.Tensor, float], samples: Samples, knowledge: Knowledge) -> dict[str, float]:
+    """Return |D|, J/m², by stripe theory and by rescaling, with the posterior's median constants. NaN if none fits."""
+    views, pixel = shown
+    medians = {name: float(np.median(values)) for name, values in samples.constants.items()}
+    Ku1 = medians["Keff"] + float(stray_energy(medians["Ms"]))
+    layer = Layer(medians["Ms"], Ku1, medians["Aex"], medians["thickness"], knowledge.dmi or "interfacial")
+    periods = domain_statistics(views.numpy(), pixel).period
+    return {
+        "stripe_theory": dmi_of_period(layer, float(np.median(periods))),
+        "rescaling": dmi_of_picture(layer, views[0].numpy(), pixel),
+    }
+
+
+def _notes(samples: Samples, estimates: Mapping[str, Estimate], knowledge: Knowledge) -> tuple[str, ...]:
+    """Return what the picture cannot say: the sign of D, and D where walls do not feel it.
+
+    Below |D| = 2 µ0 Ms² t ln 2 / π², walls of a thin film with interfacial DMI are not Néel walls (Thiaville et al.,
+    EPL 100, 57002, 2012).
+    """
+    if "D" not in estimates:
+        return ()
+    notes, D, films = ["the picture does not show the sign of D"], estimates["D"], samples.constants
+    threshold = float(np.median(2 * MU0 * films["Ms"] ** 2 * films["thickness"] * math.log(2) / math.pi**2))
+    if D.low68 < threshold and D.value < threshold and knowledge.dmi != "bulk":
+        notes.append(
+            f"below the Bloch-Néel threshold, {practical(threshold, None, 'J/m2')}, walls hardly feel D: "
+            f"|D| < {practical(D.high95, None, 'J/m2')}"
+        )
+    return tuple(notes)
+
+
+def is_any_film(folder: str | Path) -> bool:
+    """Return whether this is the name or the folder of an estimator of any film."""
+    if folder == ANY_FILM:
+        return True
+    path = SHIPPED / folder if isinstance(folder, str) and folder in shipped() else Path(folder)
+    try:
+        described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False  # what is wrong with it is told when it is loaded
+    return isinstance(described, dict) and described.get("kind") == KIND
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: str) -> AnyFilmEstimator:
+    return AnyFilmEstimator.load(folder)
+
+
+def estimate(
+    pictures: GivenPicture | Iterable[GivenPicture],
+    pixel_nm: float | None = None,
+    scale_um: float | None = None,
+    known: Mapping[str, object] | None = None,
+    dmi: str | None = None,
+    history: str | None = None,
+    instrument: str | None = None,
+    estimator: str | Path = ANY_FILM,
+) -> Posterior:
+    """Return what pictures of a perpendicular film, and what is known of it, say of its other constants.
+
+    known: by constant (Ms, Ku1, Keff, Hk, Aex, D, thickness) a number (SI), a text such as "1.20 ± 0.05 MA/m", a
+    `Normal` or a `Range`. dmi: interfacial or bulk. history: minimised, quenched, thermal or demagnetised. instrument:
+    microscope, or none for a picture of a simulation.
+    """
+    knowledge = Knowledge.of(known or {}, dmi, history, instrument or INSTRUMENTS[-1])
+    return _loaded(str(estimator)).estimate(pictures, knowledge, scale_um, pixel_nm)

@@ -1,0 +1,147 @@
+"""Fit the any-film estimator to films of stores, calibrate it on films never seen, and write its folder."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from magray.environment import versions
+from magray.estimator.weights import save_weights
+from magray.files.atomic import atomic_write
+from magray.imaging import VIEW_SIZE
+from magray.network.any_film import HISTORIES, INSTRUMENTS, KINDS, AnyFilmNetwork, AnyFilmSettings
+from magray.network.branches import own_device
+from magray.network.execution import ExecutionConfig
+from magray.store import open_store
+from magray.training.any_film.films import FilmSet, read_films
+from magray.training.any_film.intervals import DEEPEST, answers, conformal_factors
+from magray.training.any_film.sampler import CLEAN, MICROSCOPE, Pictures, Sampler
+from magray.training.any_film.trainer import AnyFilmTrainer, AnyFilmTraining
+
+KIND, FORMAT = "any-film", 1
+STANDARDISING_PICTURES = 16  # batches
+CALIBRATION_PICTURES = 20_000
+CALIBRATION_SEED = 1001
+DISTANCE_LEVELS = (0.5, 0.9, 0.99, 0.999)
+WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
+Say = Callable[[str], object]
+
+
+def fit_any_film(
+    stores: Sequence[str | Path],
+    folder: Path,
+    settings: AnyFilmSettings,
+    training: AnyFilmTraining,
+    say: Say,
+    device: torch.device | None = None,
+) -> tuple[AnyFilmNetwork, Sampler, dict[str, Any]]:
+    """Train on the films of stores, and write the estimator to `folder`. Returns network, sampler and description."""
+    device = device or own_device()
+    execution = ExecutionConfig.of(device)
+    films = []
+    for store in stores:
+        films.append(read_films(open_store(store), device))
+        say(f"{store}: {films_line(films[-1])}")
+    torch.manual_seed(training.seed)
+    sampler = Sampler(films, execution, training.microscope)
+    network = AnyFilmNetwork(settings).to(device)
+    standardise(network, sampler, training.batch)
+    trainer = AnyFilmTrainer(network, sampler, training, execution)
+    done = trainer.train(say)
+    say("calibrating")
+    description = {
+        "kind": KIND,
+        "format": FORMAT,
+        "settings": asdict(settings),
+        "training": asdict(training) | done,
+        "films": [len(one.train) for one in films],
+        "trained": trained_ranges(sampler),
+        "dmi": KINDS,
+        "histories": HISTORIES,
+        "instruments": {"none": asdict(CLEAN), "microscope": asdict(MICROSCOPE)},
+        "calibration": calibrate(network, sampler, execution),
+        "seed": training.seed,
+        "versions": versions(),
+        "command": shlex.join(["magray", *sys.argv[1:]]),
+    }
+    save_any_film(network, description, folder)
+    say(f"estimator: {folder}, {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB")
+    return network, sampler, description
+
+
+def save_any_film(network: AnyFilmNetwork, description: dict[str, Any], folder: Path) -> None:
+    """Write an estimator's weights and description."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(network, folder / WEIGHTS)
+    with atomic_write(folder / DESCRIPTION) as unfinished:
+        unfinished.write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def films_line(films: FilmSet) -> str:
+    """Return a line about a set of films."""
+    parts = (len(films.train), len(films.calibration), len(films.test))
+    return "{} films to train, {} to calibrate, {} to test, {}² cells".format(*parts, films.side)
+
+
+@torch.no_grad()
+def standardise(network: AnyFilmNetwork, sampler: Sampler, batch: int) -> None:
+    """Give the network means and spreads of the training's numbers."""
+    pictures = Pictures.joined([_numbers(sampler.train(batch)) for _ in range(STANDARDISING_PICTURES)])
+    network.standardise(pictures.knowns().numbers(), pictures.sought())
+
+
+def _numbers(pictures: Pictures) -> Pictures:
+    """Return the pictures without their pixels."""
+    pictures.views = pictures.views[:, :1, :1]
+    return pictures
+
+
+def trained_ranges(sampler: Sampler) -> dict[str, list[float]]:
+    """Return the ranges of the reduced numbers of all training pictures."""
+    ends: dict[str, list[float]] = {}
+    for films, (low, high) in zip(sampler.films, sampler.pixels, strict=True):
+        for name, values, scaled in (
+            ("Q1", films.Q1, False),
+            ("tau", films.thickness, True),
+            ("delta", films.wall_width, True),
+            ("d", films.d, False),
+        ):
+            chosen = values[films.train]
+            least, most = float(chosen.min()), float(chosen.max())
+            if scaled:
+                least, most = least / high, most / low
+            ends.setdefault(name, []).extend([least, most])
+    return {name: [min(values), max(values)] for name, values in ends.items()}
+
+
+@torch.no_grad()
+def calibrate(network: AnyFilmNetwork, sampler: Sampler, execution: ExecutionConfig) -> dict[str, Any]:
+    """Return conformal factors for each instrument: of D by the median of d, and of Aex by the median of δ, in pixels.
+
+    The history of every second picture is told, and the kind of DMI of most.
+    """
+    films = sum(len(one.calibration) for one in sampler.films)
+    times = max(1, min(8, CALIBRATION_PICTURES // films))
+    found: dict[str, Any] = {}
+    features = []
+    for share, instrument in enumerate(INSTRUMENTS):
+        pictures = sampler.held_out("calibration", float(share), times, CALIBRATION_SEED)
+        drawn = torch.rand(2, len(pictures), generator=torch.Generator().manual_seed(CALIBRATION_SEED))
+        told = (drawn > torch.tensor([[0.3], [0.5]])).to(sampler.device)
+        said = answers(network, pictures, execution, told[0], told[1])
+        found[instrument] = {
+            "D, Aex known": conformal_factors(said.d_aex_known, pictures.d),
+            "D, Aex unknown": conformal_factors(said.d_aex_unknown, pictures.d),
+            "wall width": conformal_factors(said.delta, pictures.delta),
+        }
+        features.append(said.features)
+    network.whiten(torch.cat(features))
+    for instrument, seen in zip(INSTRUMENTS, features, strict=True):
+        distances = network.distance(seen).cpu()
+        found[instrument]["distances"] = {str(level): float(distances.quantile(level)) for level in DISTANCE_LEVELS}
+    return found | {"largest d": DEEPEST, "pixels of a view": VIEW_SIZE}

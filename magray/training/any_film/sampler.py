@@ -1,0 +1,142 @@
+"""Draw pictures of films, as they are or through a microscope, with the numbers that are known and sought of them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+
+from magray.imaging import VIEW_SIZE
+from magray.imaging.microscope import blurred, detrend
+from magray.network.any_film import UNKNOWN, Knowns
+from magray.network.execution import ExecutionConfig
+from magray.training.any_film.films import FilmSet
+from magray.training.any_film.views import BLUR, random_geometry, reach_of, views_of
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class InstrumentRanges:
+    """The ranges that a picture's blur, in pixels, and its noise, in units of mz, are drawn from, uniformly."""
+
+    blur: Range
+    noise: Range
+
+
+CLEAN = InstrumentRanges((BLUR, 0.8), (0.01, 0.01))
+MICROSCOPE = InstrumentRanges((BLUR, 2.2), (0.05, 0.3))
+
+
+@dataclass
+class Pictures:
+    """Pictures (n, 128, 128) and their films' numbers (n,), in pixels."""
+
+    views: torch.Tensor
+    Q1: torch.Tensor
+    tau: torch.Tensor
+    delta: torch.Tensor
+    d: torch.Tensor
+    dmi: torch.Tensor
+    history: torch.Tensor
+    instrument: torch.Tensor
+    in_window: torch.Tensor  # whether the film has walls, and a period of at most a third of the film
+
+    def __len__(self) -> int:
+        return len(self.Q1)
+
+    @property
+    def s(self) -> torch.Tensor:
+        """The energy of a wall over that of the stray field."""
+        return 2 * self.delta / self.tau * (1 - self.d) * self.Q1
+
+    def sought(self) -> torch.Tensor:
+        """Return log δ and log s, (n, 2)."""
+        return torch.stack([self.delta.log(), self.s.log()], 1)
+
+    def knowns(self, dmi: torch.Tensor | bool = True, history: torch.Tensor | bool = True) -> Knowns:
+        """Return what the network is told. dmi, history: whether they are, of each picture or of all."""
+        return Knowns(
+            self.Q1.log(), self.tau.log(), _told(self.dmi, dmi), _told(self.history, history), self.instrument
+        )
+
+    def some(self, which: torch.Tensor) -> "Pictures":
+        """Return some of the pictures: a mask or places."""
+        return Pictures(*(getattr(self, field.name)[which] for field in fields(self)))
+
+    @staticmethod
+    def joined(parts: Sequence["Pictures"]) -> "Pictures":
+        """Return all pictures of some parts."""
+        return Pictures(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Pictures)))
+
+
+class Sampler:
+    """Draws pictures of sets of films, each set in proportion to the area of its films.
+
+    microscope: the share of the pictures that are seen through one.
+    """
+
+    def __init__(self, films: Sequence[FilmSet], execution: ExecutionConfig, microscope: float = 0.5) -> None:
+        self.films, self.microscope = list(films), microscope
+        self.device = films[0].images.device
+        self.pixels = [pixel_range(one.side) for one in films]
+        self.views = [views_of(self.device, reach_of(high), execution) for _, high in self.pixels]
+        areas = torch.tensor([len(one.train) * one.side**2 for one in films], dtype=torch.float64)
+        self.shares = (areas / areas.sum()).tolist()
+        self.in_window = [one.has_walls() & (one.period() <= one.side / 3) for one in films]
+
+    def train(self, count: int) -> Pictures:
+        """Return new pictures of films to train with."""
+        parts, left = [], count
+        for place, (one, share) in enumerate(zip(self.films, self.shares, strict=True)):
+            mine = left if one is self.films[-1] else min(round(share * count), left)
+            left -= mine
+            if mine:
+                drawn = (torch.rand(mine, device=self.device) * len(one.train)).long().clamp(max=len(one.train) - 1)
+                parts.append(self.pictures(place, one.train[drawn], self.microscope))
+        return Pictures.joined(parts)
+
+    def pictures(self, place: int, index: torch.Tensor, microscope: float) -> Pictures:
+        """Return a new picture of each of some films of a set. microscope: share of pictures through one."""
+        films, count = self.films[place], len(index)
+        low, high = self.pixels[place]
+        drawn = torch.rand(4, count, device=self.device)
+        pixel = low * torch.exp(drawn[0] * math.log(high / low))
+        seen = drawn[1] < microscope
+        blur = torch.where(seen, _between(MICROSCOPE.blur, drawn[2]), _between(CLEAN.blur, drawn[2]))
+        noise = torch.where(seen, _between(MICROSCOPE.noise, drawn[3]), _between(CLEAN.noise, drawn[3]))
+        views = self.views[place](films.images, index, random_geometry(pixel, films.side))
+        views = blurred(views, (blur.square() - BLUR**2).clamp(min=0).sqrt())
+        views = detrend(views + noise[:, None, None] * torch.randn_like(views))
+        columns = (films.Q1, films.thickness, films.wall_width, films.d, films.dmi, films.history)
+        Q1, thickness, width, d, dmi, history = (column[index] for column in columns)
+        in_window = self.in_window[place][index]
+        return Pictures(views, Q1, thickness / pixel, width / pixel, d, dmi, history, seen.long(), in_window)
+
+    def held_out(self, part: str, microscope: float, times: int = 1, seed: int = 0, size: int = 512) -> Pictures:
+        """Return `times` pictures of each film of a part, "calibration" or "test"; the seed decides the pictures."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            parts = [
+                self.pictures(place, some, microscope)
+                for place, one in enumerate(self.films)
+                for _ in range(times)
+                for some in torch.split(getattr(one, part), size)
+            ]
+        return Pictures.joined(parts)
+
+
+def pixel_range(side: int) -> Range:
+    """Return the smallest and the largest pixel, in cells, of the views of films so many cells wide."""
+    largest = side / VIEW_SIZE
+    return min(1.0, largest / 2), largest
+
+
+def _between(limits: Range, drawn: torch.Tensor) -> torch.Tensor:
+    return limits[0] + (limits[1] - limits[0]) * drawn
+
+
+def _told(values: torch.Tensor, told: torch.Tensor | bool) -> torch.Tensor:
+    if isinstance(told, bool):
+        return values if told else torch.full_like(values, UNKNOWN)
+    return torch.where(told, values, UNKNOWN)

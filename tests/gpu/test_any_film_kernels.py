@@ -1,0 +1,69 @@
+"""The any-film estimator's training on the GPU: views and a recorded step by kernels, against PyTorch."""
+
+import copy
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
+from magray.network.execution import ExecutionConfig
+from magray.network.kernels.kernels import compile_for
+from magray.network.kernels.turned import TurnedViews
+from magray.training.any_film.films import FilmSet, read_films
+from magray.training.any_film.fit import standardise
+from magray.training.any_film.sampler import Sampler
+from magray.training.any_film.trainer import AnyFilmTrainer, AnyFilmTraining, features_of, loss_of
+from magray.training.any_film.views import random_geometry, turned_views
+from tests.support.any_films import designed_store
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available() or find_spec("cupy") is None, reason="no GPU, or no CuPy"),
+]
+GPU = torch.device("cuda", 0)
+KERNELS, PLAIN = ExecutionConfig(bfloat16=False, kernels=True, graphed=True), ExecutionConfig(bfloat16=False)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> FilmSet:
+    return read_films(designed_store(tmp_path_factory.mktemp("films") / "store", 60, 256), GPU)
+
+
+@pytest.mark.parametrize(("pixel", "reach"), [(1.0, 2), (4.0, 6)])
+def test_turned_views_on_the_gpu_are_those_of_pytorch(films: FilmSet, pixel: float, reach: int) -> None:
+    index = torch.arange(16, device=GPU)
+    rows = random_geometry(torch.full((16,), pixel, device=GPU), films.side)
+    found = TurnedViews(compile_for(GPU), reach)(films.images, index, rows)
+    expected = turned_views(films.images, index, rows, reach)
+    assert float((found - expected).abs().mean()) < 1e-5
+
+
+def test_features_by_kernels_give_the_loss_and_the_gradient_of_layers(films: FilmSet) -> None:
+    """In float32 few pixels change places with a rival in their pools: hence 1e-2 of the gradient."""
+    torch.manual_seed(0)
+    sampler = Sampler([films], KERNELS)
+    network = AnyFilmNetwork(AnyFilmSettings()).to(GPU)
+    standardise(network, sampler, 64)
+    pictures, found = sampler.train(64), []
+    for execution in (KERNELS, PLAIN):
+        twin = copy.deepcopy(network).train()
+        with torch.backends.cudnn.flags(allow_tf32=False):  # both convolve by cuDNN, perhaps by other algorithms
+            loss = loss_of(twin, features_of(twin, GPU, execution)(pictures.views), pictures, pictures.knowns())
+            loss.backward()  # type: ignore[no-untyped-call]
+        found.append((loss.item(), torch.cat([p.grad.flatten() for p in twin.parameters() if p.grad is not None])))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-3)
+    assert float((found[0][1] - found[1][1]).norm() / found[1][1].norm()) < 1e-2
+
+
+def test_recorded_steps_learn(films: FilmSet) -> None:
+    """The graph draws new pictures each time it is played, and the loss falls."""
+    torch.manual_seed(0)
+    sampler = Sampler([films], KERNELS)
+    network = AnyFilmNetwork(AnyFilmSettings(width=1.0)).to(GPU)
+    standardise(network, sampler, 128)
+    trainer = AnyFilmTrainer(network, sampler, AnyFilmTraining(pictures=128 * 300, batch=128), KERNELS)
+    standing = trainer.hyperparameters.clone()
+    first, second = float(trainer.step(standing)), float(trainer.step(standing))
+    assert first != second
+    assert trainer.train(lambda _: None)["loss"] < first - 0.5
