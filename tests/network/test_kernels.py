@@ -251,7 +251,7 @@ def test_pictures_agree_with_render(emulated: Compile, sides: tuple[int, ...]) -
 
 @pytest.mark.parametrize(("pixel", "reach"), [(1.0, 2), (1.7, 3), (4.0, 6)])
 def test_turned_views_are_those_of_pytorchs_operations(emulated: Compile, pixel: float, reach: int) -> None:
-    """Of any angle, across the edges of films that are not square; places of cells round alike but for ties."""
+    """At any angle, across the edges of films that are not square; positions round to the same cells but for ties."""
     torch.manual_seed(0)
     images = torch.randint(0, 256, (3, 96, 80), dtype=torch.uint8)
     index, rows = torch.tensor([2, 0, 1]), random_geometry(torch.full((3,), pixel), 90)
