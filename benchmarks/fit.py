@@ -2,7 +2,7 @@
 
     python -m benchmarks.fit                       # everything, at batches of 128, 512 and 1,024: 100 s on one H200
     python -m benchmarks.fit --batches 512 --parts block steps
-    python -m benchmarks.fit --parts stream        # films that come by turns against films that are all there
+    python -m benchmarks.fit --parts stream        # streamed films against films that are all on the device
 
 Needs torch, numpy, Pillow, tifffile, and CuPy on a GPU; "stream" all of magray. Times by CUDA events after warm-ups,
 medians of rounds. On a CPU, steps and epochs of few pictures, to see that they run.
@@ -45,7 +45,7 @@ SIDES = (128, 256, 384, 512)
 CELLS = 512
 MS_MEAN, MS_SPREAD = 1e6, 1e5  # A/m
 STREAM_VIEWS = 88 if torch.cuda.is_available() else 4  # of a film in an epoch; the paper's has 88
-RECIPE = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=4096)
+CONFIG = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=4096)
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if GPU else torch.device("cpu")
 
@@ -88,7 +88,7 @@ def row(name: str, batch: int, time_us: float, note: str = "") -> None:
 
 
 def films(count: int) -> FilmBatch:
-    """Labyrinths of known width, which is the target: noise of one wavelength band, cut at zero."""
+    """Return labyrinths of known width, which is the target: the sign of noise of one wavelength band."""
     random = torch.Generator(DEVICE).manual_seed(0)
     k = torch.fft.fftfreq(CELLS, device=DEVICE) * CELLS
     radius = (k[:, None] ** 2 + k[None, : CELLS // 2 + 1] ** 2).sqrt()
@@ -103,24 +103,24 @@ def films(count: int) -> FilmBatch:
     return FilmBatch(images, targets, SIDES, 4 / 1024)
 
 
-def some_cuts(resident: FilmBatch, batch: int, epoch: int = 0) -> torch.Tensor:
-    """`batch` random cuts on the device."""
-    train_config = replace(RECIPE, views_per_epoch=-(-batch // len(SIDES)))
+def some_crops(resident: FilmBatch, batch: int, epoch: int = 0) -> torch.Tensor:
+    """Return `batch` random crops on the device."""
+    train_config = replace(CONFIG, views_per_epoch=-(-batch // len(SIDES)))
     return torch.from_numpy(epoch_crops(resident, train_config, epoch).table[:batch]).to(DEVICE)
 
 
 def pictures(resident: FilmBatch, batches: list[int]) -> None:
-    """The views of random cuts at four scales, from resident films: our kernel, and `render`."""
+    """Measure the views of random crops at four scales, from resident films: our kernel, and `render`."""
     for bfloat16 in (False, True):
         way = Pictures(compile_for(DEVICE), bfloat16)
-        crops = some_cuts(resident, 64)
+        crops = some_crops(resident, 64)
         error = float((way(resident.images, crops).float() - render(resident.images, crops)).abs().max())
         assert error < (2**-9 + 1e-6 if bfloat16 else 1e-6), f"pictures are wrong by {error:g}"
         for batch in batches:
-            crops = some_cuts(resident, batch)
+            crops = some_crops(resident, batch)
             name = "bfloat16" if bfloat16 else "float32"
             row(f"pictures, kernel, {name}", batch, microseconds(recorded(partial(way, resident.images, crops))))
-    crops = some_cuts(resident, batches[0])
+    crops = some_crops(resident, batches[0])
     row("pictures, render", batches[0], microseconds(partial(render, resident.images, crops), 2, 3))
 
 
@@ -260,7 +260,7 @@ def steps(resident: FilmBatch, batches: list[int], with_compiled: bool) -> None:
     """
     numbers = hyperparameter_table("constant", 1e-3, 0.05, 64).to(DEVICE)
     for batch in batches:
-        crops = [some_cuts(resident, batch, epoch) for epoch in range(16)]
+        crops = [some_crops(resident, batch, epoch) for epoch in range(16)]
         plain = make_step(PLAIN, resident)
         loss = float(plain.backward(crops[0]))
         expected = plain.parameters.gradient
@@ -283,7 +283,7 @@ def steps(resident: FilmBatch, batches: list[int], with_compiled: bool) -> None:
 def epochs(resident: FilmBatch, batches: list[int]) -> None:
     """Whole epochs as a fit runs them, with all that the processor does for them."""
     for batch in batches:
-        training = Trainer(resident, replace(RECIPE, batch=batch, views_per_epoch=32768 if GPU else 64, epochs=3))
+        training = Trainer(resident, replace(CONFIG, batch=batch, views_per_epoch=32768 if GPU else 64, epochs=3))
         training.run_epoch()
         start = time.perf_counter()
         losses = [training.run_epoch() for _ in range(2)]
@@ -298,9 +298,9 @@ def answers(resident: FilmBatch) -> None:
     from magray.imaging import scale_of
 
     some, batch = (512, CHUNK_ON_GPU) if GPU else (16, CHUNK)
-    training = Trainer(resident, replace(RECIPE, batch=some, views_per_epoch=4 * some, epochs=1))
+    training = Trainer(resident, replace(CONFIG, batch=some, views_per_epoch=4 * some, epochs=1))
     training.run_epoch()
-    network, shown = training.network.eval(), training.step.render(resident.images, some_cuts(resident, batch))
+    network, shown = training.network.eval(), training.step.render(resident.images, some_crops(resident, batch))
     scales = torch.full((batch,), 1.0, device=DEVICE)
     layers: Estimate = partial(forward, network, bfloat16=GPU)
     with torch.inference_mode():
@@ -319,7 +319,7 @@ def answers(resident: FilmBatch) -> None:
 
 
 def stream(resident: FilmBatch, batches: list[int]) -> None:
-    """Epochs on a store's films, all on the device, and a quarter of them by turns; rounds in which they take turns."""
+    """Measure epochs on a store's films, all on the device and streamed by quarters, in alternating rounds."""
     from magray.estimator.metadata import Target
     from magray.imaging import scale_of
     from magray.runtime.connect import connect
@@ -331,7 +331,7 @@ def stream(resident: FilmBatch, batches: list[int]) -> None:
         store = store_of(resident, Path(folder) / "store")
         ids, target = tuple(store.ids().to_pylist()), Target("Ms", "A/m", MS_MEAN, MS_SPREAD, 0.0, 2 * MS_MEAN)
         train_config = replace(
-            RECIPE, epochs=rounds + 2, batch=batches[0], views_per_epoch=STREAM_VIEWS * len(ids) // 4
+            CONFIG, epochs=rounds + 2, batch=batches[0], views_per_epoch=STREAM_VIEWS * len(ids) // 4
         )
         spec = TrainingSpec(
             store.uri,
@@ -344,7 +344,7 @@ def stream(resident: FilmBatch, batches: list[int]) -> None:
             train_config,
         )
         with spec.films(DEVICE, len(ids)) as whole, spec.films(DEVICE, max(4, len(ids) // 4)) as some:
-            trainings = {"all on the device": Trainer(whole, train_config), "by turns": Trainer(some, train_config)}
+            trainings = {"all on the device": Trainer(whole, train_config), "streamed": Trainer(some, train_config)}
             times: dict[str, list[float]] = {name: [] for name in trainings}
             for _ in range(rounds + 1):  # the first makes ready
                 for name, training in trainings.items():
@@ -354,7 +354,7 @@ def stream(resident: FilmBatch, batches: list[int]) -> None:
         medians = [statistics.median(times[name][1:]) for name in trainings]
         for (name, training), seconds in zip(trainings.items(), medians, strict=True):
             row(f"epochs, {len(ids)} films, {name}", training.views, seconds * 1e6, f"batch {batches[0]}")
-        print(f"by turns / all on the device: {medians[0] / medians[1]:.2f} of the pictures/s")
+        print(f"streamed / all on the device: {medians[0] / medians[1]:.2f} of the pictures/s")
 
 
 def store_of(films: FilmBatch, folder: Path) -> "Store":
@@ -384,7 +384,7 @@ def _drawn(film: "Film", image: NDArray[np.uint8]) -> "RelaxedFilm":
 
 def profile(resident: FilmBatch, batch: int) -> None:
     """The kernels of a step that take longest."""
-    crops, numbers = some_cuts(resident, batch), hyperparameter_table("constant", 1e-3, 0.05, 1).to(DEVICE)[0]
+    crops, numbers = some_crops(resident, batch), hyperparameter_table("constant", 1e-3, 0.05, 1).to(DEVICE)[0]
     step = make_step(Variant("", ExecutionConfig(bfloat16=True, kernels=True)), resident)
     print(f"kernels of a step, batch {batch}, µs:")
     print_kernels(partial(step, crops, numbers), most=30)

@@ -1,1 +1,1 @@
-"""Simulate a campaign's films in Ray actors that hold a warm solver, and commit them to a store. Knows no physics."""
+"""Simulate a campaign's films in Ray actors that hold a warm solver, and commit them to a store."""

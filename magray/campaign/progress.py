@@ -75,7 +75,7 @@ class FilmProgress:
 
     @property
     def text(self) -> str:
-        """Rates, remaining time, and what went wrong."""
+        """Return rates, remaining time, and the numbers of failures."""
         (then, some), (now, done) = self.recent[0], self.recent[-1]
         rate, overall = (done - some) / max(now - then, 1e-9), (done - self.before) / max(now - self.start, 1e-9)
         parts = [f"{rate:.3g} films/s now, {overall:.3g} overall"]

@@ -75,7 +75,7 @@ def run_campaign(
 
 
 def _simulate_missing(plan: pa.Table, store: Store, devices: Devices, config: SimulateConfig, events: EventLog) -> int:
-    """Simulate the films that are missing now that the store is ours. Return their number."""
+    """Simulate the films that are missing now that this driver has the lease. Return their number."""
     if config.retry_failed and (deleted := delete_failed(store)):
         events.notify(f"{deleted} films had failed and are simulated again")
     missing = store.missing(plan)  # again: the driver before may have committed while this one waited

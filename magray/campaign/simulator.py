@@ -1,4 +1,4 @@
-"""The two stages of a campaign, simulating and committing. Each knows its work, not who runs it."""
+"""The two stages of a campaign, simulating and committing, without Ray."""
 
 import os
 import platform

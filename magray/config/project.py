@@ -28,7 +28,7 @@ class Config(Section):
 
     @property
     def store_uri(self) -> str:
-        """The folder or URI of the store."""
+        """Return the folder or URI of the store."""
         return self.simulate.store or str(self.output / "store")
 
     def films(self) -> list[Film]:

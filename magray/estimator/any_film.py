@@ -58,7 +58,7 @@ NAMES = {"D": "|D|", "thickness": "thickness"}
 
 @dataclass(frozen=True)
 class AnyFilmDescription:
-    """What `magray` writes beside the weights; further keys are for people."""
+    """The content of estimator.json, beside the weights; further keys are for people."""
 
     kind: str
     format: int
@@ -69,7 +69,7 @@ class AnyFilmDescription:
 
 @dataclass(frozen=True)
 class Posterior:
-    """What pictures and knowns say of a film. SI units; 68 and 95 % intervals.
+    """The posterior of a film's parameters, from pictures and knowns. SI units; 68 and 95 % intervals.
 
     parameters: all that was not known. samples: films that fit, by constant. correlation: of D and Aex, NaN unless both
     are asked for. budget: the shares of each error. reasons: why the answer is doubtful or refused. notes: what cannot

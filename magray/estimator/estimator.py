@@ -1,8 +1,8 @@
 """The estimator: a trained network with its calibration and metadata, in one folder.
 
 network.safetensors    the weights
-pictures.safetensors   statistics of pictures of its films, by which others are told; not every estimator has them
-estimator.json         targets with unit, mean and spread; what it was trained on; calibration; provenance
+pictures.safetensors   statistics of pictures of the training films, to recognise other films; optional
+estimator.json         the metadata: targets, training films and scales, calibration, provenance
 """
 
 import json
@@ -37,7 +37,7 @@ from magray.imaging import (
 from magray.imaging.microscope import detrend
 from magray.network.branches import NETWORKS
 
-SHIPPED = Path(__file__).parent / "pretrained"  # a folder each, with the name by which it is asked for
+SHIPPED = Path(__file__).parent / "pretrained"  # a folder for each pretrained estimator, by its name
 CONTRADICTION = 5.0  # error bars of one picture, between pictures of one film
 ANY_FILM = "any-film"  # the one of every material: `magray.estimator.any_film`
 WEIGHTS, DESCRIPTION, PICTURES = "network.safetensors", "estimator.json", "pictures.safetensors"
@@ -45,13 +45,13 @@ WEIGHTS, DESCRIPTION, PICTURES = "network.safetensors", "estimator.json", "pictu
 
 @dataclass(frozen=True)
 class Answer:
-    """An estimate: SI values with 68 % error bars and SI units, by parameter; and warnings.
+    """An estimate: values, 68 % error bars and units by parameter, SI, with warnings.
 
     trust: "refused" where the picture shows no domains or pictures contradict each other, for the `reasons`, which are
-    among the warnings; "doubtful" where there are other warnings. films: those that the estimator has learned from; of
-    others it knows nothing.
+    among the warnings; "doubtful" where there are other warnings. films: a description of the training films; the
+    estimate is valid for such films only.
 
-    With one parameter, `value`, `error` and `unit` are its own. `str` of an answer is for people, in practical units.
+    With one parameter, `value`, `error` and `unit` give it directly. `str` gives the estimate in practical units.
     """
 
     values: Mapping[str, float]
@@ -64,17 +64,17 @@ class Answer:
 
     @property
     def value(self) -> float:
-        """The value of the only parameter, SI. Raises UserError if there are several."""
+        """Return the value of the only parameter, SI. Raises UserError if there are several."""
         return self.values[self._only()]
 
     @property
     def error(self) -> float:
-        """The error bar of the only parameter, SI. Raises UserError if there are several."""
+        """Return the error bar of the only parameter, SI. Raises UserError if there are several."""
         return self.errors[self._only()]
 
     @property
     def unit(self) -> str:
-        """The SI unit of the only parameter. Raises UserError if there are several."""
+        """Return the SI unit of the only parameter. Raises UserError if there are several."""
         return self.units[self._only()]
 
     def __str__(self) -> str:
@@ -103,7 +103,7 @@ class Answer:
 
 
 class Estimator(Predictor):
-    """A predictor with error bars: it answers with a film's parameters for a picture of its domains."""
+    """A predictor with error bars, which estimates the parameters of a film from pictures of its domains."""
 
     def __init__(self, network: nn.Module, metadata: EstimatorMetadata, pictures: DomainPictures | None = None) -> None:
         super().__init__(network, metadata.targets, metadata.microscope)
@@ -111,10 +111,10 @@ class Estimator(Predictor):
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "Estimator":
-        """The estimator that `save` wrote to `folder`, or one of SHIPPED by its name.
+        """Load an estimator from the folder that `save` wrote, or a pretrained one by its name.
 
-        A bare name is that of the one that comes with magray; "./co-like" and a `Path` are folders. Raises UserError
-        where there is none, a newer one, or a damaged one.
+        "co-like" is a name; "./co-like" and a `Path` are folders. Raises UserError if the folder is missing or damaged,
+        or has a newer format.
         """
         folder = SHIPPED / folder if isinstance(folder, str) and folder in shipped() else Path(folder)
         metadata = read_metadata(_existing(folder, DESCRIPTION))
@@ -124,7 +124,7 @@ class Estimator(Predictor):
         return cls(network.to(device), metadata, pictures)
 
     def save(self, folder: str | Path) -> None:
-        """Write the estimator to `folder`: the weights first, so that a description says that all is there."""
+        """Write the estimator to `folder`: weights first, so that a folder with metadata is complete."""
         folder = Path(folder)
         save_weights(self.network, folder / WEIGHTS)
         if self.pictures is not None:
@@ -139,14 +139,14 @@ class Estimator(Predictor):
         scale_um: float | None = None,
         pixel_nm: float | None = None,
     ) -> Answer:
-        """The answer for a `picture` (h, w) of a film, or several of it from different places.
+        """Estimate the parameters of a film from a `picture` (h, w) of it, or from several of different places.
 
-        A picture is an array, a Pillow image or a list of rows, and its grey values are of any kind: bright domains
-        point up, dark ones down. One that is given twice counts once. The scale of all pictures is `scale_um`, the
-        length of the shorter side, or follows from the size of a pixel, `pixel_nm`. One that is not square counts as
-        the squares in it.
-        Raises UserError for a picture without contrast, with values that are not finite, or below 128 × 128 pixels;
-        for pictures of different scales; for a scale that no picture has, and without one where the network needs it.
+        A picture is an array, a tensor, a Pillow image or a list of rows, with grey values of any range; bright domains
+        point up. The scale is the length of the shorter side, `scale_um`, or follows from the size of a pixel,
+        `pixel_nm`; all pictures have the same. A picture that is not square is divided into squares, and one that is
+        given twice counts once.
+        Raises UserError for a picture without contrast, with values that are not finite, or below 128 × 128 pixels; for
+        pictures of different scales; for a scale out of bounds, and for a missing one where the network needs it.
         """
         if scale_um is not None and pixel_nm is not None:
             raise UserError("give the scale or the size of a pixel, not both")
@@ -156,7 +156,9 @@ class Estimator(Predictor):
         if pixel_nm is not None:
             scale_um = scale_of(min(sides), pixel_nm)
             if max(sides) > (1 + SAME_SCALE) * min(sides):
-                raise UserError("the pictures show squares of different sizes; crop them to one, or ask one by one")
+                raise UserError(
+                    "the pictures show squares of different sizes; crop them to one size, or estimate one by one"
+                )
         check_length(scale_um, "scale, µm")
         squares = [self._squares(one, side) for one, side in zip(pictures, sides, strict=True)]
         values = self.predict_mz(torch.cat(squares), scale_um)
@@ -164,15 +166,15 @@ class Estimator(Predictor):
         return self._answer(values, scale_um, reasons, () if reasons else self._other_films(squares, scale_um))
 
     def _squares(self, picture: NDArray[Any], side: int) -> torch.Tensor:
-        """The squares (k, 128, 128) of a picture in full contrast, as the network knows them."""
+        """Return the squares (k, 128, 128) of a picture in full contrast, as input of the network."""
         low, high = grey_range(picture)
         full = np.clip((picture.astype(np.float64) - low) * (255 / (high - low)), 0, 255)
         squares = to_mz(torch.from_numpy(area_average(tiles(full.astype(np.float32)[None], side))[0]))
-        seen = squares if self.microscope is None else detrend(squares)
-        return seen.to(self.device)
+        views = squares if self.microscope is None else detrend(squares)
+        return views.to(self.device)
 
     def _check(self, picture: NDArray[Any]) -> int:
-        """The shorter side of a picture that the network can take."""
+        """Return the shorter side of a picture, pixels. Raises UserError if it is too small, or has no contrast."""
         check_picture(picture)
         side = int(min(picture.shape))
         if side < VIEW_SIZE:
@@ -212,21 +214,21 @@ class Estimator(Predictor):
         self, values: NDArray[np.float64], scale_um: float | None, reasons: tuple[str, ...], doubts: tuple[str, ...]
     ) -> Answer:
         """Return the answer for the values (pictures, targets) of one film's pictures."""
-        calibration, pictures, named = self.metadata.calibration, len(values), {}
+        calibration, pictures, estimates = self.metadata.calibration, len(values), {}
         for target, mean in zip(self.targets, values.mean(axis=0), strict=True):
             shrinkage = calibration.shrinkage(target.name, scale_um, pictures)
-            named[target.name] = target.mean + shrinkage * (float(mean) - target.mean)
-        errors = {name: calibration.error(name, scale_um, pictures) for name in named}
-        if not all(map(math.isfinite, (*named.values(), *errors.values()))):
+            estimates[target.name] = target.mean + shrinkage * (float(mean) - target.mean)
+        errors = {name: calibration.error(name, scale_um, pictures) for name in estimates}
+        if not all(map(math.isfinite, (*estimates.values(), *errors.values()))):
             raise UserError("this estimator's answer is not a finite number, so it is of no use; fit it again")
         warnings = (
             *doubts,
             *self._scale_warnings(scale_um),
             *self._number_warnings(scale_um, pictures),
-            *self._range_warnings(named),
+            *self._range_warnings(estimates),
         )
         return Answer(
-            values=named,
+            values=estimates,
             errors=errors,
             units={target.name: target.unit for target in self.targets},
             warnings=reasons + warnings,
@@ -236,23 +238,26 @@ class Estimator(Predictor):
         )
 
     def _scale_warnings(self, scale_um: float | None) -> list[str]:
+        """Return a warning if the scale is unknown, or not one of the training."""
         trained = self.metadata.train_scales_um
-        named = "trained on " + ", ".join(f"{scale:g}" for scale in trained) + " µm"
+        trained_on = "trained on " + ", ".join(f"{scale:g}" for scale in trained) + " µm"
         if scale_um is None:
-            return [f"the picture's scale is unknown: the error bar is the largest of all scales ({named})"]
+            return [f"the picture's scale is unknown: the error bar is the largest of all scales ({trained_on})"]
         if not self.metadata.calibration.covers(scale_um):
-            return [f"scale {scale_um:.3g} µm is beyond all that was tested; do not trust this value ({named})"]
+            return [f"scale {scale_um:.3g} µm is beyond all that was tested; do not trust this value ({trained_on})"]
         if self.metadata.trained_at(scale_um):
             return []
         where = "between those" if trained[0] < scale_um < trained[-1] else "outside those"
-        return [f"scale {scale_um:.3g} µm is {where} {named}; the error bar takes this into account"]
+        return [f"scale {scale_um:.3g} µm is {where} {trained_on}; the error bar takes this into account"]
 
     def _number_warnings(self, scale_um: float | None, pictures: int) -> list[str]:
-        if pictures <= (most := self.metadata.calibration.max_pictures(scale_um)):
+        """Return a warning if there are more pictures than were calibrated."""
+        if pictures <= (calibrated := self.metadata.calibration.max_pictures(scale_um)):
             return []
-        return [f"the error bar is that of {most}, not {pictures} pictures: no test film had more of this scale"]
+        return [f"the error bar is that of {calibrated}, not {pictures} pictures: no test film had more of this scale"]
 
     def _range_warnings(self, values: Mapping[str, float]) -> list[str]:
+        """Return a warning for each value outside the range of the training films."""
         return [
             f"{target.name} lies outside the {practical(target.low, None, target.unit)} to "
             f"{practical(target.high, None, target.unit)} of the training films"
@@ -262,11 +267,12 @@ class Estimator(Predictor):
 
 
 def shipped() -> list[str]:
-    """Names of the estimators of one material that come with magray."""
+    """Return the names of the pretrained estimators of one material."""
     return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir() and folder.name != ANY_FILM)
 
 
 def _existing(folder: Path, name: str) -> Path:
+    """Return the path of a file of an estimator. Raises UserError if it is missing."""
     if not folder.is_dir():
         raise UserError(
             f"{folder}: there is no such estimator folder; make one with magray fit, or name one that comes with "

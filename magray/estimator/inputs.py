@@ -1,4 +1,4 @@
-"""Check what people give to an estimator: pictures of many kinds, and the scale they were taken at."""
+"""Validate the input of an estimator: pictures of many types, and their scale."""
 
 import hashlib
 import math
@@ -14,8 +14,8 @@ from PIL import Image
 from magray.errors import UserError
 from magray.imaging.luminance import luminance
 
-LEAST_LENGTH, LARGEST_LENGTH = 1e-3, 1e5  # of scales in µm and pixels in nm: less than any picture has, and more
-FAINTEST, LARGEST_GREY = 1e-30, 1e30  # of floating-point pictures: beyond these single precision ends
+MIN_LENGTH, MAX_LENGTH = 1e-3, 1e5  # of scales in µm and pixels in nm: wider than the range of any microscope
+MIN_GREY, MAX_GREY = 1e-30, 1e30  # brightest values of floating-point pictures that single precision can process
 GREY_MODES = ("1", "L", "I", "I;16", "I;16L", "I;16B", "F")  # of Pillow
 
 Picture = NDArray[Any]
@@ -26,7 +26,7 @@ def pictures_of(given: GivenPicture | Iterable[GivenPicture]) -> list[Picture]:
     """Return arrays of grey values of a picture, or of an iterable of several.
 
     A picture is a NumPy array, a tensor, a Pillow image, or a list of rows of numbers. Raises UserError for anything
-    else, and for values that are no grey values.
+    else, and for values that are not grey values.
     """
     if _is_picture(given):
         return [_grey_values(given)]
@@ -49,7 +49,7 @@ def _digest(picture: Picture) -> bytes:
 
 
 def check_length(value: object, name: str) -> None:
-    """Raise UserError unless `value` is None, or a number that a length can be. name: with its unit."""
+    """Raise UserError unless `value` is None or a plausible length. name: of the quantity, with its unit."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -58,8 +58,8 @@ def check_length(value: object, name: str) -> None:
         length = float(value)
     except OverflowError:  # of a whole number
         length = math.inf
-    if not LEAST_LENGTH <= length <= LARGEST_LENGTH:
-        raise UserError(f"{name}: give a length from {LEAST_LENGTH:g} to {LARGEST_LENGTH:g}, not {length:g}")
+    if not MIN_LENGTH <= length <= MAX_LENGTH:
+        raise UserError(f"{name}: give a length from {MIN_LENGTH:g} to {MAX_LENGTH:g}, not {length:g}")
 
 
 def _is_picture(given: Any) -> bool:
@@ -89,14 +89,15 @@ def _grey_values(given: Any) -> Picture:
 
 
 def _of_known_precision(pixels: Picture) -> Picture:
-    """Return floating-point pixels as float32 or float64. Of those that are not finite `check_picture` tells."""
+    """Return floating-point pixels as float32 or float64. `check_picture` reports values that are not finite."""
     brightest = float(np.abs(pixels).max(initial=0))
-    if 0 < brightest < FAINTEST or LARGEST_GREY < brightest < np.inf:
+    if 0 < brightest < MIN_GREY or MAX_GREY < brightest < np.inf:
         raise UserError(f"picture: its brightest value is {brightest:g}, and no grey values are like that")
     return pixels if pixels.dtype in (np.float32, np.float64) else pixels.astype(np.float64)
 
 
 def _array(given: Any) -> Picture:
+    """Return a picture of any type as an array of any type of numbers."""
     if isinstance(given, torch.Tensor):
         given = given.detach().cpu()
         return np.asarray((given.float() if given.dtype == torch.bfloat16 else given).numpy())
@@ -115,5 +116,5 @@ def _array(given: Any) -> Picture:
 
 
 def _kind(given: object) -> str:
-    """Return what something is, for an error: a path as it is, anything else by its type."""
+    """Return an object's type for an error message; a string, which is probably a path, as it is."""
     return repr(given) if isinstance(given, str) else f"a {type(given).__name__}"

@@ -1,4 +1,4 @@
-"""What a user knows of a film: constants as values, values with errors, or ranges, and the film's kind and history.
+"""A user's knowledge of a film: constants as values, values with errors, or ranges; kind of DMI, and history.
 
     "1.20 MA/m"    "1.20 ± 0.05 MA/m"    "1.20 +- 0.05 MA/m"    "6 nm +/- 5 %"    "10..20 pJ/m"
 

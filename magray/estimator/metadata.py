@@ -20,10 +20,10 @@ from magray.imaging.microscope import Microscope
 from magray.network.branches import NetworkName
 
 FORMAT = 6
-MOST_TARGETS = 16
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_/]*$", max_length=32)]  # of a parameter, or a unit
+MAX_TARGETS = 16
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_/]*$", max_length=32)]  # of a parameter or unit
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-ROUNDING = 1e-9  # relative: constants that were written as text are the same
+ROUNDING = 1e-9  # relative difference of constants that are equal but for their conversion from text
 PRACTICAL = {
     "A/m": (1e-3, "kA/m"),
     "J/m3": (1e-6, "MJ/m³"),
@@ -35,7 +35,10 @@ PRACTICAL = {
 
 @dataclass(frozen=True)
 class Target:
-    """One parameter that the network estimates. SI: it learned from values in low…high, as (value − mean) / spread."""
+    """A parameter that the network estimates, with statistics of its values in the training films, SI.
+
+    The network's output is (value − mean) / spread; spread is the standard deviation.
+    """
 
     name: Name
     unit: Name
@@ -47,7 +50,7 @@ class Target:
 
 @dataclass(frozen=True)
 class ParameterRange:
-    """The range of a constant over the training films: a column of the store, from low to high, SI."""
+    """The range, low…high, SI, of a constant over the training films. name: of the store's column."""
 
     name: Name
     unit: Name
@@ -61,19 +64,21 @@ class ParameterRange:
 
 def standardised(values: NDArray[np.float64], targets: Sequence[Target]) -> torch.Tensor:
     """Return standardised targets (n, targets), float32, of `values` (n, targets), SI."""
-    means, spreads = means_and_stds(targets)
-    return torch.from_numpy((values - means) / spreads).float()
+    means, stds = means_and_stds(targets)
+    return torch.from_numpy((values - means) / stds).float()
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Errors measured on films that the fit never saw, at each of `scales_um` (ascending), by target.
 
-    errors: target name -> 68 % of the views had an error of at most this, SI, for each scale. films: how many. several:
-    target name -> for each scale, of the mean over 2, 4, 8, … views of a film, up to those that it has: (gain, error).
+    errors: target name -> for each scale, the error bar of one view: 68 % of the errors are at most this, SI. films:
+    number of films. several: target name -> for each scale, (shrinkage correction, error bar) of the mean over 2, 4,
+    8, … views of a film, as far as films have so many.
 
-    Gain: the less a picture shows, the closer to the middle of all films a network answers. Several pictures tell more
-    than each by itself dares to say: their mean lies so many times farther from the middle.
+    Shrinkage: the less information a picture has, the more its estimate is biased toward the mean of the training
+    films. The mean over several pictures has more information than each of them but the same bias, and is rescaled: its
+    distance from the training mean is multiplied by the correction.
     """
 
     scales_um: tuple[Positive, ...]
@@ -82,7 +87,7 @@ class Calibration:
     several: Mapping[str, tuple[tuple[tuple[Finite, NotNegative], ...], ...]] = field(default_factory=dict)
 
     def error(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
-        """The error bar at `scale_um`, between its neighbours; the largest for a scale that is unknown or beyond."""
+        """Return the error bar at `scale_um`, interpolated; the largest of all if it is unknown or not calibrated."""
         return self._shrinkage_and_error(target, scale_um, pictures)[1]
 
     def shrinkage(self, target: str, scale_um: float | None, pictures: int = 1) -> float:
@@ -101,13 +106,14 @@ class Calibration:
         return self.scales_um[0] * (1 - SAME_SCALE) <= scale_um <= self.scales_um[-1] * (1 + SAME_SCALE)
 
     def _shrinkage_and_error(self, target: str, scale_um: float | None, pictures: int) -> tuple[float, float]:
+        """Return both, interpolated over scales and the logarithm of the number of pictures."""
         errors = self.errors[target]
         if scale_um is None or not self.covers(scale_um):
             return 1.0, max(errors)
-        doubled, at_scales = math.log2(pictures), []
+        level, at_scales = math.log2(pictures), []
         for error, levels in zip(errors, self.several.get(target, ((),) * len(errors)), strict=True):
-            both = zip((1.0, error), *levels, strict=True)  # gains, errors; beyond the last as at the last
-            at_scales.append([np.interp(doubled, range(1 + len(levels)), numbers) for numbers in both])
+            both = zip((1.0, error), *levels, strict=True)  # corrections, errors; beyond the last as at the last
+            at_scales.append([np.interp(level, range(1 + len(levels)), numbers) for numbers in both])
         shrinkage, bar = (
             float(np.interp(scale_um, self.scales_um, numbers)) for numbers in zip(*at_scales, strict=True)
         )
@@ -118,13 +124,13 @@ class Calibration:
 class EstimatorMetadata:
     """All of an estimator but its weights.
 
-    provenance: where it comes from; read by people, not by the code. network: its kind. width: its filters, of the
-    paper's numbers. between: whether it was trained at any scale between the outermost of `train_scales_um`, and not at
-    these alone. microscope: that films were seen through; None if they were seen as they are. constants, protocols:
-    of the training films; older formats do not tell. A protocol is what `Protocol.to_json` makes of it.
+    provenance: for people; the code does not read it. width: factor of the paper's numbers of filters. between: whether
+    it was trained at all scales between the outermost of `train_scales_um`, not at the listed ones only. microscope:
+    through which films were seen; None: as they are. constants, protocols (by `Protocol.to_json`): of the training
+    films; missing in older formats.
     """
 
-    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=MOST_TARGETS)]
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=MAX_TARGETS)]
     train_scales_um: Annotated[tuple[Positive, ...], Field(min_length=1)]
     training_films: Count
     calibration: Calibration
@@ -138,15 +144,14 @@ class EstimatorMetadata:
 
     @property
     def films(self) -> str:
-        """The films of the training, in words: answers for others mean nothing."""
+        """Return a description of the training films, to which estimates are limited."""
         seen = "as they are" if self.microscope is None else f"through {self.microscope}"
-        made = ", ".join(map(str, self.constants)) or "constants that it does not tell"
-        told = [str(Protocol.from_json(text)) for text in self.protocols]
-        history = " or ".join(told) or "a protocol that it does not tell"
-        return f"{self.training_films:,} films, seen {seen}: {made}; {history}"
+        constants = ", ".join(map(str, self.constants)) or "unrecorded constants"
+        protocols = " or ".join(str(Protocol.from_json(text)) for text in self.protocols) or "an unrecorded protocol"
+        return f"{self.training_films:,} films, seen {seen}: {constants}; {protocols}"
 
     def knows(self, film: Mapping[str, float]) -> bool:
-        """Return whether a film with these constants, SI, lies within the training's ranges."""
+        """Return whether a film with these constants, SI, lies within the ranges of the training films."""
         return bool(self.constants) and all(
             constant.low * (1 - ROUNDING) <= film[constant.name] <= constant.high * (1 + ROUNDING)
             for constant in self.constants
@@ -158,39 +163,39 @@ class EstimatorMetadata:
 
 
 def read_metadata(path: Path) -> EstimatorMetadata:
-    """Return the description in an estimator's folder; what older formats do not tell was the same for all.
+    """Return the metadata in a file; fields that older formats lack have defaults, which apply to all older estimators.
 
-    Raises UserError if it is of a newer format, or does not describe an estimator.
+    Raises UserError if the format is newer, or the file does not describe an estimator.
     """
     problem = "does not describe an estimator"
     version = read_record(path, TypeAdapter(_Format), problem).format
     if version > FORMAT:
         raise UserError(f"{path}: format {version} is newer than this magray reads ({FORMAT}); update magray")
-    description = read_record(path, TypeAdapter(EstimatorMetadata), problem)
+    metadata = read_record(path, TypeAdapter(EstimatorMetadata), problem)
     try:
-        _check(description)
-        protocols = tuple(Protocol.from_json(text).to_json() for text in description.protocols)
-        description = replace(description, protocols=protocols)
-        assert description.films  # can be told, with every answer
+        _check(metadata)
+        protocols = tuple(Protocol.from_json(text).to_json() for text in metadata.protocols)
+        metadata = replace(metadata, protocols=protocols)
+        assert metadata.films  # every answer needs it, so that an error should be raised now
     except (UserError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} {problem} ({error})") from error
-    return description
+    return metadata
 
 
 class _Format(BaseModel):
     format: int
 
 
-def _check(description: EstimatorMetadata) -> None:
-    """Raise ValueError unless the parts of a description agree."""
-    names, calibration = {target.name for target in description.targets}, description.calibration
-    if len(names) < len(description.targets):
+def _check(metadata: EstimatorMetadata) -> None:
+    """Raise ValueError unless the parts of the metadata agree."""
+    names, calibration = {target.name for target in metadata.targets}, metadata.calibration
+    if len(names) < len(metadata.targets):
         raise ValueError("targets: one is there twice")
-    ranges: tuple[Target | ParameterRange, ...] = (*description.targets, *description.constants)
+    ranges: tuple[Target | ParameterRange, ...] = (*metadata.targets, *metadata.constants)
     for one in ranges:
         if one.low > one.high:
             raise ValueError(f"{one.name}: low is above high")
-    for scales in (description.train_scales_um, calibration.scales_um):
+    for scales in (metadata.train_scales_um, calibration.scales_um):
         if not scales or list(scales) != sorted(set(scales)):
             raise ValueError("scales are not in ascending order")
     for kind, by_target in (("errors", calibration.errors), ("several", calibration.several)):
@@ -198,9 +203,12 @@ def _check(description: EstimatorMetadata) -> None:
             raise ValueError(f"calibration.{kind}: not of the same names as targets")
         if any(len(at_scales) != len(calibration.scales_um) for at_scales in by_target.values()):
             raise ValueError(f"calibration.{kind}: not one for each of scales_um")
-    seen = description.microscope
-    if seen is not None and not all(0 <= low <= high < math.inf for low, high in (seen.blur_nm, seen.noise)):
-        raise ValueError("microscope: ranges of numbers from 0 on, the least first")
+    microscope = metadata.microscope
+    ranges_ok = microscope is None or all(
+        0 <= low <= high < math.inf for low, high in (microscope.blur_nm, microscope.noise)
+    )
+    if not ranges_ok:
+        raise ValueError("microscope: its ranges must be numbers from 0 on, the lower one first")
 
 
 def means_and_stds(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -209,17 +217,17 @@ def means_and_stds(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDAr
 
 
 def in_practice(unit: str) -> tuple[float, str]:
-    """The factor from an SI unit to the one in which people read it, and that one."""
+    """Return the factor from an SI unit to its practical unit, and the name of that unit."""
     return PRACTICAL.get(unit, (1.0, "" if unit == "1" else unit))
 
 
 def practical(value: float, error: float | None, unit: str) -> str:
-    """A value for people: "0.52 ± 0.04 mJ/m²"."""
-    factor, written = in_practice(unit)
+    """Return a value with its error in practical units, such as "0.52 ± 0.04 mJ/m²"."""
+    factor, practical_unit = in_practice(unit)
     bar = "" if error is None else f" ± {_digits(error * factor, 2)}"
-    return f"{_digits(value * factor, 3)}{bar} {written}".rstrip()
+    return f"{_digits(value * factor, 3)}{bar} {practical_unit}".rstrip()
 
 
 def _digits(value: float, count: int) -> str:
-    """At least so many, and never a power of ten for what people count in thousands."""
+    """Return a number with at least `count` significant digits, without an exponent up to a million."""
     return f"{value:.{count}g}" if abs(value) < 10**count - 0.5 or abs(value) > 1e6 else f"{value:.0f}"

@@ -410,7 +410,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Stretch:
-    """How many times wider than the samples the intervals must be, by a number `at` (ascending) of the film."""
+    """The factors by which intervals must be wider than the samples, by a number `at` (ascending) of the film."""
 
     at: tuple[float, ...] = (0.0,)
     factors68: tuple[float, ...] = (1.0,)

@@ -18,13 +18,13 @@ from magray.imaging.views import QUARTER_TURNS
 from magray.network.branches import ScaleAwareCnn
 from magray.network.execution import Estimate, estimate_of
 
-CHUNK, CHUNK_ON_GPU = 256, 2048  # pictures through the network at once: turned ones, too
+CHUNK, CHUNK_ON_GPU = 256, 2048  # pictures through the network at once, rotated ones included
 
 
 class Predictor:
     """A trained network that predicts the values of its `targets`, SI, in the order of its outputs.
 
-    microscope: the one of the training, through which films are seen; None if they are seen as they are.
+    microscope: of the training; pictures of films pass through it. None: they are used as they are.
     """
 
     def __init__(self, network: nn.Module, targets: tuple[Target, ...], microscope: Microscope | None = None) -> None:
@@ -35,9 +35,9 @@ class Predictor:
     ) -> NDArray[np.float64]:
         """Return values (n, targets), SI, for `views` (n, 128, 128) of films, grey values 0…255.
 
-        Seen through the microscope that it was trained with, if any: always with the same noise, and the same
-        instrument for the `of_film` views in a row that are of one film.
-        Raises UserError without the views' scale where the network needs it.
+        The views pass through the microscope of the training, if there is one, with reproducible noise; each `of_film`
+        successive views are of one film and share an instrument.
+        Raises UserError if the scale is missing and the network needs it.
         """
         check_length(scale_um, "scale, µm")
         views = torch.as_tensor(views, device=self.device)
@@ -46,7 +46,7 @@ class Predictor:
     def predict_films(self, films: torch.Tensor, scale_um: float, pixel_nm: float) -> NDArray[np.float64]:
         """Return values (n, k, targets), SI, for all views at a scale that tile films (n, ny, nx) uint8.
 
-        Fastest with films on the network's own device.
+        It is fastest with films on the device of the network.
         """
         of_film = squares_in(films.shape[1], films.shape[2], cells_of(scale_um, pixel_nm))
         return over_views(lambda shown: self.predict_views(shown, scale_um, of_film), films, scale_um, pixel_nm)
@@ -54,26 +54,26 @@ class Predictor:
     def predict_mz(self, pictures: torch.Tensor, scale_um: float | None) -> NDArray[np.float64]:
         """Return values (n, targets), SI, for `pictures` (n, 128, 128) of mz, as means over quarter turns.
 
-        Raises UserError without a scale where the network needs it, and if a value is not finite.
+        Raises UserError if the scale is missing and the network needs it, and if a value is not finite.
         """
         if scale_um is None and isinstance(self.network, ScaleAwareCnn):
             raise UserError(NEEDS_SCALE)
         chunk, estimates = CHUNK_ON_GPU if self.device.type == "cuda" else CHUNK, []
         with torch.inference_mode():
             for some in pictures.split(chunk // QUARTER_TURNS):  # type: ignore[no-untyped-call]
-                turned = torch.cat([some.rot90(turns, (1, 2)) for turns in range(QUARTER_TURNS)])
-                scales = torch.full((len(turned),), scale_um or math.nan, device=self.device)
-                of_turned = self._estimate(turned, scales).view(QUARTER_TURNS, len(some), -1)
-                estimates.append(of_turned.mean(dim=0).cpu().numpy())
-        means, spreads = means_and_stds(self.targets)
-        values: NDArray[np.float64] = np.concatenate(estimates) * spreads + means
+                rotated = torch.cat([some.rot90(turns, (1, 2)) for turns in range(QUARTER_TURNS)])
+                scales = torch.full((len(rotated),), scale_um or math.nan, device=self.device)
+                of_rotated = self._estimate(rotated, scales).view(QUARTER_TURNS, len(some), -1)
+                estimates.append(of_rotated.mean(dim=0).cpu().numpy())
+        means, stds = means_and_stds(self.targets)
+        values: NDArray[np.float64] = np.concatenate(estimates) * stds + means
         if not np.isfinite(values).all():
             raise UserError("this estimator's values are not finite numbers, so it is of no use; fit it again")
         return values
 
     @property
     def device(self) -> torch.device:
-        """The device of the network."""
+        """Return the device of the network."""
         return next(self.network.parameters()).device
 
     @cached_property

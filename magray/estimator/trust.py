@@ -1,4 +1,4 @@
-"""Whether a picture shows domains as simulated pictures do: its distance to these, in a few statistics.
+"""Decide whether a picture shows domains, by its distance from simulated pictures in a few statistics.
 
 The statistics do not depend on the sign, the size or the level of the contrast. A picture lies as far from the
 simulated ones as from the NEIGHBOURS-th nearest of them, in statistics that are decorrelated to a standard deviation

@@ -1,4 +1,4 @@
-"""A network's weights in a safetensors file, which is held against the network before any of it is loaded."""
+"""A network's weights in a safetensors file, which is checked against the network before it is loaded."""
 
 import struct
 from pathlib import Path
@@ -11,13 +11,13 @@ from torch import nn
 from magray.errors import UserError
 from magray.files.atomic import atomic_write
 
-MOST_HEADER = 2**20  # bytes: hundreds of times what the names and the shapes of a network's weights take
+MAX_HEADER = 2**20  # bytes: hundreds of times the size of the header of a network's weights
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
     """Write a network's weights to a file.
 
-    Given the path, safetensors would write a temporary file of its own, which a kill leaves behind.
+    safetensors, given the path, would write a temporary file of its own, which remains if the process is killed.
     """
     weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_write(path) as unfinished:
@@ -25,7 +25,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Load the weights in a file into a network. Raises UserError unless they are its own, and finite numbers."""
+    """Load the weights in a file into a network. Raises UserError unless they match it and are finite."""
     try:
         weights = _read(path, network.state_dict())
     except (SafetensorError, ValueError, OSError, struct.error) as error:
@@ -39,7 +39,7 @@ def _read(path: Path, expected: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     """Return the tensors in a file. Raises ValueError unless they have the expected names, shapes and types."""
     with path.open("rb") as start:
         (header,) = struct.unpack("<Q", start.read(8))
-    if header > MOST_HEADER:
+    if header > MAX_HEADER:
         raise ValueError(f"a header of {header} bytes")
     with safe_open(path, "pt") as file:
         if set(file.keys()) != set(expected):

@@ -46,7 +46,7 @@ class Baseline:
         device: torch.device,
         microscope: Microscope | None = None,
     ) -> "Baseline":
-        """From the training films of a store. Raises UserError if there are too few."""
+        """Fit the baseline to the training films of a store. Raises UserError if there are too few."""
         films = store.films("train", ["film_id", "pixel_nm", target]).slice(0, FILMS)
         check_finite(store, films, ["pixel_nm", target])
         images = torch.from_numpy(store.images(films["film_id"].to_pylist())).to(device)
@@ -66,14 +66,14 @@ class Baseline:
         return cls(centre, spread, weights, microscope)
 
     def predict_views(self, shown: torch.Tensor, scale_um: float) -> Features:
-        """Values (n, 1), SI, for views (n, 128, 128), grey values 0…255, at a scale."""
+        """Return values (n, 1), SI, for views (n, 128, 128), grey values 0…255, at a scale."""
         standardised = (wall_features(shown, scale_um, self.microscope) - self.centre) / self.spread
         # beyond what it was fitted to a cubic runs away
         return np.asarray(_powers(np.clip(standardised, -3, 3)) @ self.weights[:, None])
 
 
 def wall_features(shown: torch.Tensor, scale_um: float, microscope: Microscope | None = None) -> Features:
-    """(n, 2): the logarithms of walls per µm and of the mean wave number of mz, 2π/µm, of views (n, 128, 128).
+    """Return (n, 2): logarithms of walls per µm and of the mean wave number of mz, 2π/µm, of views (n, 128, 128).
 
     Walls: changes of sign along rows and columns. A view without any has half a wall, and the wave number of its side.
     """
@@ -93,7 +93,7 @@ def wall_features(shown: torch.Tensor, scale_um: float, microscope: Microscope |
 
 
 def _powers(x: Features) -> Features:
-    """(n, POWERS): all products of the two columns up to DEGREE factors."""
+    """Return (n, POWERS): all products of the two columns up to DEGREE factors."""
     columns = [np.ones(len(x))]
     for degree in range(1, DEGREE + 1):
         columns += [

@@ -60,7 +60,7 @@ STUDY = complete(
 
 
 class Trial(NamedTuple):
-    """Which estimator: the set of scales that it was trained on, and the seed of its fit.
+    """An estimator of a study, by the set of scales that it was trained on and the seed of its fit.
 
     TWO_NUMBERS in the place of a set means the baseline.
     """
@@ -82,7 +82,7 @@ class Tested:
 def run_study(
     store_uri: str, estimators: Mapping[Trial, str | Path], test_scales: Sequence[float]
 ) -> tuple[pa.Table, pa.Table]:
-    """The tables PREDICTIONS and STUDY of estimators (trial -> folder) at `test_scales`, µm.
+    """Return the tables PREDICTIONS and STUDY of estimators (trial -> folder) at `test_scales`, µm.
 
     With them, for each parameter, the baseline: fitted to the training films at all scales of the estimators, through
     the microscope of the first. Where the cluster has GPUs, each estimator is tested on one of them, several at once.
@@ -107,7 +107,7 @@ def run_study(
 
 
 def _of_estimator(store_uri: str, trial: Trial, folder: str, scales: tuple[float, ...]) -> tuple[pa.Table, pa.Table]:
-    """PREDICTIONS and STUDY of one estimator: on the GPU that this process has, if any."""
+    """Return PREDICTIONS and STUDY of one estimator, on the GPU of this process if it has one."""
     estimator = Estimator.load(folder, own_device())
     names = tuple(target.name for target in estimator.targets)
     tested = Tested(trial, names, estimator.metadata.trained_at, estimator.predict_views)
@@ -121,7 +121,7 @@ def _of_baseline(
     scales: tuple[float, ...],
     microscope: Microscope | None,
 ) -> tuple[pa.Table, pa.Table]:
-    """PREDICTIONS and STUDY of the baseline of one parameter."""
+    """Return PREDICTIONS and STUDY of the baseline of one parameter."""
     store = open_store(store_uri)
     baseline = Baseline.fit(store, parameter, trained, own_device(), microscope)
     tested = Tested(Trial(TWO_NUMBERS, 0), (parameter,), lambda scale: scale in trained, baseline.predict_views)
@@ -143,7 +143,7 @@ def _test(store: Store, tested: Tested, scales: tuple[float, ...]) -> tuple[pa.T
 
 
 def _at_scale(films: pa.Table, images: torch.Tensor, tested: Tested, scale: float) -> pa.Table:
-    """PREDICTIONS at one scale, by film, view and parameter."""
+    """Return PREDICTIONS at one scale, by film, view and parameter."""
     estimated = over_views(
         lambda shown: tested.predict_views(shown, scale), images, scale, films["pixel_nm"][0].as_py()
     )

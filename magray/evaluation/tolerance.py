@@ -26,12 +26,12 @@ class Band:
 
     @property
     def width(self) -> float:
-        """The tolerance, µm."""
+        """Return the width of the band, µm."""
         return self.high - self.low
 
 
 def tolerance_band(scales: Sequence[float], errors: Sequence[float]) -> Band:
-    """The band of an error curve over test scales, µm. Its ends lie where the straight line between two tests does.
+    """Return the band of an error curve over test scales, µm. Its ends are interpolated between two tests.
 
     One scale is a band of no width.
     """

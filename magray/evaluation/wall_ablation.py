@@ -4,10 +4,10 @@ A picture of a larger area shows smaller domains with more curved walls, and thi
 apart: their domains stay where they are, and their walls become as wide as one likes. For an estimator of one scale a
 and pictures of a scale b:
 
-    neither   cut at a, as it is: what the estimator was trained on
-    domains   cut at b, walls b/a times as wide: as wide on the picture as in training
-    walls     cut at a, walls a/b times as wide: as wide on the picture as at b
-    both      cut at b, as it is: what a picture of scale b is
+    neither   cropped at a, unchanged: as in training
+    domains   cropped at b, walls b/a times as wide: as wide on the picture as in training
+    walls     cropped at a, walls a/b times as wide: as wide on the picture as at b
+    both      cropped at b, unchanged: a picture of scale b
 
 A wall is mz = tanh(x / width), so that artanh mz is the distance from it in its widths. Redrawing exchanges the ideal
 distances, and keeps what a film has beside those: its ripples, and walls that are not ideal.
@@ -122,7 +122,7 @@ class RewidenedFilms:
         )
 
     def pictures(self, factor: float) -> torch.Tensor:
-        """(n, ny, nx) uint8, with walls `factor` times as wide as the films' own."""
+        """Return pictures (n, ny, nx) uint8, with walls `factor` times as wide as the films' own."""
         return rewiden(self.images, self.distances, self.widths, factor)
 
 
@@ -150,7 +150,7 @@ def distances_to_walls(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def rewiden(images: torch.Tensor, distances: torch.Tensor, widths: torch.Tensor, factor: float) -> torch.Tensor:
-    """Pictures (n, ny, nx) uint8 with walls `factor` times as wide as their `widths` (n,), and their other details.
+    """Return pictures (n, ny, nx) uint8 with walls `factor` times as wide as `widths` (n,), and unchanged details.
 
     distances: of `distances_to_walls`.
     """

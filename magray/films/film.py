@@ -122,12 +122,12 @@ class Film:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """The number of cells and the kind of edges, which films of one batch share."""
+        """Return the number of cells and the kind of edges, which films of one batch share."""
         return self.cells, self.open_edges
 
     @property
     def open_axes(self) -> tuple[bool, bool]:
-        """True for each axis, x and y, along which the film ends."""
+        """Return, for each axis, x and y, whether the film ends along it."""
         return self.open_edges in ("x", "xy", "ellipse"), self.open_edges in ("y", "xy", "ellipse")
 
     def in_stage(self, stage: Minimize | Quench) -> "Film":
@@ -136,17 +136,17 @@ class Film:
 
     @property
     def Keff(self) -> float:
-        """Effective anisotropy Ku1 − ½ µ0 Ms² of a thin film, J/m³."""
+        """Return the effective anisotropy Ku1 − ½ µ0 Ms² of a thin film, J/m³."""
         return self.Ku1 - 0.5 * MU0 * self.Ms**2
 
     @property
     def critical_D(self) -> float:
-        """Dc = 4 √(Aex Keff) / π, J/m²: above it a wall costs no energy. 0 where the film lies in the plane."""
+        """Return Dc = 4 √(Aex Keff) / π, J/m², above which a wall costs no energy; 0 for an in-plane film."""
         return 4 * math.sqrt(self.Aex * max(self.Keff, 0.0)) / math.pi
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Lines about unusual inputs, to be shown before the film is simulated."""
+        """Return lines about unusual inputs, to be shown before the film is simulated."""
         if abs(self.D) > self.critical_D:
             text = f"D = {self.D * 1e3:.3g} mJ/m² is beyond the critical {self.critical_D * 1e3:.3g} mJ/m²"
             return (f"{text}: the ground state is a spiral or in-plane, not up and down domains",)
@@ -154,7 +154,7 @@ class Film:
 
     @cached_property
     def film_id(self) -> str:
-        """The film's id: 24 hexadecimal digits of the SHA-256 of every input and of PHYSICS_VERSION."""
+        """Return the film's id: 24 hexadecimal digits of the SHA-256 of every input and of PHYSICS_VERSION."""
         inputs = {
             "physics": PHYSICS_VERSION,
             "cells": [int(n) for n in self.cells],
@@ -175,7 +175,7 @@ class Film:
 
     @property
     def split(self) -> Literal["train", "test"]:
-        """The split, train or test, which follows from the film's id: the same in every campaign and for all views."""
+        """Return the split, train or test, which the film's id decides: the same in every campaign, for all views."""
         return "test" if int(self.film_id[-8:], 16) < TEST_FRACTION * 2**32 else "train"
 
 

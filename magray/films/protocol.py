@@ -167,7 +167,7 @@ class Demagnetise:
 
     @property
     def count(self) -> int:
-        """The number of fields before the film's own."""
+        """Return the number of fields before the film's own."""
         if self.ratio is None:
             return self.steps or 0
         # a hair more, so that 8 falls by 0.5 to 1, whatever the logarithms' last digits
@@ -175,7 +175,7 @@ class Demagnetise:
 
     @property
     def fields(self) -> list[Vector | None]:
-        """The fields, A/m; the last one, None, is the film's own."""
+        """Return the fields, A/m; the last one, None, is the film's own."""
         ratio = self.ratio or (self.end / self.start) ** (1 / (self.count - 1))
         return [*(_along(self.direction, self.start * (-1) ** i * ratio**i) for i in range(self.count)), None]
 
@@ -215,18 +215,18 @@ class Sweep:
 
     @property
     def _parts(self) -> list[int]:
-        """The numbers of steps from each of `fields` to the next."""
+        """Return the numbers of steps from each of `fields` to the next."""
         ways = (abs(b - a) for a, b in zip(self.fields, self.fields[1:], strict=False))
         return [1 if self.step is None else max(1, math.ceil(way / self.step - 1e-9)) for way in ways]
 
     @property
     def count(self) -> int:
-        """The number of points."""
+        """Return the number of points."""
         return 1 + sum(self._parts)
 
     @property
     def points(self) -> list[Vector]:
-        """The fields of all points, A/m."""
+        """Return the fields of all points, A/m."""
         ends = zip(self.fields, self.fields[1:], self._parts, strict=False)
         amplitudes = [a + (b - a) * i / parts for a, b, parts in ends for i in range(parts)]
         return [_along(self.direction, amplitude) for amplitude in (*amplitudes, self.fields[-1])]
@@ -311,7 +311,7 @@ class Protocol:
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """All steps of all stages. The first one starts from the initial state, which has a noise of its own."""
+        """Return all steps of all stages. The first one starts from the initial state, which has a noise of its own."""
         first, *others = (step for place, stage in enumerate(self.stages) for step in _steps_of(stage, place))
         return replace(first, noise=0.0), *others
 

@@ -1,4 +1,4 @@
-"""What is measured on a picture by hand: period, mean wave number, wall density, orientation.
+"""Classical measures of a picture: period, mean wave number, wall density, orientation.
 
 None depends on the sign of the contrast. A window (Hann) keeps the picture's edges, which are no walls, out of the
 spectrum, whose power has a peak at the wave number of the domains.

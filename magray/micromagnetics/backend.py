@@ -70,7 +70,7 @@ class FieldBackend(Protocol):
         ...
 
     def in_stage(self, film: Film) -> "FieldBackend":
-        """The same for `film`, which is the same film in another applied field."""
+        """Return a backend for `film`, which is the same film in another applied field."""
         ...
 
     def advance(self, m: Vectors, demag: Vectors, step: InnerStep) -> Vectors:

@@ -31,7 +31,7 @@ class CpuBackend:
         self.shape, self.padded = (film.cells[1], film.cells[0]), padded(film)
 
     def _apply(self, film: Film) -> None:
-        """Takes the film's constants and its applied field."""
+        """Set the constants and the applied field of `film`."""
         c = Coefficients.of(film)
         factors = (c.exchange_x, c.exchange_y, c.anisotropy, c.bulk_x, c.bulk_y, c.interfacial_x, c.interfacial_y)
         with np.errstate(over="ignore"):  # an infinite factor gives an energy that the solver reports as not finite

@@ -108,7 +108,7 @@ class Steps:
 
     @property
     def outer(self) -> int:
-        """The number of outer steps, and of evaluations of the demagnetising field."""
+        """Return the number of outer steps, which is that of evaluations of the demagnetising field."""
         return self.ramp + self.single + self.count
 
     def at(self, step: int) -> "Step":

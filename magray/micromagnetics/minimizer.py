@@ -48,7 +48,7 @@ class Recursion:
 
     @property
     def vectors(self) -> list[Vectors]:
-        """The vectors that the direction combines, beside the preconditioned force."""
+        """Return the vectors that the direction combines, besides the preconditioned force."""
         return [*self.steps, *self.changes]
 
     def weights(self, force_force: float, scale: float) -> list[float] | None:

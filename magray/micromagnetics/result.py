@@ -44,7 +44,7 @@ class RelaxedFilm:
 
     @property
     def converged(self) -> bool:
-        """True if every stage of the protocol reached its tolerance."""
+        """Return whether every stage of the protocol reached its tolerance."""
         return self.status == "converged"
 
 

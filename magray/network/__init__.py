@@ -1,1 +1,1 @@
-"""The convolutional networks, and the ways to run them on a device."""
+"""Convolutional networks and their execution on a device."""

@@ -48,7 +48,7 @@ class AnyFilmSettings:
 
 @dataclass
 class Knowns:
-    """What is known of n films and their pictures: (n,) each.
+    """The known numbers of n films and their pictures: (n,) each.
 
     dmi, history, instrument: integers, the places in KINDS, HISTORIES and INSTRUMENTS. UNKNOWN for a kind of DMI or a
     history that is not known.

@@ -1,8 +1,8 @@
-"""The paper's CNN, and its sibling that is told the scale of a view.
+"""The paper's CNN, and a variant that is conditioned on the scale of a view.
 
-Six blocks of 3 × 3 convolution (16, 32, 64, 64, 128, 128 filters), ReLU, batch norm and 2 × 2 max pool halve a view of
-128 × 128 to 2 × 2; one fully connected layer makes the estimates of it. Networks of another width have so
-many times the filters.
+Six blocks of 3 × 3 convolution (16, 32, 64, 64, 128, 128 filters), ReLU, batch norm and 2 × 2 max pool reduce a view of
+128 × 128 to 2 × 2; one fully connected layer turns these features into estimates. The width of a network multiplies the
+numbers of filters.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from torch import nn
 
 FILTERS = (16, 32, 64, 64, 128, 128)
 LAST_SIDE = 2  # 128 halved six times
-HIDDEN = 64  # units between the scale and what it does
+HIDDEN = 64  # units between the scale and its gains and shifts
 NetworkName = Literal["paper", "scale-aware"]
 
 
 class ScaleAwareCnn(nn.Module):
-    """The paper's CNN, whose last layer has other weights at each scale (FiLM: a gain and a shift of every feature).
+    """The paper's CNN with features that are conditioned on the scale by FiLM: a gain and a shift of each.
 
-    The same stripes on a view mean broad domains at a large scale and narrow ones at a small scale; views alone do not
-    tell which. An untrained one answers as the paper's does.
+    The same stripes on a view are broad domains at a large scale and narrow ones at a small scale; the view alone does
+    not distinguish them. Before training all gains are 1 and shifts 0, as in the paper's CNN.
     """
 
     def __init__(self, outputs: int, width: float = 1.0) -> None:
@@ -33,19 +33,19 @@ class ScaleAwareCnn(nn.Module):
         self.estimates = nn.Linear(features, outputs)
 
     def forward(self, views: torch.Tensor, scales_um: torch.Tensor) -> torch.Tensor:
-        """Standardised estimates (n, outputs) from views (n, 1, 128, 128), −1…1, that are `scales_um` (n,) wide."""
+        """Return standardised estimates (n, outputs) from views (n, 1, 128, 128), −1…1, of scales (n,) in µm."""
         return self.head(self.blocks(views), scales_um)
 
     def head(self, features: torch.Tensor, scales_um: torch.Tensor) -> torch.Tensor:
-        """The estimates from what the blocks make of the views (n, features)."""
-        with torch.autocast(features.device.type, enabled=False):  # bfloat16 would know a scale to 0.4 % only
+        """Return estimates (n, outputs) from the features of views (n, features) and their scales (n,) in µm."""
+        with torch.autocast(features.device.type, enabled=False):  # bfloat16 resolves a scale to 0.4 % only
             gain, shift = self.scale(scales_um[:, None].float().log2()).chunk(2, dim=1)
             estimates: torch.Tensor = self.estimates(features.float() * (1 + gain) + shift)
         return estimates
 
 
 def paper_cnn(outputs: int, width: float = 1.0) -> nn.Sequential:
-    """The network from views (n, 1, 128, 128), −1…1, to `outputs` standardised estimates (n, outputs)."""
+    """Return the paper's network, from views (n, 1, 128, 128), −1…1, to standardised estimates (n, outputs)."""
     return nn.Sequential(*_blocks(width), nn.Linear(features_of(width), outputs))
 
 
@@ -63,9 +63,9 @@ NETWORKS: dict[NetworkName, Callable[[int, float], nn.Module]] = {"paper": paper
 
 
 def forward(network: nn.Module, pictures: torch.Tensor, scales_um: torch.Tensor, bfloat16: bool) -> torch.Tensor:
-    """Float32 estimates (n, outputs) for `pictures` (n, 128, 128), −1…1, of `scales_um` (n,).
+    """Return float32 estimates (n, outputs) for `pictures` (n, 128, 128), −1…1, of `scales_um` (n,).
 
-    bfloat16: in place of float32; see `has_bfloat16`.
+    bfloat16: compute in it instead of float32; see `has_bfloat16`.
     """
     with torch.autocast(pictures.device.type, torch.bfloat16, enabled=bfloat16):
         views = pictures[:, None]
@@ -75,7 +75,7 @@ def forward(network: nn.Module, pictures: torch.Tensor, scales_um: torch.Tensor,
 
 
 def split_backbone(network: nn.Module) -> tuple[nn.Sequential, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
-    """The layers from views to features, and what makes estimates of features and scales (n,) in µm."""
+    """Return the layers from views to features, and the function from features and scales (n,), µm, to estimates."""
     if isinstance(network, ScaleAwareCnn):
         return network.blocks, network.head
     assert isinstance(network, nn.Sequential)
@@ -84,14 +84,14 @@ def split_backbone(network: nn.Module) -> tuple[nn.Sequential, Callable[[torch.T
 
 
 def own_device() -> torch.device:
-    """The GPU that this process has, or else its cores."""
+    """Return the GPU of this process, or the CPU if it has none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def has_bfloat16(device: torch.device) -> bool:
     """Return whether `device` multiplies bfloat16 natively: GPUs since 2020, CPUs with AVX512-BF16 or AMX.
 
-    It doubles the speed there, and is emulated, slowly, elsewhere.
+    There it doubles the speed; elsewhere it is emulated, and slow.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -99,7 +99,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def _blocks(width: float) -> nn.Sequential:
-    """From views to `features_of(width)` numbers each."""
+    """Return the layers from views (n, 1, 128, 128) to features (n, `features_of(width)`)."""
     layers: list[nn.Module] = []
     for channels, filters in zip((1, *filters_of(width)), filters_of(width), strict=False):
         layers += [
@@ -109,6 +109,6 @@ def _blocks(width: float) -> nn.Sequential:
             nn.MaxPool2d(2),
         ]
     blocks = nn.Sequential(*layers, nn.Flatten())
-    # The weights' layout decides that of all that follows, for views of one channel have both; it halves the time.
+    # Views of one channel have both layouts, so that the layout of the weights decides: channels_last halves the time.
     blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return blocks

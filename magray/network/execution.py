@@ -22,8 +22,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExecutionConfig:
-    """Ways to run steps fast. bfloat16: in place of float32. kernels: our own. compiled: by torch.compile, in place of
-    those. graphed: CUDA graphs."""
+    """The options that make steps fast on a device.
+
+    bfloat16: instead of float32. kernels: our own CUDA kernels. compiled: torch.compile, where these are missing.
+    graphed: CUDA graphs.
+    """
 
     bfloat16: bool
     kernels: bool = False
@@ -32,7 +35,7 @@ class ExecutionConfig:
 
     @classmethod
     def of(cls, device: torch.device) -> "ExecutionConfig":
-        """The best that `device` has."""
+        """Return the fastest options that `device` supports."""
         if device.type != "cuda":
             return cls(has_bfloat16(device))
         kernels = _has_kernels(device)
@@ -40,7 +43,7 @@ class ExecutionConfig:
 
 
 def estimate_of(network: nn.Module, device: torch.device) -> Estimate:
-    """Return a function that runs a network without gradients, the fastest way that `device` has."""
+    """Return the fastest function on `device` that runs a network without gradients."""
     bfloat16 = has_bfloat16(device)
     if _has_kernels(device):
         return kernel_forward(network, compile_for(device), bfloat16)

@@ -150,7 +150,7 @@ def _init(**options: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet_native_code() -> Iterator[None]:
-    """Silence Ray's C++, which announces its log level on the terminal before it heeds it."""
+    """Silence Ray's C++ code, which prints its log level to the terminal before it obeys it."""
     sys.stderr.flush()
     terminal = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -24,7 +24,7 @@ class Devices:
 
     @property
     def on_gpus(self) -> bool:
-        """True if the actors have GPUs."""
+        """Return whether the actors have GPUs."""
         return self.backend == "cupy"
 
 

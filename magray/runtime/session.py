@@ -39,12 +39,12 @@ class Session:
 
     @property
     def ray_folder(self) -> Path:
-        """The part that Ray writes to."""
+        """Return the folder that Ray writes to."""
         return self.folder / RAY
 
     @property
     def token_file(self) -> Path:
-        """The file with the token of this Ray."""
+        """Return the file with the token of this Ray."""
         return self.folder / TOKEN
 
     def end(self) -> None:

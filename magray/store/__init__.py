@@ -1,4 +1,4 @@
-"""The store of a campaign: a folder or bucket prefix of Parquet files, one row a film. Knows nothing of Ray."""
+"""The store of a campaign: a folder or bucket prefix of Parquet files, one row a film. Independent of Ray."""
 
 from magray.store.compact import Compaction, compact, delete_failed
 from magray.store.export.pictures import export_pictures

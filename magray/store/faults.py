@@ -43,7 +43,7 @@ def has_picture(rows: pa.Table, lengths: pa.ChunkedArray) -> pa.Array:
 
 
 def has_infinite_point(loops: pa.Array) -> pa.Array:
-    """For each row: is any number of its loop not finite?"""
+    """Return, for each row, whether any number of its loop is not finite."""
     wrong = np.zeros(len(loops), bool)
     points, rows = pc.list_flatten(loops), pc.list_parent_indices(loops).to_numpy()
     for values in points.flatten():

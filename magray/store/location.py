@@ -57,7 +57,7 @@ class Location:
 
     @property
     def local(self) -> bool:
-        """True for a folder on this machine's disks."""
+        """Return whether the location is a folder on this machine's disks."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     def retry(self, ask: Callable[[], _Answer], seconds: float) -> _Answer:

@@ -63,23 +63,23 @@ class Store:
 
     @property
     def uri(self) -> str:
-        """The absolute path or URI, which opens the store again anywhere."""
+        """Return the absolute path or URI, which opens the store again anywhere."""
         return self.location.uri
 
     @property
     def schema(self) -> pa.Schema:
-        """The names, types and units of the columns."""
+        """Return the names, types and units of the columns."""
         return STORE_SCHEMA
 
     @property
     def glob(self) -> str:
-        """The pattern of the committed files, for DuckDB, Polars and others. A compaction changes it."""
+        """Return the pattern of the committed files, for DuckDB, Polars and others. A compaction changes it."""
         place, question, options = self.uri.partition("?") if "://" in self.uri else (self.uri, "", "")
         return f"{place}/{path_of(self.generation, '*.parquet')}{question}{options}"
 
     @property
     def generation(self) -> int:
-        """The generation of files that counts now. If the note of it was lost, the one with most films."""
+        """Return the current generation of files: if its record is lost, the one with most films."""
         note = read_note(self.location)
         if note is not None:
             return note.generation

@@ -51,14 +51,14 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """True if every film is there once and whole, and nothing else is."""
+        """Return whether every film is there once and complete, and nothing else is."""
         return self.committed == self.expected and not (
             self.duplicate or self.truncated or self.damaged or self.foreign
         )
 
     @property
     def lines(self) -> list[str]:
-        """The report for people: first the count, then a line for each finding."""
+        """Return the report for people: first the count, then a line for each finding."""
         found = [f"{self.committed} of {self.expected} films are committed"]
         for kind in ("missing", "duplicate", "truncated", "damaged", "foreign", "unfinished"):
             found += [f"{kind}: {what}" for what in getattr(self, kind)]

@@ -1,4 +1,4 @@
-"""What a campaign counts. That Ray passes it on to Prometheus needs `ray[default]`, which a cluster's image has."""
+"""A campaign counts its films. The export to Prometheus needs `ray[default]`; tests/cluster/test_jobs.py tests it."""
 
 from collections import Counter
 from typing import Any

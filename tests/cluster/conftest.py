@@ -1,4 +1,4 @@
-"""What the tests on a real Ray cluster share: one for the session, and no actors left over from another test."""
+"""Fixtures for tests on a real Ray cluster: one cluster for the session, and no actors left from another test."""
 
 import gc
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A local Ray cluster of two cores, started once."""
+    """Start a local Ray cluster of two cores, once."""
     import ray
 
     from magray.runtime.connect import connect
@@ -20,5 +20,5 @@ def ray_cluster() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _cores_are_free() -> None:
-    """pytest keeps what was logged in a test, with tracebacks that keep a failed pipeline's actors on their cores."""
+    """Free the actors of a failed pipeline: tracebacks in pytest's log records keep them alive, on their cores."""
     gc.collect()

@@ -1,4 +1,4 @@
-"""A campaign on a real Ray cluster ends with each film once, whatever happens to it on the way."""
+"""A campaign on a real Ray cluster ends with each film exactly once, also after failures and interruptions."""
 
 import os
 import signal
@@ -39,13 +39,13 @@ def quick(count: int) -> pa.Table:
 
 
 def slow(count: int) -> pa.Table:
-    """Films that take a quarter of a second or more: the torque asked for is out of single precision's reach."""
+    """Return a plan of films that take a quarter of a second or more: single precision cannot reach their torque."""
     endless = Protocol(stages=(Minimize(torque=1e-12, max_evaluations=1500),))
     return plan_table([co_like((64, 64), seed=seed, protocol=endless) for seed in range(count)], CAMPAIGN)
 
 
 def committed(store: Path) -> dict[str, int]:
-    """When each file of a store was written, ns."""
+    """Return the time at which each file of a store was written, ns."""
     return {f"films-1/{path.name}": path.stat().st_mtime_ns for path in store.glob("films-1/*.parquet")}
 
 
@@ -58,7 +58,7 @@ def wait_for_a_commit(store: Path, seconds: float = 60) -> dict[str, int]:
 
 
 def test_ray_changes_nothing_and_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The films of a campaign are those that the solver makes by itself; the terminal shows our progress only."""
+    """A campaign's films are those that the solver makes without Ray, and the terminal shows our progress only."""
     plan = quick(10)
     summary = run_campaign(plan, str(tmp_path / "store"), SimulateConfig(block_films=4), campaign=CAMPAIGN)
     said = capfd.readouterr()
@@ -90,10 +90,10 @@ def test_a_second_run_simulates_what_is_missing_and_touches_nothing_else(tmp_pat
     assert run_campaign(plan, str(store), campaign=CAMPAIGN).simulated == 0
 
 
-def test_films_whose_files_are_removed_meanwhile_are_told_and_simulated_by_the_next_run(
+def test_films_whose_files_are_removed_meanwhile_are_reported_and_simulated_by_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the file that makes a folder a store: this is what is left if somebody empties it during a campaign."""
+    """The files of the store itself are removed, too, as if somebody emptied the folder during a campaign."""
     plan, store = quick(10), tmp_path / "store"
     lost: list[str] = []
 
@@ -114,7 +114,7 @@ def test_films_whose_files_are_removed_meanwhile_are_told_and_simulated_by_the_n
     assert verify(open_store(str(store)), plan).ok
 
 
-def test_nobody_else_reads_the_folder_of_a_local_ray() -> None:
+def test_no_other_user_can_read_the_folder_of_a_local_ray() -> None:
     node: Any = ray._private.worker._global_node
     folder = Path(node.get_session_dir_path()).parents[1]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -156,7 +156,7 @@ for results in committed(pipeline(blocks, store.uri, Devices("cpu", 1, 1.0), poo
 
 
 def test_an_actor_with_a_gpu_works_on_several_blocks_at_once(tmp_path: Path) -> None:
-    """A node that says it has a GPU, whose actor simulates on its core: three blocks in flight, one of them short."""
+    """The node only claims a GPU, and its actor simulates on a core: three blocks in flight, one of them short."""
     plan, store = slow(10), tmp_path / "store"
     pq.write_table(plan, tmp_path / "plan.parquet")
     command = [sys.executable, "-c", GPU_SCRIPT, str(tmp_path / "plan.parquet"), str(store)]
@@ -166,7 +166,7 @@ def test_an_actor_with_a_gpu_works_on_several_blocks_at_once(tmp_path: Path) -> 
 
 
 def interrupted(tmp_path: Path, plan: pa.Table, how: Callable[[int], None]) -> str:
-    """Run a campaign in a process of its own, with its own Ray, ends it by `how` after a commit; what it said."""
+    """Run a campaign in a process with its own Ray, end it by `how` after a commit, and return its messages."""
     pq.write_table(plan, tmp_path / "plan.parquet")
     store = tmp_path / "store"
     driver = subprocess.Popen(
@@ -186,16 +186,16 @@ def interrupted(tmp_path: Path, plan: pa.Table, how: Callable[[int], None]) -> s
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_keep_what_is_committed_and_say_how_to_go_on(tmp_path: Path, stop: signal.Signals) -> None:
-    """Ctrl-C on a terminal reaches every process of it, Ray's too; a scheduler stops the driver alone."""
+def test_ctrl_c_and_sigterm_keep_committed_films_and_say_how_to_continue(tmp_path: Path, stop: signal.Signals) -> None:
+    """Ctrl-C on a terminal reaches all of its processes, Ray's included; a scheduler stops the driver only."""
     kill = os.killpg if stop is signal.SIGINT else os.kill
     said = interrupted(tmp_path, slow(12), lambda driver: kill(driver, stop))
     assert "of 12 films are committed; run again for the rest" in said
     assert all(line.startswith(("films ", "stopped: ", "magray: interrupted")) for line in said.splitlines())
 
 
-def test_what_the_user_can_mend_comes_back_as_one_line_from_an_actor(tmp_path: Path) -> None:
-    """Here a plan that somebody edited: a film's Ms is not the one that its id was made from."""
+def test_a_users_mistake_comes_back_as_one_line_from_an_actor(tmp_path: Path) -> None:
+    """The mistake is an edited plan: a film's Ms does not match its id."""
     plan = quick(2)
     i = plan.schema.get_field_index("Ms")
     edited = plan.set_column(i, plan.schema.field(i), pa.array([1.5e6, 1.4e6]))
@@ -207,10 +207,8 @@ def free_cores() -> float:
     return float(ray.available_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
 
 
-def test_a_failure_that_the_user_cannot_put_right_is_raised_and_leaves_the_cores_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A next campaign would otherwise wait for the actors of this one."""
+def test_any_other_failure_is_raised_and_leaves_the_cores_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the next campaign would wait for the actors of this one."""
 
     class BrokenSimulator:
         def __init__(self, *_: object, **__: object) -> None:
@@ -228,7 +226,7 @@ def test_a_failure_that_the_user_cannot_put_right_is_raised_and_leaves_the_cores
         time.sleep(0.2)
 
 
-def test_films_that_failed_are_simulated_again_on_request_alone(tmp_path: Path) -> None:
+def test_films_that_failed_are_simulated_again_only_on_request(tmp_path: Path) -> None:
     endless = Protocol(stages=(Quench(0.5, 1e-3),))
     films = [co_like((16, 16), seed=seed, **({"protocol": endless} if seed < 2 else {})) for seed in range(6)]
     plan, store, log = plan_table(films, CAMPAIGN), str(tmp_path / "store"), tmp_path / "log.jsonl"
@@ -241,7 +239,7 @@ def test_films_that_failed_are_simulated_again_on_request_alone(tmp_path: Path) 
     assert verify(open_store(store), plan).ok
 
 
-def test_impossible_orders_are_refused(tmp_path: Path) -> None:
+def test_more_actors_than_cores_are_refused(tmp_path: Path) -> None:
     plan, store = quick(2), str(tmp_path / "store")
     with pytest.raises(UserError, match="actors must lie between 1 and the 2 cores"):
         run_campaign(plan, store, SimulateConfig(actors=3), campaign=CAMPAIGN)

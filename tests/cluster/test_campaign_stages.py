@@ -1,4 +1,4 @@
-"""The stages of a campaign by themselves, without Ray."""
+"""The stages of a campaign without Ray."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_a_block_goes_from_plan_to_store(tmp_path: Path) -> None:
 
 
 def test_blocks_are_cut_at_the_same_places_by_every_run() -> None:
-    """So a block that an interrupted run commits late goes to the file that the next run writes."""
+    """A block that an interrupted run commits late then has the same file name as in the next run."""
     plan = plan_table([co_like((16, 16), seed=seed) for seed in range(8)], "small")
     whole = list(blocks_of(plan, plan, 3))
     assert [block.num_rows for block in whole] == [3, 3, 2]
@@ -42,7 +42,7 @@ def test_blocks_are_cut_at_the_same_places_by_every_run() -> None:
 
 
 def block(*statuses: str, replaced: str = "") -> pa.Table:
-    """What a commit tells of films that end so."""
+    """Return the results of a commit of films with these statuses."""
     n = len(statuses)
     films = {"film_id": [f"film{i}" for i in range(n)], "status": list(statuses), "reason": ["why"] * n}
     numbers = {"evaluations": [100] * n, "seconds": [0.5] * n}
@@ -51,7 +51,7 @@ def block(*statuses: str, replaced: str = "") -> pa.Table:
     )
 
 
-def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
+def test_a_log_gets_occasional_lines_and_one_at_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
@@ -69,7 +69,7 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
     )
 
 
-def test_the_rate_of_now_forgets_what_was_a_minute_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_rate_is_that_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, *(10.0 * i for i in range(1, 20))])
     now = next(clock)
     monkeypatch.setattr(progress, "monotonic", lambda: now)
@@ -79,7 +79,7 @@ def test_the_rate_of_now_forgets_what_was_a_minute_ago(monkeypatch: pytest.Monke
     assert films.text.startswith("0.2 films/s now, 0.153 overall")
 
 
-def test_an_interrupted_campaign_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupted_campaign_says_how_to_continue(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted() -> None:
         with FilmProgress(30, 10, EventLog()) as films:
             films.add(block("converged"))
@@ -91,8 +91,8 @@ def test_an_interrupted_campaign_says_how_to_go_on(capsys: pytest.CaptureFixture
     assert said == "stopped: 11 or more of 30 films are committed; run again for the rest\n"
 
 
-def test_what_happens_is_written_down_with_the_films_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One JSON object a line; a log that is there already is gone on with."""
+def test_events_are_logged_with_the_ids_of_films(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log has one JSON object per line; an existing log is appended to."""
     log = tmp_path / "simulate.jsonl"
     log.write_text('{"time": "before", "event": "ended"}\n')
     with FilmProgress(3, 0, EventLog(log)) as films:
@@ -114,5 +114,5 @@ def test_what_happens_is_written_down_with_the_films_ids(tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(41.6, "42 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])
-def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> None:
+def test_durations_are_written_in_common_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -1,4 +1,4 @@
-"""One round of each fault; `python -m benchmarks.survival` plays more of them, at other moments."""
+"""One round of each fault; `python -m benchmarks.survival` plays more rounds, at other moments."""
 
 import shutil
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosCluster]:
 
 
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name not in A_MINUTE_EACH])
-def test_each_film_is_there_once_and_as_if_nothing_had_happened(chaos: ChaosCluster, fault: str) -> None:
+def test_each_film_is_there_once_and_the_same_as_without_the_fault(chaos: ChaosCluster, fault: str) -> None:
     """Committed films are not simulated again, and their files stay as they are."""
     outcome = play(chaos, fault, seed=0)
     assert outcome.wrong == [], outcome.said

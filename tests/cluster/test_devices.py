@@ -1,4 +1,4 @@
-"""A cluster that begins without GPUs and gets them later, as by an autoscaler. Its GPUs are said to be there."""
+"""A campaign on a cluster that gets its GPUs later, as from an autoscaler. Its nodes only claim to have GPUs."""
 
 import json
 import subprocess
@@ -59,7 +59,7 @@ cluster.shutdown()
 
 
 def test_a_campaign_waits_for_gpus_begins_with_the_first_and_grows(tmp_path: Path) -> None:
-    """Bad orders first: what is said of a cluster without GPUs, at once and after waiting."""
+    """The errors for a cluster without GPUs come first, at once and after a wait."""
     plan, store, log = slow(24), tmp_path / "store", tmp_path / "log.jsonl"
     pq.write_table(plan, tmp_path / "plan.parquet")
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "plan.parquet"), str(store), str(log)]

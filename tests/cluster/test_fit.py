@@ -1,4 +1,4 @@
-"""A fit learns, goes on where it was cut short, and ends the same whatever happened on the way."""
+"""A fit on a real Ray cluster learns, and ends with the same network after any interruption."""
 
 import os
 import signal
@@ -41,10 +41,10 @@ SHORT = FitConfig(
     seed=3,
     checkpoint_epochs=1,
 )
-# some 40 films, in fewer and longer epochs: each begins to read anew
-BY_TURNS = SHORT.model_copy(update={"films_at_once": 20, "epochs": 3, "views_per_epoch": 384})
+# about 40 training films, in fewer and longer epochs, since each epoch starts a new reader
+STREAMED = SHORT.model_copy(update={"films_at_once": 20, "epochs": 3, "views_per_epoch": 384})
 WEAK_EYES = {"blur": ["4 nm", "8 nm"], "noise": [0.3, 0.6]}
-TALL = 8  # times as high and wide: pictures that count
+TALL = 8  # factor of the pictures' height and width, so that their memory can be measured
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -56,20 +56,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def scattered(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The same films in files of four."""
+    """Return a store of the same films in files of four."""
     return scattered_store(tmp_path_factory.mktemp("scattered") / "store", films=60, films_per_file=4)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of SHORT's estimator."""
+    """Return the folder of SHORT's estimator."""
     folder = tmp_path_factory.mktemp("undisturbed")
     fit(store.uri, SHORT, SCALES, folder / "estimator", folder / "work", progress=False)
     return folder / "estimator"
 
 
 def test_two_parameters_are_learned_together(store: Store, tmp_path: Path) -> None:
-    """Width of the stripes tells D, the share of the bright ones Ms: on films and views that the fit never saw."""
+    """The width of stripes depends on D, the share of bright ones on Ms; films and views of the test are unseen."""
     config = SHORT.model_copy(update={"targets": ["D", "Ms"], "epochs": 12, "views_per_epoch": 96})
     summary = fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
     assert summary.views == 12 * 192
@@ -79,7 +79,7 @@ def test_two_parameters_are_learned_together(store: Store, tmp_path: Path) -> No
     assert [target.name for target in Estimator.load(tmp_path / "estimator").targets] == ["D", "Ms"]
 
 
-def test_who_learned_through_a_microscope_reads_what_it_shows(store: Store, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_fit_through_a_microscope_is_better_on_its_pictures(store: Store, undisturbed: Path, tmp_path: Path) -> None:
     config = SHORT.model_copy(update={"microscope": MicroscopeConfig.model_validate(WEAK_EYES)})
     fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
     films = store.films("test")
@@ -93,7 +93,7 @@ def test_who_learned_through_a_microscope_reads_what_it_shows(store: Store, undi
     assert r2s[1] < r2s[0] - 0.2
 
 
-def test_a_fit_that_was_interrupted_goes_on_and_ends_the_same(store: Store, undisturbed: Path, tmp_path: Path) -> None:
+def test_an_interrupted_fit_continues_and_ends_the_same(store: Store, undisturbed: Path, tmp_path: Path) -> None:
     def again() -> None:
         fit(store.uri, SHORT, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
 
@@ -124,33 +124,33 @@ def test_several_workers_share_each_batch(store: Store, tmp_path: Path) -> None:
     assert summary.views == 384
 
 
-def test_films_that_come_by_turns_teach_as_much_and_go_on_where_they_were(
+def test_a_fit_of_streamed_films_is_as_good_and_resumes_exactly(
     scattered: Store, undisturbed: Path, tmp_path: Path
 ) -> None:
     def again() -> None:
-        fit(scattered.uri, BY_TURNS, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
+        fit(scattered.uri, STREAMED, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
 
     when_checkpointed(tmp_path / "work", lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         again()
     again()
-    fit(scattered.uri, BY_TURNS, SCALES, tmp_path / "at_once", tmp_path / "other_work", progress=False)
+    fit(scattered.uri, STREAMED, SCALES, tmp_path / "at_once", tmp_path / "other_work", progress=False)
     assert same_weights(tmp_path / "estimator", tmp_path / "at_once")
     assert Estimator.load(tmp_path / "estimator").metadata.provenance["films_at_once"] == 20
-    fits = {Trial("by turns", 0): tmp_path / "estimator", Trial("resident", 0): undisturbed}
+    fits = {Trial("streamed", 0): tmp_path / "estimator", Trial("resident", 0): undisturbed}
     _, study = run_study(scattered.uri, fits, (0.25,))
     r2 = {row["train_set"]: row["r2"] for row in study.to_pylist()}
-    assert r2["by turns"] > 0.8
-    assert r2["by turns"] > r2["resident"] - 0.15
+    assert r2["streamed"] > 0.8
+    assert r2["streamed"] > r2["resident"] - 0.15
 
 
-def test_several_workers_show_films_by_turns_together(scattered: Store, tmp_path: Path) -> None:
-    config = BY_TURNS.model_copy(update={"epochs": 1, "workers": 2})
+def test_several_workers_stream_films_together(scattered: Store, tmp_path: Path) -> None:
+    config = STREAMED.model_copy(update={"epochs": 1, "workers": 2})
     summary = fit(scattered.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
     assert summary.views == 768
 
 
-def test_an_epochs_order_is_a_matter_of_its_number_and_holds_each_film_once(scattered: Store) -> None:
+def test_an_epochs_order_depends_on_its_number_and_has_each_film_once(scattered: Store) -> None:
     ids = scattered.ids().to_pylist()
     row_index, images = scattered.row_index(ids), scattered.images(ids)
 
@@ -168,8 +168,8 @@ def test_an_epochs_order_is_a_matter_of_its_number_and_holds_each_film_once(scat
     assert order(4, 0) != first
 
 
-def test_films_on_their_way_take_no_more_memory_than_a_window(scattered: Store, tmp_path: Path) -> None:
-    """Whoever learns may be slow: what is read meanwhile must not fill Ray's object store."""
+def test_films_in_flight_take_no_more_memory_than_a_chunk(scattered: Store, tmp_path: Path) -> None:
+    """The trainer may be slow, and films read ahead must not fill Ray's object store."""
     store = tall_store(scattered, tmp_path / "store")
     row_index, side = store.row_index(store.ids().to_pylist()), TALL * SIDE
     used = []
@@ -183,19 +183,19 @@ def test_films_on_their_way_take_no_more_memory_than_a_window(scattered: Store, 
     assert used[0] < 20 < 30 < used[1]
 
 
-def test_what_is_wrong_with_a_store_is_one_line_wherever_it_is_read(scattered: Store, tmp_path: Path) -> None:
+def test_an_error_of_the_store_or_the_config_is_one_line(scattered: Store, tmp_path: Path) -> None:
     row_index = scattered.row_index(scattered.ids().to_pylist())
     elsewhere = tmp_path / "gone"
     with pytest.raises(
         UserError, match=rf"^store {elsewhere} changed while it was read: a file is gone; run it again$"
     ):
         list(epoch_films(str(elsewhere), row_index, (SIDE, SIDE), (0, 0), capacity=20))
-    config = BY_TURNS.model_copy(update={"films_at_once": 4, "views_per_epoch": 16})
+    config = STREAMED.model_copy(update={"films_at_once": 4, "views_per_epoch": 16})
     with pytest.raises(UserError, match=r"^a chunk of \d films has \d+ views in an epoch.*lower$"):
         fit(scattered.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
 
 
-def test_a_device_holds_all_films_or_as_many_as_half_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_holds_all_films_or_as_many_as_fit_in_half_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def held(memory: float, wanted: int | None = None) -> int:
         node = {"NodeID": ray.get_runtime_context().get_node_id(), "Resources": {"memory": memory}}
         monkeypatch.setattr(ray, "nodes", lambda: [node])
@@ -208,7 +208,7 @@ def test_a_device_holds_all_films_or_as_many_as_half_its_memory(monkeypatch: pyt
     assert held(0, wanted=50) == 50
 
 
-def test_films_that_cannot_be_learned_from_are_refused(store: Store, tmp_path: Path) -> None:
+def test_unsuitable_films_are_refused(store: Store, tmp_path: Path) -> None:
     for config, scales, reason in (
         (SHORT.model_copy(update={"targets": ["Ku1"]}), SCALES, "the same Ku1"),
         (SHORT, ScaleSet.parse("0.125..0.5"), "scale 0.5 µm is 128 cells, and the films have 64"),
@@ -225,7 +225,7 @@ def test_a_fit_that_diverges_is_one_line_and_leaves_no_estimator(store: Store, t
     assert not (tmp_path / "estimator").exists()
 
 
-def test_calibration_films_are_a_matter_of_their_ids() -> None:
+def test_the_choice_of_calibration_films_depends_on_their_ids_only() -> None:
     ids = [f"{i:024x}" for i in range(40)]
     chosen = calibration_ids(ids, 0.15)
     assert len(chosen) == 6
@@ -233,7 +233,7 @@ def test_calibration_films_are_a_matter_of_their_ids() -> None:
 
 
 def tall_store(store: Store, folder: Path) -> Store:
-    """The same films with pictures that are repeated TALL times each way."""
+    """Return a store of the same films, whose pictures are repeated TALL times each way."""
 
     def repeated(picture: bytes) -> bytes:
         return np.tile(np.frombuffer(picture, np.uint8).reshape(SIDE, SIDE), (TALL, TALL)).tobytes()
@@ -251,7 +251,7 @@ def tall_store(store: Store, folder: Path) -> Store:
 
 
 def objects_bytes() -> float:
-    """What Ray's object store holds."""
+    """Return the number of bytes in Ray's object store."""
     every: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
     free: Any = ray.available_resources()  # type: ignore[no-untyped-call]
     return float(every["object_store_memory"] - free["object_store_memory"])
@@ -269,7 +269,7 @@ def when_checkpointed(work_folder: Path, act: Callable[[], object]) -> None:
 
 
 def training_workers() -> list[int]:
-    """Processes that train for this test's own cluster: its raylet is a child of this process."""
+    """Return the training processes of this test's own cluster, whose raylet is a child of this process."""
 
     def parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -285,6 +285,6 @@ def training_workers() -> list[int]:
 
 
 def same_weights(one: Path, other: Path) -> bool:
-    """Bit for bit."""
+    """Return whether two estimators have the same weights, bit for bit."""
     weights = [load_file(folder / "network.safetensors") for folder in (one, other)]
     return all((weights[0][name] == weights[1][name]).all() for name in weights[0])

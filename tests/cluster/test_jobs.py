@@ -47,13 +47,13 @@ def head() -> Iterator[Head]:
 
 
 def settings(name: str, folder: Path, *more: str) -> list[str]:
-    """`--set …` for a small campaign of this name whose results go into the folder."""
+    """Return the options `--set …` for a small campaign of this name with its results in the folder."""
     changes = [f"name={name}", f"output={folder / name}", *SMALL, *more]
     return [word for change in changes for word in ("--set", change)]
 
 
 def start(head: Head, *command: str, **environment: str) -> subprocess.Popen[str]:
-    """A command of a user who has the cluster's token, in the repository."""
+    """Start a command in the repository, as a user with the cluster's token."""
     return subprocess.Popen(
         [str(BIN / command[0]), *command[1:]],
         cwd=ROOT,
@@ -65,7 +65,7 @@ def start(head: Head, *command: str, **environment: str) -> subprocess.Popen[str
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code and all that was said."""
+    """Return the exit code and all output."""
     said = process.communicate(timeout=180)[0]
     return process.returncode, said
 
@@ -75,12 +75,12 @@ def is_complete(folder: Path) -> bool:
 
 
 def committed(folder: Path) -> dict[str, int]:
-    """When each file of films was written."""
+    """Return the time at which each file of films was written."""
     return {path.name: path.stat().st_mtime_ns for path in (folder / "store").glob("films-1/*")}
 
 
 def test_ray_job_submit_does_a_stage(head: Head, tmp_path: Path) -> None:
-    """As the docstring of jobs/simulate.py says."""
+    """The command is that of the docstring of jobs/simulate.py."""
     submit = ["ray", "job", "submit", "--address", head.job_server, "--submission-id", "simulate-plain"]
     script = ["--working-dir", ".", "--", "python", "-m", "jobs.simulate", CONFIG]
     code, said = end(start(head, *submit, *script, *settings("plain", tmp_path)))
@@ -138,20 +138,20 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_stop_it(head: Head, tmp_pat
 
 
 def scraped(head: Head) -> str:
-    """What the node exports for Prometheus."""
+    """Return the page that the node exports for Prometheus."""
     url = f"http://127.0.0.1:{head.metrics_port}/metrics"
     with urllib.request.urlopen(url, timeout=10) as answer:
         return str(answer.read().decode())
 
 
 def samples_of(metric: str, text: str) -> list[dict[str, str]]:
-    """The labels of each sample of a metric."""
+    """Return the labels of each sample of a metric."""
     found = re.findall(rf"^{metric}{{(.*)}} ", text, re.MULTILINE)
     return [dict(re.findall(r'(\w+)="([^"]*)"', labels)) for labels in found]
 
 
 def test_prometheus_finds_what_the_dashboard_asks_for(head: Head, tmp_path: Path) -> None:
-    """A driver that joins the cluster counts as a job does; films that fail are counted, too."""
+    """The metrics of a driver that joins the cluster count as those of a job; failed films are counted, too."""
     join = ["magray", "simulate", CONFIG, "--address", head.address]
     drivers = [
         start(head, *join, *settings("counted", tmp_path, "campaign.films=2")),
@@ -175,8 +175,8 @@ def test_prometheus_finds_what_the_dashboard_asks_for(head: Head, tmp_path: Path
     assert {("counted", "converged"), ("failing", "failed")} <= set(films)
 
 
-def test_whoever_may_not_join_is_told_why_in_one_line(head: Head, tmp_path: Path) -> None:
-    """All at once, since each is a process that imports Ray."""
+def test_a_refusal_to_join_is_explained_in_one_line(head: Head, tmp_path: Path) -> None:
+    """The processes run at the same time, since each takes long to import Ray."""
     submit = ["magray", "simulate", CONFIG, *settings("refused", tmp_path), "--address"]
     stranger = {"RAY_AUTH_TOKEN": "0" * 32}
     old = "import ray, sys; ray.__version__ = '2.59.0'; from magray.cli.app import main; main()"
@@ -198,7 +198,7 @@ def test_whoever_may_not_join_is_told_why_in_one_line(head: Head, tmp_path: Path
 
 
 class Elsewhere(BaseHTTPRequestHandler):
-    """A web server that is not Ray's."""
+    """A web server that has nothing to do with Ray."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -206,12 +206,12 @@ class Elsewhere(BaseHTTPRequestHandler):
         self.wfile.write(b"<html>welcome</html>")
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
-    """The address host:port of such a server."""
+    """Return the address host:port of such a server."""
     with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -220,10 +220,10 @@ def elsewhere() -> Iterator[str]:
         thread.join()
 
 
-def test_an_address_where_no_cluster_is_costs_no_time(
+def test_an_address_without_a_cluster_is_reported_quickly(
     elsewhere: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Ray itself would try for two minutes and more."""
+    """Ray itself would try for more than two minutes."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setitem(os.environ, "RAY_API_SERVER_ADDRESS", "")
     monkeypatch.setattr(jobs, "CONNECT_SECONDS", 1.0)

@@ -29,7 +29,7 @@ with lease(locate(sys.argv[1]), print):
 
 
 def holder(folder: Path) -> subprocess.Popen[str]:
-    """A driver in a process of its own that has the lease."""
+    """Start a driver that holds the lease, in a process of its own."""
     driver = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
     assert driver.stdout is not None
     assert driver.stdout.readline() == "held\n"
@@ -59,8 +59,8 @@ def test_a_driver_that_is_done_leaves_the_store_free_at_once(tmp_path: Path) -> 
             assert time.monotonic() - start < 1
 
 
-def test_of_two_that_begin_at_once_one_works(tmp_path: Path) -> None:
-    """Both find the store free; who wrote last has it, the other refuses."""
+def test_of_two_drivers_that_start_at_once_one_works(tmp_path: Path) -> None:
+    """Both find the store free; the one that wrote last has the lease, and the other refuses."""
     script = HOLD.replace("time.sleep(60)", "time.sleep(1)")
     command = [sys.executable, "-c", script, str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -71,7 +71,9 @@ def test_of_two_that_begin_at_once_one_works(tmp_path: Path) -> None:
         assert has or "another driver is at work on" in errors
 
 
-def test_a_lease_is_no_foreign_file_and_a_torn_one_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_is_not_a_foreign_file_and_a_truncated_one_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(leases, "EXPIRY", 0.1)
     plan = plan_table([co_like((16, 16))], "small")
     store = create_store(str(tmp_path / "store"), "small", plan)

@@ -1,4 +1,4 @@
-"""Campaigns into s3://, with a real server and real processes: what a folder promises, a bucket keeps."""
+"""Campaigns into s3://, with a real server and real processes: a bucket gives the same guarantees as a folder."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ def object_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectS
 
 @pytest.fixture
 def bucket(object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URI of a new bucket of the running server, whose user the environment is."""
+    """Return the URI of a new bucket of the running server; the environment has its credentials."""
     for name, value in object_storage.environment.items():
         monkeypatch.setenv(name, value)
     name = f"films-{uuid.uuid4().hex[:8]}"
@@ -75,13 +75,13 @@ def quick(count: int) -> pa.Table:
 
 
 def slow(count: int) -> pa.Table:
-    """Films that take a third of a second or so: the torque asked for is out of single precision's reach."""
+    """Return a plan of films that take about a third of a second: single precision cannot reach their torque."""
     endless = Protocol(stages=(Minimize(torque=1e-12, max_evaluations=800),))
     return plan_table([co_like((64, 64), seed=seed, protocol=endless) for seed in range(count)], CAMPAIGN)
 
 
 def driver(tmp_path: Path, plan: pa.Table, *stores: str) -> subprocess.Popen[str]:
-    """A campaign in a process of its own, with its own Ray, that has the environment of this one."""
+    """Start a campaign in a process with its own Ray and the environment of this one."""
     pq.write_table(plan, tmp_path / "plan.parquet")
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(tmp_path / "plan.parquet"), *stores],
@@ -93,7 +93,7 @@ def driver(tmp_path: Path, plan: pa.Table, *stores: str) -> subprocess.Popen[str
 
 
 def committed(storage: ObjectStorage, bucket: str) -> dict[str, tuple[int, int]]:
-    """Size and time of each file of films in a bucket."""
+    """Return size and time of each file of films in a bucket."""
     everything = fs.FileSelector(bucket.removeprefix("s3://"), recursive=True, allow_not_found=True)
     found = storage.filesystem().get_file_info(everything)
     return {info.path: (info.size, info.mtime_ns) for info in found if info.base_name.startswith("films-")}
@@ -108,13 +108,13 @@ def wait_for_commits(files: int, storage: ObjectStorage, bucket: str) -> dict[st
 
 
 def rows(uri: str) -> pa.Table:
-    """All rows of a store, pictures too, but for how long they took."""
+    """Return all rows of a store, with pictures, but without the seconds that they took."""
     store = open_store(uri)
     return store.table([name for name in store.schema.names if name != "seconds"]).sort_by("film_id")
 
 
 def test_a_campaign_in_a_bucket_is_the_campaign_in_a_folder(tmp_path: Path, bucket: str) -> None:
-    """Same files, rows and pictures, bit for bit; and the commands that look into a store look into this one."""
+    """Files, rows and pictures are the same, bit for bit, and the commands for stores work on the bucket."""
     plan, store, folder = quick(10), f"{bucket}/my/films", str(tmp_path / "films")
     done = driver(tmp_path, plan, store, folder)
     said = done.communicate(timeout=HANGS)[1]
@@ -140,7 +140,7 @@ def test_a_campaign_in_a_bucket_is_the_campaign_in_a_folder(tmp_path: Path, buck
 
 @pytest.fixture
 def stranger(tmp_path: Path, object_storage: ObjectStorage) -> Iterator[ObjectStorage]:
-    """A server that can take the other's place, and knows none of its users and buckets."""
+    """Start a server that can replace the other, and has none of its users and buckets."""
     stranger = ObjectStorage(tmp_path / "stranger", "another", object_storage.ports)
     yield stranger
     stranger.stop()
@@ -182,7 +182,7 @@ def test_wrong_credentials_are_one_line(bucket: str, name: str, monkeypatch: pyt
 
 
 def test_a_bucket_that_does_not_exist_is_one_line(bucket: str) -> None:
-    """It is not made: a typing mistake in a bucket's name should cost no money."""
+    """It is not created: a typing mistake in a bucket's name should cost no money."""
     store = "s3://nobodys-bucket/films"
     absence = r"^s3://nobodys-bucket/films: there is no bucket nobodys-bucket; make it"
     with pytest.raises(UserError, match=absence):
@@ -202,13 +202,13 @@ def test_an_option_that_pyarrow_does_not_know_is_one_line() -> None:
 
 @pytest.fixture
 def proxy(object_storage: ObjectStorage, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    """A proxy before the server; the environment speaks to it."""
+    """Start a proxy in front of the server; the environment has its address."""
     with before(object_storage.endpoint) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         yield proxy
 
 
-def test_a_server_that_has_no_time_is_asked_again(bucket: str, proxy: FaultyProxy) -> None:
+def test_requests_to_a_busy_server_are_repeated(bucket: str, proxy: FaultyProxy) -> None:
     location = locate(f"{bucket}/files")
     said: dict[Fault, str] = {"InternalError": "INTERNAL_FAILURE", "SlowDown": "SLOW_DOWN"}
     for fault, words in said.items():
@@ -220,8 +220,8 @@ def test_a_server_that_has_no_time_is_asked_again(bucket: str, proxy: FaultyProx
         assert location.read("busy") == b"done"
 
 
-def test_a_request_that_is_never_answered_is_given_up_and_sent_again(bucket: str, proxy: FaultyProxy) -> None:
-    """pyarrow by itself takes 100 s to find that out."""
+def test_a_request_without_an_answer_is_repeated(bucket: str, proxy: FaultyProxy) -> None:
+    """By default pyarrow gives up after 100 s."""
     location = locate(f"{bucket}/files")
     proxy.misbehave("silence", 5)
     start = time.monotonic()
@@ -237,7 +237,7 @@ def test_no_server_is_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch) -> 
         create_store(f"{bucket}/films", CAMPAIGN, quick(2))
 
 
-def test_only_silence_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_transient_errors_are_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     silence = OSError("AWS Error NETWORK_CONNECTION during PutObject operation: curlCode: 7, Could not connect")
     answers: list[OSError] = [silence, OSError("AWS Error UNKNOWN (HTTP status 503) during PutObject operation: busy")]
 
@@ -255,7 +255,7 @@ def test_only_silence_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def whole_or_absent(location: Location, name: str) -> bool:
-    """True if the file is there. Fails if it is there in part."""
+    """Return whether the file exists. Fail if it is incomplete."""
     try:
         content = location.read(name)
     except FileNotFoundError:
@@ -265,7 +265,7 @@ def whole_or_absent(location: Location, name: str) -> bool:
 
 
 def test_an_upload_whose_process_is_killed_cannot_be_read(bucket: str) -> None:
-    """64 MB take half a second or more in seven parts; killed at different moments, at least once in the middle."""
+    """64 MB take at least half a second in seven parts, and at least one of several kills is in the middle."""
     location, cut = locate(f"{bucket}/files"), 0
     for moment in (0.05, 0.15, 0.3):
         name = f"films-{moment}.parquet"
@@ -280,11 +280,11 @@ def test_an_upload_whose_process_is_killed_cannot_be_read(bucket: str) -> None:
 
 
 def test_ctrl_c_between_opening_and_writing_publishes_no_empty_file(bucket: str) -> None:
-    """pyarrow completes an upload when its stream is closed, also by an exception, with what it has by then."""
+    """pyarrow completes an upload when its stream is closed, even by an exception, with the bytes that it has."""
     place = locate(f"{bucket}/files")
 
     class Opening:
-        """The bucket's filesystem, with Ctrl-C as soon as a file is open."""
+        """The bucket's filesystem, which raises KeyboardInterrupt as soon as a file is open."""
 
         def open_output_stream(self, path: str) -> pa.NativeFile:
             stream = place.filesystem.open_output_stream(path)

@@ -39,7 +39,7 @@ def finished(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tup
     return config, console.export_text()
 
 
-def test_it_leaves_what_it_promises_and_nothing_else(finished: tuple[Config, str]) -> None:
+def test_it_leaves_the_documented_files_and_nothing_else(finished: tuple[Config, str]) -> None:
     folder = finished[0].output
     assert {path.name for path in folder.iterdir()} == {
         "plan.parquet",
@@ -89,7 +89,7 @@ def test_the_value_it_prints_is_the_value_for_the_picture_it_saved(finished: tup
     assert f"(true: {film['D'] * 1e3:.3g} mJ/m²)" in said
 
 
-def test_an_estimator_that_comes_with_magray_answers_beside_its_own(finished: tuple[Config, str]) -> None:
+def test_a_pretrained_estimator_answers_beside_its_own(finished: tuple[Config, str]) -> None:
     config, said = finished
     picture = config.output / "report" / "held_out_film.png"
     answer = estimate_pictures(picture, estimator="co-like", scale_um=0.5)
@@ -97,7 +97,7 @@ def test_an_estimator_that_comes_with_magray_answers_beside_its_own(finished: tu
     assert "co-like-microscope" not in said, "these pictures are of films as they are"
 
 
-def test_run_again_it_redoes_nothing(finished: tuple[Config, str]) -> None:
+def test_a_second_run_does_nothing_again(finished: tuple[Config, str]) -> None:
     config = finished[0]
     before = {path: path.stat().st_mtime_ns for path in config.output.rglob("*.p*") if path.is_file()}
     console = Console(record=True, width=160)
@@ -107,7 +107,7 @@ def test_run_again_it_redoes_nothing(finished: tuple[Config, str]) -> None:
     assert {path: path.stat().st_mtime_ns for path in config.output.rglob("*.p*") if path.is_file()} == before
 
 
-def test_after_a_change_only_what_depends_on_it_is_done_again(finished: tuple[Config, str]) -> None:
+def test_after_a_change_only_the_stages_that_depend_on_it_run_again(finished: tuple[Config, str]) -> None:
     config = load_config(CONFIG, [f"output={finished[0].output}", *SETTINGS, "study.test_scales=[0.25, 0.5]"])
     project = Project(config)
     assert project.simulate().cached
@@ -120,7 +120,7 @@ def test_after_a_change_only_what_depends_on_it_is_done_again(finished: tuple[Co
 
 
 def test_a_browser_shows_the_report(finished: tuple[Config, str], tmp_path: Path) -> None:
-    """On a phone's width nothing may stick out, and the page must not be blank."""
+    """The page fits the width of a phone, and is not blank."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip("no chromium on this machine: the report was not looked at in a browser")

@@ -1,4 +1,4 @@
-"""A search on a real Ray cluster: its answer, what survives a kill, and that the exhaustive form leaves nothing out."""
+"""A search on a real Ray cluster finds the cheapest set, survives a kill, and evaluates every set if asked to."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 @pytest.fixture(scope="module")
 def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of films whose stripes tell D."""
+    """Return a store of films whose stripes depend on D."""
     folder = tmp_path_factory.mktemp("stripes") / "store"
     striped_store(folder, films=60)
     return folder
@@ -73,7 +73,7 @@ def test_the_answer_is_the_cheapest_that_stays_within_the_tolerance(stripes: Pat
     assert said == before, "trials were done again"
 
 
-def test_a_search_whose_driver_is_killed_loses_no_trial_and_does_none_twice(stripes: Path, tmp_path: Path) -> None:
+def test_a_search_whose_driver_is_killed_loses_no_trial_and_repeats_none(stripes: Path, tmp_path: Path) -> None:
     project = project_of(stripes, tmp_path / "out")
     (tmp_path / "project.yaml").write_text(project.to_yaml(), encoding="utf-8")
     endless = settings(tolerance=1e-6, trials=5, seeds=1)  # nothing is good enough
@@ -129,7 +129,7 @@ def test_a_search_without_optuna_says_what_to_install(
 def test_each_protocols_estimator_is_tested_on_the_films_of_all(
     stripes: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The diagonal is what the projects' own studies would say."""
+    """The diagonal has the scores of the projects' own studies."""
     other = tmp_path / "other"
     striped_store(other, films=40)
     short = ["fit.train_scales=['0.125']", "fit.epochs=99", "fit.seeds=2", "fit.views_per_epoch=32"]

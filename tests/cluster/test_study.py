@@ -1,4 +1,4 @@
-"""A study's two tables say what was estimated, and how well, on films of the test split alone."""
+"""The two tables of a study have the estimates and their scores, for films of the test split only."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained estimator of D and Ms."""
+    """Return the folder of an untrained estimator of D and Ms."""
     folder = tmp_path_factory.mktemp("estimator")
     torch.manual_seed(0)
     errors = {"D": (1e-5,), "Ms": (1e4,)}
@@ -52,7 +52,7 @@ def test_predictions_are_the_estimators_of_every_view_of_the_test_films(
     assert set(rows["set_value"].to_pylist()) == {films["D"][0].as_py()}
 
 
-def test_the_table_tells_trained_from_untrained_scales(ray_cluster: None, store: Store, folder: Path) -> None:
+def test_the_table_distinguishes_trained_from_untrained_scales(ray_cluster: None, store: Store, folder: Path) -> None:
     predictions, study = run_study(store.uri, {Trial("a", 3): folder, Trial("b", 0): folder}, (0.125, 0.25))
     assert study.schema == STUDY
     names = ("train_set", "seed", "test_scale", "trained")
@@ -72,8 +72,8 @@ def test_the_table_tells_trained_from_untrained_scales(ray_cluster: None, store:
     assert row["n"] == len(errors)
 
 
-def test_errors_at_the_ends_of_the_range_are_told_apart(ray_cluster: None, store: Store, folder: Path) -> None:
-    """An estimator that has learned nothing says the same of all: too much of small D, too little of large D."""
+def test_errors_at_the_ends_of_the_range_are_separate(ray_cluster: None, store: Store, folder: Path) -> None:
+    """An untrained estimator gives all films the same D: too large where D is small, too small where it is large."""
     predictions, study = run_study(store.uri, {Trial("a", 0): folder}, (0.25,))
     row = study.to_pylist()[0]
     true, estimated = (

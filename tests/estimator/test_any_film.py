@@ -148,7 +148,7 @@ def test_another_picture_of_the_film_shrinks_the_bar(picture: NDArray[np.float32
 
 
 def test_a_large_picture_of_fine_domains_is_seen_in_parts() -> None:
-    """Of 512 pixels with a period of 24, the whole would leave six pixels of a view for a period."""
+    """A view of all 512 pixels with a period of 24 would have only six pixels for each period."""
     fine = labyrinth(24, side=512)
     views, pixel = stand_in()._views(fine, None, 1.0, Knowledge.of(KNOWN))
     assert len(views) == 4

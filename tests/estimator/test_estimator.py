@@ -1,4 +1,4 @@
-"""An estimator is its folder, answers with an error bar, and says when not to trust it."""
+"""An estimator is complete in its folder, answers with an error bar, and warns where it should not be trusted."""
 
 import json
 import math
@@ -31,14 +31,14 @@ BARS = {"D": (4e-5, 2e-5, 1e-5), "Ms": (4e4, 2e4, 1e4)}
 
 
 def estimator_of(*targets: Target, scales: Sequence[float] = (0.25, 1.0)) -> Estimator:
-    """An untrained estimator: its answers lie near the means."""
+    """Return an untrained estimator, whose answers lie near the means."""
     torch.manual_seed(0)
     calibration = Calibration((0.25, 0.5, 1.0), {target.name: BARS[target.name] for target in targets}, films=9)
     return Estimator(paper_cnn(len(targets)), EstimatorMetadata(targets, tuple(scales), 80, calibration, {}))
 
 
 def scale_aware() -> Estimator:
-    """One that was trained at all scales between 0.25 and 1 µm, and whose answers depend on the scale."""
+    """Return an estimator for all scales between 0.25 and 1 µm, whose answers depend on the scale."""
     torch.manual_seed(0)
     network = ScaleAwareCnn(1)
     for parameter in network.scale.parameters():
@@ -77,7 +77,7 @@ def through_a_microscope() -> Estimator:
     return Estimator(estimator.network, replace(estimator.metadata, microscope=Microscope((5.0, 25.0), (0.0, 0.2))))
 
 
-def test_an_estimator_that_learned_through_a_microscope_is_one_after_loading(tmp_path: Path) -> None:
+def test_an_estimator_for_microscope_pictures_is_one_after_loading(tmp_path: Path) -> None:
     estimator = through_a_microscope()
     estimator.save(tmp_path)
     loaded = Estimator.load(tmp_path)
@@ -90,20 +90,20 @@ def test_an_estimator_that_learned_through_a_microscope_is_one_after_loading(tmp
         loaded.predict_views(views)
 
 
-def test_who_learned_through_a_microscope_looks_past_uneven_light() -> None:
+def test_an_estimator_for_microscope_pictures_ignores_uneven_light() -> None:
     uneven = picture() + np.linspace(0, 0.6, 256, dtype=np.float32)[:, None]
     answers = {
         name: [estimator.predict(shown, scale_um=1.0).value for shown in (picture(), uneven)]
-        for name, estimator in {"learned": through_a_microscope(), "not": estimator_of(D)}.items()
+        for name, estimator in {"microscope": through_a_microscope(), "none": estimator_of(D)}.items()
     }
-    moved = {name: abs(even - sloping) for name, (even, sloping) in answers.items()}
-    assert moved["learned"] < 0.1 * moved["not"]
+    changes = {name: abs(even - sloping) for name, (even, sloping) in answers.items()}
+    assert changes["microscope"] < 0.1 * changes["none"]
 
 
-def test_it_knows_films_like_those_that_it_learned_from(tmp_path: Path) -> None:
+def test_it_knows_films_within_the_ranges_of_its_training(tmp_path: Path) -> None:
     constants = (ParameterRange("Ms", "A/m", 1.5e6, 1.5e6), ParameterRange("D", "J/m2", 0.1e-3, 1e-3))
     estimator = estimator_of(D)
-    assert not estimator.metadata.knows({"Ms": 1.5e6, "D": 0.5e-3}), "nothing is known of older ones"
+    assert not estimator.metadata.knows({"Ms": 1.5e6, "D": 0.5e-3}), "older estimators have no record of their films"
     histories = (Protocol(), Protocol(stages=(Quench(alpha=0.5, duration=1e-9, temperature=300.0), Minimize(1e-3))))
     protocols = tuple(history.to_json() for history in histories)
     estimator.metadata = replace(estimator.metadata, constants=constants, protocols=protocols)
@@ -137,8 +137,8 @@ def test_one_parameter_is_read_by_itself_and_two_by_name() -> None:
         _ = both.value
 
 
-def test_several_pictures_of_a_film_say_more_than_each(tmp_path: Path) -> None:
-    """Two pictures were measured together at 1 µm, four at 0.5 µm; a wide picture is as many as it has squares."""
+def test_several_pictures_of_a_film_have_smaller_error_bars(tmp_path: Path) -> None:
+    """Means of two pictures are calibrated at 1 µm, of four at 0.5 µm; a wide picture counts as its squares."""
     estimator = estimator_of(D)
     several = {"D": (((1.4, 2e-5), (1.8, 1e-5)), ((1.2, 1e-5), (1.5, 5e-6)), ((1.1, 6e-6),))}
     metadata = replace(estimator.metadata, calibration=replace(estimator.metadata.calibration, several=several))
@@ -167,7 +167,7 @@ def test_pictures_of_one_film_have_one_scale() -> None:
 
 
 def test_grey_values_of_any_kind_give_the_same_answer(tmp_path: Path) -> None:
-    """A microscope's contrast and offset say nothing of the film."""
+    """Contrast and offset of a microscope contain no information about the film."""
     estimator = estimator_of(D)
     write_picture(tmp_path / "a.png", np.rint((picture() + 1) * 127.5).astype(np.uint8))
     expected = estimator.predict(picture(), scale_um=1.0).value
@@ -212,7 +212,7 @@ def test_a_value_outside_the_training_range_is_flagged() -> None:
     assert warning == "D lies outside the 0.9 mJ/m² to 1 mJ/m² of the training films"
 
 
-def test_pictures_that_hold_no_answer_are_refused() -> None:
+def test_pictures_without_information_are_refused() -> None:
     hole = picture()
     hole[3, 5] = np.inf
     refused: list[tuple[NDArray[Any], str]] = [
@@ -272,9 +272,7 @@ def test_folders_that_hold_no_estimator_are_refused(tmp_path: Path) -> None:
         ({"calibration": {"scales_um": [1.0], "errors": {"Ms": [1e4]}, "films": 9}}, "same names"),
     ],
 )
-def test_descriptions_that_this_version_cannot_read_are_refused(
-    tmp_path: Path, change: dict[str, Any], reason: str
-) -> None:
+def test_metadata_that_this_version_cannot_read_is_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     estimator_of(D).save(tmp_path)
     path = tmp_path / "estimator.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -288,7 +286,7 @@ def test_descriptions_that_this_version_cannot_read_are_refused(
     ["", "{ half a file", "[" * 10_000, '{"format": 1e999}', '{"format": ' + "9" * 5000 + "}", "\ud800", '["format"]'],
     ids=["empty", "half", "deep", "infinite", "long", "surrogate", "list"],
 )
-def test_a_description_that_is_no_json_of_ours_is_refused(tmp_path: Path, text: str) -> None:
+def test_metadata_that_is_not_json_of_an_estimator_is_refused(tmp_path: Path, text: str) -> None:
     estimator_of(D).save(tmp_path)
     (tmp_path / "estimator.json").write_text(text, encoding="utf-8", errors="surrogatepass")
     with pytest.raises(UserError, match=r"estimator\.json does not describe an estimator"):
@@ -296,7 +294,7 @@ def test_a_description_that_is_no_json_of_ours_is_refused(tmp_path: Path, text: 
 
 
 def weights_of(change: Callable[[str, torch.Tensor], torch.Tensor]) -> bytes:
-    """An estimator's weights, each after a change."""
+    """Return a file of an estimator's weights, each of them changed."""
     network = estimator_of(D).network
     weights = {name: change(name, value).contiguous() for name, value in network.state_dict().items()}
     return safetensors.torch.save(weights)
@@ -316,7 +314,7 @@ def weights_of(change: Callable[[str, torch.Tensor], torch.Tensor]) -> bytes:
     ],
     ids=["empty", "noise", "gigantic header", "cut short", "float64", "other shapes", "NaN", "0/0"],
 )
-def test_weights_that_are_not_the_networks_own_or_no_numbers_are_refused(
+def test_weights_that_do_not_match_the_network_or_are_not_finite_are_refused(
     tmp_path: Path, content: Callable[[], bytes], reason: str
 ) -> None:
     estimator_of(D).save(tmp_path)
@@ -334,7 +332,7 @@ def test_a_scale_that_no_picture_has_is_refused(scale: Any) -> None:
         scale_aware().predict_views(np.zeros((1, 128, 128)), scale)
 
 
-def test_an_answer_that_is_no_number_is_an_error() -> None:
+def test_an_answer_that_is_not_finite_is_an_error() -> None:
     """Finite weights can overflow, too."""
     estimator = estimator_of(D)
     torch.nn.init.constant_(list(estimator.network.parameters())[-1], 3e38)
@@ -346,7 +344,7 @@ def test_an_answer_that_is_no_number_is_an_error() -> None:
         calibrate(estimator, np.zeros((2, 64, 64), np.uint8), np.zeros((2, 1)), 4.0, (0.25,))
 
 
-def test_a_picture_is_one_in_whatever_python_holds_it() -> None:
+def test_a_picture_may_have_any_common_python_type() -> None:
     estimator, grey = estimator_of(D), np.rint((picture() + 1) * 127.5).astype(np.uint8)
     image = Image.fromarray(grey)
     same: list[Any] = [
@@ -398,7 +396,7 @@ def test_what_is_no_picture_is_refused_in_one_line(given: Any, reason: str) -> N
 
 
 def test_a_bare_name_is_the_estimator_that_comes_with_magray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that happens to have its name must not answer in its place."""
+    """A folder that happens to have that name must not be loaded instead."""
     monkeypatch.chdir(tmp_path)
     estimator_of(D).save("co-like")
     assert Estimator.load("co-like").metadata.training_films == 7604
@@ -409,7 +407,7 @@ def test_a_bare_name_is_the_estimator_that_comes_with_magray(tmp_path: Path, mon
 
 
 def test_error_bars_hold_for_two_thirds_of_further_errors() -> None:
-    """The promise of conformal calibration, for small sets of errors too."""
+    """Conformal calibration guarantees it, for small sets of errors too."""
     random = np.random.default_rng(0)
     held = [random.normal() ** 2 <= conformal_quantile(random.normal(size=8) ** 2) for _ in range(4000)]
     assert np.mean(held) == pytest.approx(7 / 9, abs=0.02)  # the rank is a whole number: 7 of 8
@@ -426,21 +424,24 @@ def test_calibration_measures_errors_at_trained_and_untrained_scales() -> None:
     assert calibration.errors["D"] == pytest.approx([1e-3] * 7, rel=0.2)
 
 
-class Cautious(Predictor):
-    """One whose estimates are the best of each view by itself, where a view tells half of what a film is."""
+class ShrunkPredictor(Predictor):
+    """A predictor with the best estimates from single views, where noise in a view is as large as the signal.
+
+    They are shrunk toward the mean by a factor of 2.
+    """
 
     true: NDArray[np.float64]
 
     def predict_films(self, films: torch.Tensor, scale_um: float, pixel_nm: float) -> NDArray[np.float64]:
-        """Half of what the film is, and noise of the same spread."""
+        """Return half of the sum of the true value and noise of the same standard deviation."""
         views = (films.shape[1] // cells_of(scale_um, pixel_nm)) ** 2
         seen = self.true[:, None] + np.random.default_rng(views).normal(size=(len(films), views)) * D.spread
         return (D.mean + 0.5 * (seen - D.mean))[:, :, None]
 
 
-def test_the_mean_over_pictures_is_stretched_by_what_each_did_not_dare_to_say() -> None:
-    """Of m views, gain 2 / (1 + 1/m), and an error of 1 / sqrt(m + 1) spreads, as for normal numbers; 68 % is 0.994."""
-    predictor = Cautious(paper_cnn(1), (D,))
+def test_the_mean_over_pictures_is_corrected_for_the_shrinkage_of_single_estimates() -> None:
+    """For normal numbers and m views the correction is 2 / (1 + 1/m); 68 % of errors are below 0.994 σ / √(m + 1)."""
+    predictor = ShrunkPredictor(paper_cnn(1), (D,))
     predictor.true = D.mean + np.random.default_rng(0).normal(size=4000) * D.spread
     films = np.zeros((4000, 64, 64), np.uint8)
     calibration = calibrate(predictor, films, predictor.true[:, None], 4.0, (0.25,))
@@ -455,7 +456,7 @@ def test_the_mean_over_pictures_is_stretched_by_what_each_did_not_dare_to_say() 
     assert calibration.max_pictures(calibration.scales_um[-1]) == 1
 
 
-def test_a_few_films_tell_no_gain() -> None:
+def test_a_few_films_are_not_enough_for_a_shrinkage_correction() -> None:
     assert shrinkage_of(np.full((5, 2), 0.5), np.ones((5, 1))) == 1.0
     assert shrinkage_of(np.full((50, 2), 0.5), np.ones((50, 1))) == 2.0
     assert shrinkage_of(np.zeros((50, 2)), np.ones((50, 1))) == 1.0

@@ -1,4 +1,4 @@
-"""What a user may write of a film's constants, and what is refused in one line."""
+"""Constants of a film are accepted in every documented form, and refused otherwise in one line."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The estimators that come with magray answer for films that this machine makes, within their own error bars."""
+"""The pretrained estimators are right within their error bars on films that are simulated here."""
 
 import numpy as np
 import pytest
@@ -14,22 +14,22 @@ from tests.support.specimens import co_like
 
 SET = np.linspace(0.15e-3, 0.95e-3, 8)  # D of the films
 COARSE = Protocol(stages=(Minimize(torque=1e-3),))
-CUTS = {(1.0, 1): 256, (0.5, 1): 128, (0.5, 4): 128}  # µm, pictures of a film: cells
+SIDES = {(1.0, 1): 256, (0.5, 1): 128, (0.5, 4): 128}  # cells, by scale in µm and number of pictures of a film
 
 
 @pytest.fixture(scope="module")
 def films() -> NDArray[np.uint8]:
-    """Pictures (8, 256, 256) of films with the D of SET."""
+    """Return pictures (8, 256, 256) of films with the D of SET."""
     made = relax([co_like((256, 256), D=D, seed=seed, protocol=COARSE) for seed, D in enumerate(SET)])
     return np.stack([pixels(done.m[2]) for done in made if done.m is not None])
 
 
-@pytest.mark.parametrize(("scale_um", "pictures"), CUTS)
+@pytest.mark.parametrize(("scale_um", "pictures"), SIDES)
 @pytest.mark.parametrize("name", ["co-like", "co-like-microscope"])
 def test_errors_are_as_large_as_they_say(films: NDArray[np.uint8], name: str, scale_um: float, pictures: int) -> None:
-    """The root mean square of errors that are 68 % of the time below 1 bar is 1 bar, of eight films not over 1.5."""
+    """The root mean square error is one error bar if 68 % of the errors are within it; with eight films, up to 1.5."""
     estimator, microscope = Estimator.load(name), Estimator.load(name).metadata.microscope
-    shown = tiles(films, CUTS[scale_um, pictures])[:, :pictures]
+    shown = tiles(films, SIDES[scale_um, pictures])[:, :pictures]
     if microscope is not None:
         shown = np.stack([[render_picture(square, scale_um, microscope) for square in film] for film in shown])
     answers = [estimator.predict(list(film), scale_um=scale_um) for film in shown]
@@ -50,8 +50,8 @@ def test_the_estimator_of_any_film_answers_within_its_bars(films: NDArray[np.uin
         assert [one["Aex"].value for one in found] == pytest.approx([31e-12] * len(films), rel=0.12)
 
 
-def test_more_pictures_of_a_film_tell_more() -> None:
-    """Sixteen of 0.5 µm show as much of a film as one of 2 µm, and say as much to a fifth."""
+def test_more_pictures_of_a_film_reduce_the_error() -> None:
+    """Sixteen of 0.5 µm show the same area as one of 2 µm, and have the same error to a fifth."""
     for name in shipped():
         calibration = Estimator.load(name).metadata.calibration
         assert calibration.max_pictures(0.5) == 16
@@ -59,10 +59,10 @@ def test_more_pictures_of_a_film_tell_more() -> None:
         assert calibration.error("D", 0.5, 16) == pytest.approx(calibration.error("D", 2.0), rel=0.2)
 
 
-def test_they_tell_what_films_they_know() -> None:
+def test_they_describe_their_training_films() -> None:
     assert shipped() == ["co-like", "co-like-microscope"]
-    told = Estimator.load("co-like").metadata.films
-    assert told == (
+    described = Estimator.load("co-like").metadata.films
+    assert described == (
         "7,604 films, seen as they are: Ms 1500 kA/m, Ku1 1.6 MJ/m³, Aex 31 pJ/m, D 0.1 to 1 mJ/m², sigma 0.05 to 0.2, "
         "dz 4 nm; start: random; minimised to 0.0001 Ms"
     )

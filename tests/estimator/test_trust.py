@@ -76,7 +76,7 @@ def test_they_come_back_from_their_file(tmp_path: Path, films: NDArray[np.uint8]
 
 
 def test_pictures_that_contradict_each_other_are_refused(films: NDArray[np.uint8]) -> None:
-    """Of D = 0.5 and 1.0 mJ/m²: their mean would be the D of neither."""
+    """For D = 0.5 and 1.0 mJ/m² the mean would be the D of neither."""
     estimator = Estimator.load("co-like")
     answer = estimator.predict([films[0], films[2]], scale_um=0.5)
     assert answer.trust == "refused"

@@ -58,7 +58,7 @@ def with_pickles(table: pa.Table, column: str, mark: Path) -> pa.Table:
 
 @pytest.fixture
 def mark(tmp_path: Path) -> Iterator[Path]:
-    """What appears when something is unpickled. It must not have, at the end of a test."""
+    """Return the path of a file that appears if something is unpickled. It must not exist at the end of a test."""
     path = tmp_path / "unpickled"
     yield path
     assert not path.exists()
@@ -243,7 +243,7 @@ def test_a_film_of_no_known_protocol_is_refused() -> None:
 
 
 def test_stores_read_through_the_same_door(tmp_path: Path) -> None:
-    """What a store gives has its schema with units, though the file's own Arrow schema is not looked at."""
+    """Tables of a store have its schema with units, although the Arrow schema in the file is ignored."""
     store: Store = striped_store(tmp_path / "store", 2)
     assert store.table(["D", "energy_total"]).schema.field("D").metadata == {b"unit": b"J/m2"}
     assert next(store.batches(STORE_SCHEMA.names)).schema.equals(STORE_SCHEMA, check_metadata=True)

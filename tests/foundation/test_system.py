@@ -156,7 +156,7 @@ def test_a_checkpoint_on_a_full_disk_is_an_error_of_the_disk(tmp_path: Path) -> 
 
 
 def test_a_store_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
-    """Who deletes what is called damaged loses films."""
+    """A user who deletes a file because it is called damaged would lose films."""
     (tmp_path / "_campaign.json").mkdir()
     with pytest.raises(UserError, match="cannot be read") as raised:
         open_store(str(tmp_path))

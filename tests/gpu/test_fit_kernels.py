@@ -1,4 +1,4 @@
-"""Training steps by CUDA kernels against PyTorch's layers, on the GPU."""
+"""Training steps by CUDA kernels agree with PyTorch's layers on a GPU."""
 
 import copy
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available() or find_spec("cupy") is None, reason="no GPU, or no CuPy"),
 ]
-RECIPE = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=64, batch=32, seed=1)
+CONFIG = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=64, batch=32, seed=1)
 KERNELS = ExecutionConfig(bfloat16=False, kernels=True, graphed=True)
 
 
@@ -39,7 +39,7 @@ def films() -> FilmBatch:
 
 @pytest.fixture
 def exact_products() -> Iterator[None]:
-    """Float32 that is float32, and cuDNN's algorithms that add up in one order."""
+    """Use full float32 instead of TF32, and deterministic algorithms of cuDNN."""
     cudnn = torch.backends.cudnn
     before = cudnn.allow_tf32, cudnn.deterministic
     cudnn.allow_tf32, cudnn.deterministic = False, True
@@ -51,14 +51,14 @@ def exact_products() -> Iterator[None]:
 def test_a_recorded_step_by_kernels_does_what_layers_do(
     films: FilmBatch, name: NetworkName, width: float, exact_products: None
 ) -> None:
-    """Gradient and running averages, on the second of two steps, which is played from the recording.
+    """Gradient and running averages agree on the second of two steps, which replays a CUDA graph.
 
-    In float32 few pixels change places with a rival in their pools: hence 1e-2 of the gradient.
+    In float32 rounding changes which pixel is the largest in few pools only: hence 1e-2 of the gradient.
     """
     torch.manual_seed(0)
     network = NETWORKS[name](1, width).cuda().train()
     twin = copy.deepcopy(network)
-    crops = Trainer(films, RECIPE).batches(0)
+    crops = Trainer(films, CONFIG).batches(0)
     numbers = hyperparameter_table("constant", 0.0, 0.0, 2).cuda()
     steps = [Step(network, films, KERNELS), Step(twin, films, ExecutionConfig(bfloat16=False))]
     losses = [[float(step(c, n)) for c, n in zip(crops[:2], numbers, strict=True)] for step in steps]
@@ -70,8 +70,8 @@ def test_a_recorded_step_by_kernels_does_what_layers_do(
 
 
 def test_an_estimator_answers_on_a_gpu_as_on_a_cpu(films: FilmBatch, tmp_path: Path) -> None:
-    """In bfloat16 there: to a tenth of the answers' spread. More views than go through the network at once."""
-    training = Trainer(films, replace(RECIPE, network="scale-aware", views_per_epoch=640), execution=KERNELS)
+    """The GPU uses bfloat16: agreement to a tenth of the standard deviation. The views are more than one chunk."""
+    training = Trainer(films, replace(CONFIG, network="scale-aware", views_per_epoch=640), execution=KERNELS)
     training.run_epoch()
     training.recalibrate_batch_norm()
     target = Target("Ms", "A/m", 1e6, 1e5, 5e5, 1.5e6)
@@ -86,8 +86,8 @@ def test_an_estimator_answers_on_a_gpu_as_on_a_cpu(films: FilmBatch, tmp_path: P
 def test_the_same_seed_gives_the_same_network(films: FilmBatch, exact_products: None) -> None:
     ends = []
     for _ in range(2):
-        training = Trainer(films, RECIPE, execution=KERNELS)
-        for _ in range(RECIPE.epochs):
+        training = Trainer(films, CONFIG, execution=KERNELS)
+        for _ in range(CONFIG.epochs):
             training.run_epoch()
         ends.append(training.state()["network"])
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
@@ -96,8 +96,8 @@ def test_the_same_seed_gives_the_same_network(films: FilmBatch, exact_products: 
 def test_what_a_microscope_adds_is_new_in_each_step_and_the_same_after_a_resumption(
     films: FilmBatch, exact_products: None
 ) -> None:
-    """Recorded steps draw noise, too; and a recording, which each process makes for itself, takes no draws away."""
-    config = replace(RECIPE, microscope=Microscope((0.0, 20.0), (0.1, 0.4)))
+    """Replayed steps draw new noise, and recording a CUDA graph does not change the state of the generator."""
+    config = replace(CONFIG, microscope=Microscope((0.0, 20.0), (0.1, 0.4)))
     whole = Trainer(films, config, execution=KERNELS)
     whole.run_epoch()
     resumed = Trainer(films, config, execution=KERNELS)

@@ -125,7 +125,7 @@ def largest_field(film: Film, m: np.ndarray) -> float:
 @given(film=films, alpha=st.floats(0.01, 2.0), kelvin=st.sampled_from([0.0, 300.0]), number=st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_the_cpu_backend_takes_the_references_inner_step(film: Film, alpha: float, kelvin: float, number: int) -> None:
-    """Of the length that a quench chooses, with all terms and the same stochastic field: 1e-5.
+    """The step has the length that a quench chooses, with all terms and the same stochastic field; they agree to 1e-5.
 
     A cell rotates by up to 2.5 rad a stage by exchange, known to 2e-6 of the largest field, and by less by the rest.
     """

@@ -1,4 +1,4 @@
-"""The fit's CUDA kernels, emulated on any machine with g++, against PyTorch's layers and pictures."""
+"""The CUDA kernels for training, emulated on any machine with g++, agree with PyTorch's layers and with `render`."""
 
 import copy
 import shutil
@@ -53,7 +53,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Compile:
 
 
 class BlockCase:
-    """A block's layers with parameters unlike those of any other channel, inputs, and what comes back from above."""
+    """A block's layers, with different parameters for every channel, its inputs, and the gradient of its outputs."""
 
     def __init__(self, name: str, pictures: int, dtype: torch.dtype = torch.float32) -> None:
         torch.manual_seed(0)
@@ -71,14 +71,14 @@ class BlockCase:
         return Block(self.convolution, self.norm, self.side, compile, self.views.dtype == torch.bfloat16)
 
     def found(self, block: Block) -> dict[str, torch.Tensor]:
-        """All that a training step has of the block."""
+        """Return outputs, gradients and buffers of a block after a training step."""
         before = {name: value.clone() for name, value in self.layers.state_dict().items()}
         results = _results(block, self.layers, self.views, self.from_above)
         self.layers.load_state_dict(before)
         return results
 
     def expected(self) -> dict[str, torch.Tensor]:
-        """The same from PyTorch's layers in float64: in float32 its batch norm sums less well than the kernels do."""
+        """Return the same from PyTorch's layers in float64: its float32 batch norm is less exact than the kernels."""
         layers = copy.deepcopy(self.layers).double()
         views = self.views.detach().double().requires_grad_(self.views.requires_grad)
         return _results(layers, layers, views, self.from_above.double())
@@ -95,7 +95,7 @@ def _results(way: Any, layers: nn.Module, views: torch.Tensor, from_above: torch
 
 
 def _assert_alike(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    """To what sums of thousands of numbers of size 1 keep in float32."""
+    """Assert equality to the precision of sums of thousands of numbers of size 1 in float32."""
     assert found.keys() == expected.keys()
     for what, value in expected.items():
         torch.testing.assert_close(found[what], value, atol=1e-4, rtol=1e-5, msg=f"{what}: {{}}".format)
@@ -114,14 +114,14 @@ def _assert_alike(found: dict[str, torch.Tensor], expected: dict[str, torch.Tens
         ("last of twice the width", 2),
     ],
 )
-def test_a_block_is_pytorchs_layers_there_and_back(emulated: Compile, name: str, pictures: int) -> None:
-    """Outputs, gradients, running averages."""
+def test_a_block_agrees_with_pytorchs_layers_forward_and_backward(emulated: Compile, name: str, pictures: int) -> None:
+    """Outputs, gradients and running averages agree."""
     case = BlockCase(name, pictures)
     _assert_alike(case.found(case.block(emulated)), case.expected())
 
 
-def test_channels_without_a_gain_or_without_light_go_as_pytorchs(emulated: Compile) -> None:
-    """Where all four places of a pool are alike, the first of them is the largest."""
+def test_channels_with_zero_weight_or_without_positive_outputs_agree_with_pytorchs(emulated: Compile) -> None:
+    """If all four values of a pool are equal, the first of them counts as the largest."""
     case = BlockCase("first", 1)
     with torch.no_grad():
         case.norm.weight[3] = 0
@@ -130,7 +130,7 @@ def test_channels_without_a_gain_or_without_light_go_as_pytorchs(emulated: Compi
 
 
 @pytest.mark.parametrize("name", ["first", "second"])
-def test_a_block_answers_by_its_running_averages_and_leaves_them_alone(emulated: Compile, name: str) -> None:
+def test_a_block_in_evaluation_uses_its_running_averages_and_does_not_change_them(emulated: Compile, name: str) -> None:
     case = BlockCase(name, 3)
     nn.init.normal_(case.norm.running_mean)  # type: ignore[arg-type]
     nn.init.uniform_(case.norm.running_var, 0.1, 2.0)  # type: ignore[arg-type]
@@ -145,10 +145,10 @@ def test_a_block_answers_by_its_running_averages_and_leaves_them_alone(emulated:
 
 @pytest.mark.parametrize("name", ["first", "second"])
 def test_in_bfloat16_only_what_is_stored_is_rounded(emulated: Compile, name: str) -> None:
-    """Against the exact layers on the same rounded inputs: 2^-9 an output, and as much of all gradients' size.
+    """The error against exact layers on the same rounded inputs is 2^-9 of each output and of the gradients' norm.
 
-    The second block's convolution is PyTorch's own, in bfloat16 too: a few of its outputs change places with a rival
-    in their pool, and so does the gradient.
+    The second block's convolution is PyTorch's own, also in bfloat16: rounding changes which output of a few pools is
+    the largest, and with it the place of the gradient.
     """
     case = BlockCase(name, 3, torch.bfloat16)
     found, expected = case.found(case.block(emulated)), case.expected()
@@ -165,8 +165,8 @@ def test_the_same_batch_gives_the_same_bits(emulated: Compile) -> None:
     assert all(torch.equal(first[what], second[what]) for what in first)
 
 
-def test_weights_that_are_no_numbers_show(emulated: Compile) -> None:
-    """A fit that has gone wrong must say so in its loss, not go on with a channel less."""
+def test_weights_that_are_not_finite_reach_the_outputs(emulated: Compile) -> None:
+    """A fit that has diverged must show it in its loss, instead of going on with a channel less."""
     for dtype in (torch.float32, torch.bfloat16):
         case = BlockCase("first", 1, dtype)
         with torch.no_grad():
@@ -175,7 +175,7 @@ def test_weights_that_are_no_numbers_show(emulated: Compile) -> None:
 
 
 def test_a_step_by_kernels_does_what_layers_do(emulated: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures, six blocks there and back, and the update, against layers in float64 and the plain update."""
+    """Pictures, six blocks forward and backward, and the update, against layers in float64 and `adamw`."""
     monkeypatch.setattr("magray.training.step.compile_for", lambda _: emulated)
     films = striped_films((2, 5))
     config = TrainConfig(epochs=1, learning_rate=1e-3, views_per_epoch=2, batch=2, network="scale-aware")
@@ -200,14 +200,14 @@ def test_a_step_by_kernels_does_what_layers_do(emulated: Compile, monkeypatch: p
 
 
 def _error_and_size(found: torch.Tensor | None, expected: torch.Tensor | None) -> tuple[float, float]:
-    """The squared lengths of a gradient's error, and of the gradient."""
+    """Return the squared norms of a gradient's error and of the gradient."""
     assert found is not None
     assert expected is not None
     return float((found - expected).square().sum()), float(expected.square().sum())
 
 
-def test_a_network_settles_on_the_means_over_batches(emulated: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As PyTorch's layers in float64 have them, whatever was gathered before."""
+def test_recalibrated_batch_norm_has_the_means_over_batches(emulated: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those of PyTorch's layers in float64, whatever the running averages were before."""
     monkeypatch.setattr("magray.training.step.compile_for", lambda _: emulated)
     config = TrainConfig(epochs=2, learning_rate=1e-3, views_per_epoch=3, batch=1)
     training = Trainer(striped_films((2, 5, 3)), config, execution=ExecutionConfig(False, kernels=True))
@@ -234,10 +234,10 @@ def striped_films(periods: tuple[int, ...]) -> FilmBatch:
 
 
 @pytest.mark.parametrize("sides", [(64, 128), (192, 256), (77, 205, 300)])
-def test_pictures_are_those_that_rendering_makes(emulated: Compile, sides: tuple[int, ...]) -> None:
-    """Finer than the film, whole ratios, 3 : 2, and crooked ones: turned, mirrored, inverted, across the edges.
+def test_pictures_agree_with_render(emulated: Compile, sides: tuple[int, ...]) -> None:
+    """At ratios of cells to pixels below 1, whole, 3 : 2 and arbitrary, in all orientations, across the edges.
 
-    The kernel sums whole numbers: what is left is the rounding of `render`. In bfloat16 half of 2^-8.
+    The kernel sums whole numbers, so that the error is the rounding of `render`; in bfloat16 half of 2^-8.
     """
     random, count = np.random.default_rng(0), 32
     images = torch.from_numpy(random.integers(0, 256, (3, 320, 300), np.uint8))
@@ -251,7 +251,7 @@ def test_pictures_are_those_that_rendering_makes(emulated: Compile, sides: tuple
 
 @pytest.mark.parametrize(("pixel", "reach"), [(1.0, 2), (1.7, 3), (4.0, 6)])
 def test_turned_views_are_those_of_pytorchs_operations(emulated: Compile, pixel: float, reach: int) -> None:
-    """Of any angle, across the edges of films that are not square; places of cells round alike but for ties."""
+    """At any angle, across the edges of films that are not square; positions round to the same cells but for ties."""
     torch.manual_seed(0)
     images = torch.randint(0, 256, (3, 96, 80), dtype=torch.uint8)
     index, rows = torch.tensor([2, 0, 1]), random_geometry(torch.full((3,), pixel), 90)
@@ -260,8 +260,8 @@ def test_turned_views_are_those_of_pytorchs_operations(emulated: Compile, pixel:
     assert float((found - expected).abs().mean()) < 1e-5
 
 
-def test_the_update_is_the_optimizers(emulated: Compile) -> None:
-    """To rounding, on a length that fills no block of threads."""
+def test_the_update_agrees_with_adamw(emulated: Compile) -> None:
+    """The length is not a multiple of a block of threads; the error is that of rounding."""
     torch.manual_seed(0)
     values, mean, square = torch.randn(1000), torch.randn(1000), torch.rand(1000)
     twins = values.clone(), mean.clone(), square.clone()
@@ -275,16 +275,16 @@ def test_the_update_is_the_optimizers(emulated: Compile) -> None:
 
 
 def test_a_tensor_with_gaps_is_refused(emulated: Compile) -> None:
-    """Its pointer alone would give other numbers, and nobody would see."""
+    """From its pointer alone the kernel would read other numbers, without an error."""
     films = torch.zeros(2, 320, 300, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="kernels know no strides"):
+    with pytest.raises(ValueError, match="kernels need contiguous tensors"):
         Pictures(emulated, bfloat16=False)(films[:, ::2], torch.tensor([[64, 0, 0, 0, 0]]))
 
 
 @pytest.mark.skipif(NVCC is None, reason="no nvcc on this machine")
 @pytest.mark.parametrize(("architecture", "bfloat16"), [("sm_80", False), ("sm_90", True)])
 def test_the_kernels_compile_without_spilling_registers(architecture: str, bfloat16: bool, tmp_path: Path) -> None:
-    """Spilled registers are memory traffic that nobody counted."""
+    """Spilled registers would add memory traffic."""
     spills: list[str] = []
 
     def make(sources: tuple[str, ...], definitions: dict[str, int]) -> Any:

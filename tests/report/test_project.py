@@ -276,7 +276,7 @@ def test_markdown_has_the_rows_of_the_table() -> None:
 
 
 def test_no_two_of_many_curves_look_alike_and_nine_differ_without_colour() -> None:
-    """Who sees no colours, or prints in grey, has lines and markers."""
+    """Line styles and markers distinguish them for colour-blind readers and on grey prints."""
     looks = [line_style(name, place) for place, name in enumerate([*map(str, range(24)), TWO_NUMBERS])]
     assert len(set(looks)) == len(looks)
     nine = [*looks[:8], looks[-1]]

@@ -1,4 +1,4 @@
-"""What lies in cluster/, held against the schemas and the code that will read it.
+"""The files in cluster/ conform to the schemas and the code that read them.
 
 KUBERAY_CRDS names a folder with the openAPIV3Schema of KubeRay's CRDs, as rayjobs.v1.schema.json and
 rayclusters.v1.schema.json; without it the tests of manifests against them are skipped.
@@ -172,7 +172,7 @@ def test_the_image_is_pinned() -> None:
 
 
 def test_all_that_is_installed_is_pinned() -> None:
-    """What is not pinned changes by itself, and is not held against known vulnerabilities by .ci/audit."""
+    """A package that is not pinned changes without notice, and .ci/audit does not check it for vulnerabilities."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines if not line.startswith("#")}
     installed = {

@@ -25,7 +25,7 @@ SHARED = ["output=/results/quickstart"]
 
 
 def details(job: str, status: JobStatus, exit_code: int | None = None) -> JobDetails:
-    """What the server tells of a job."""
+    """Return the details of a job, as the server sends them."""
     return JobDetails(
         type=JobType.SUBMISSION,
         submission_id=job,
@@ -55,7 +55,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    """What a stage that is submitted from the repository takes for the server at its address."""
+    """Replace the job server, at its address, by a stand-in for stages submitted from the repository."""
     server = Server()
     monkeypatch.setattr(jobs, "_client", lambda _: server)
     monkeypatch.chdir(ROOT)

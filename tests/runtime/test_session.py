@@ -90,7 +90,7 @@ def test_too_few_open_files_are_told_before_ray_starts(monkeypatch: pytest.Monke
 def test_ray_gets_its_own_token_and_leaves_sigterm_alone(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What Ray says of itself while it starts is not for users, nor is the environment its for ever."""
+    """Ray's messages at its start are hidden, and its changes to the environment are undone."""
     seen: dict[str, Any] = {}
 
     def init(**options: Any) -> None:

@@ -1,4 +1,4 @@
-"""A trial of a search: what it learns from, how wrong it says that it is, and how it goes on where it was cut short."""
+"""A trial of a search: its films, its errors, and its continuation after an interruption."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_no_trial_sees_the_test_split_nor_learns_from_what_it_is_tested_on(
 
 
 def test_the_error_is_of_the_worst_target_and_of_its_range(dataset: SearchDataset) -> None:
-    """A network that knows nothing answers with the mean of the training films, at every scale."""
+    """A network without weights estimates the mean of the training films at every scale."""
     network = paper_cnn(2)
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)
@@ -66,14 +66,14 @@ def test_the_error_is_of_the_worst_target_and_of_its_range(dataset: SearchDatase
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """As a trial has; the tests that follow in this process get theirs back."""
+    """Use one thread, as a trial does; later tests in this process get their threads back."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
 
-def test_a_trial_that_was_cut_short_goes_on_and_ends_the_same(
+def test_an_interrupted_trial_continues_and_ends_the_same(
     dataset: SearchDataset, one_thread: None, tmp_path: Path
 ) -> None:
     whole = list(learn(dataset, CANDIDATE, CPU, tmp_path / "whole.pt"))

@@ -84,7 +84,7 @@ def disk(dmi: Dmi) -> Film:
 
 
 def rough_skyrmion(film: Film) -> NDArray[np.float32]:
-    """Of 20 nm, up in the middle of the disk, in the sense that the film's DMI favours: (3, ny, nx)."""
+    """Return a skyrmion (3, ny, nx) of 20 nm, up in the middle of the disk, with the sense that its DMI favours."""
     middles = (np.arange(film.cells[0]) + 0.5) * film.cell_size[0] - LENGTH / 2
     x, y = np.meshgrid(middles, middles)
     polar, azimuth = np.pi / 2 * (1 + np.tanh((np.hypot(x, y) - 20e-9) / 5e-9)), np.arctan2(y, x)
@@ -100,7 +100,7 @@ def skyrmion(backend: str, dmi: Dmi) -> Vectors:
 
 
 def radius(m: Vectors) -> float:
-    """Where mz = 0 on the way from the middle of the disk to the right, between two middles of cells, m."""
+    """Return the distance, m, from the middle of the disk to mz = 0 on its right, interpolated between cells."""
     half = m.shape[2] // 2
     mz = m[2, half - 1 : half + 1, half:].mean(axis=0)
     out = int(np.argmax(mz < 0))

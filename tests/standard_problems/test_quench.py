@@ -42,7 +42,7 @@ def quenched(film: Film, backend: str) -> Vectors:
 
 
 def spiral(alpha: float, Hz: float, time: float) -> Vectors:
-    """Where a moment is that began at (1, 0, 0.5) in a field along z: it precesses by ω t and falls by α ω t.
+    """Return a moment that began at (1, 0, 0.5) in a field along z: it precesses by ω t and falls by α ω t.
 
     ω = γ0 H / (1 + α²); φ = ω t, tan(θ/2) = tan(θ0/2) exp(−α ω t).
     """
@@ -165,7 +165,7 @@ def spins(backend: str, **changes: Any) -> Vectors:
 
 
 def within(values: Vectors, expected: float, errors: float = 3.5) -> bool:
-    """Whether the mean of independent values is `errors` of its standard errors from `expected` or nearer."""
+    """Return whether the mean of independent values is within `errors` of its standard errors of `expected`."""
     return bool(abs(values.mean() - expected) < errors * values.std() / np.sqrt(values.size))
 
 

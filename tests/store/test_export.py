@@ -1,4 +1,4 @@
-"""What leaves a store for other programs is what was in it, and all of it or nothing."""
+"""Exports of a store for other programs are exact, and complete or absent."""
 
 import errno
 import json

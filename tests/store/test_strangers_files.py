@@ -1,4 +1,4 @@
-"""What is not ours stays: magray removes only files that it must have written itself, and follows no link to others."""
+"""Foreign files stay: magray removes only files that it must have written itself, and follows no links."""
 
 import os
 import platform

@@ -86,7 +86,7 @@ def test_pixels_are_turned_but_not_stretched() -> None:
 
 
 def test_pictures_have_the_numbers_of_their_films(store: Store, films: FilmSet, sampler: Sampler) -> None:
-    """What the sampler tells in pixels are the reduced numbers of the film's SI constants at that pixel."""
+    """The sampler's numbers in pixels are the reduced numbers of the film's SI constants at that size of a pixel."""
     index = torch.arange(len(films.Q1))
     pictures = sampler.pictures(0, index, 0.5)
     table = store.films(columns=["film_id", "Ms", "Ku1", "Aex", "D", "dz", "protocol"])

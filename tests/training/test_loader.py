@@ -1,4 +1,4 @@
-"""Films with numbers that are none are not learned from: one of them would make all weights NaN."""
+"""Films with values that are not finite are refused: one of them would make all weights NaN."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,7 @@ from magray.training.fit import check_finite
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), None])
-def test_a_film_whose_target_is_no_number_is_named(bad: float | None) -> None:
+def test_a_film_with_a_target_that_is_not_finite_is_named(bad: float | None) -> None:
     store: Any = SimpleNamespace(uri="films")
     films = pa.table({"film_id": ["a", "b"], "D": [1e-3, 0.0], "Ms": pa.array([1e6, bad], pa.float64())})
     check_finite(store, films, ["D"])

@@ -1,4 +1,4 @@
-"""The optimiser and its schedules are the well-known ones."""
+"""The optimiser and its schedules are those of PyTorch."""
 
 import copy
 
@@ -12,7 +12,7 @@ from magray.training.schedule import Schedule, lr_and_beta1
 
 
 def test_adamw_on_one_vector_is_torchs_bit_for_bit() -> None:
-    """The flat vector changes where numbers lie, and no number: one-cycle rate and memory, weight decay."""
+    """With a one-cycle schedule of learning rate and β1, and with weight decay."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 5, 3), nn.Flatten(), nn.Linear(5 * 36, 3))
     twin, steps = copy.deepcopy(network), 12
@@ -52,7 +52,7 @@ def test_rates_stay_within_their_peak_and_end_low_unless_constant(schedule: Sche
         assert (rates[-1] < 1e-4) == (schedule != "constant")
 
 
-def test_layers_keep_shape_layout_and_aligned_places() -> None:
+def test_layers_keep_their_shape_and_layout_and_are_aligned() -> None:
     network = paper_cnn(1)
     before = [(p.shape, p.stride(), p.detach().clone()) for p in network.parameters()]
     parameters = FlatParameters(network)

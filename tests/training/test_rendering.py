@@ -1,4 +1,4 @@
-"""Pictures show the cells of the films that they should, and one pass over the cells shows the same as many."""
+"""Pictures show the right cells of the films, and both ways to render them agree."""
 
 import numpy as np
 import pytest
@@ -35,8 +35,8 @@ def test_orientations_turn_mirror_and_invert(images: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("sides", [(64, 128), (192, 256), (77, 205, 300)])
-def test_one_pass_over_the_cells_shows_the_same(sides: tuple[int, ...]) -> None:
-    """Finer than the film, whole ratios, 3 : 2, and crooked ones: turned, mirrored, inverted, across the edges."""
+def test_one_pass_over_the_cells_renders_the_same(sides: tuple[int, ...]) -> None:
+    """At ratios of cells to pixels below 1, whole, 3 : 2 and arbitrary, in all orientations, across the edges."""
     random, count = np.random.default_rng(0), 32
     images = torch.from_numpy(random.integers(0, 256, (3, 320, 300), np.uint8))
     places = random.integers(0, (3, 320, 300), (count, 3)).T

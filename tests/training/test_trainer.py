@@ -1,4 +1,4 @@
-"""Training is exact where it resumes, and whole where workers share it."""
+"""Training resumes exactly, and several workers do the same as one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from magray.training.prefetch import FilmChunk, PrefetchBuffer
 from magray.training.trainer import Trainer
 from tests.support.stripes import stripes
 
-RECIPE = TrainConfig(epochs=3, learning_rate=3e-3, views_per_epoch=8, batch=8, seed=1)
+CONFIG = TrainConfig(epochs=3, learning_rate=3e-3, views_per_epoch=8, batch=8, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def films() -> FilmBatch:
 
 @pytest.mark.parametrize("microscope", [None, Microscope((0.0, 20.0), (0.0, 0.2))])
 def test_a_resumed_training_ends_the_same_bit_for_bit(films: FilmBatch, microscope: Microscope | None) -> None:
-    config = replace(RECIPE, microscope=microscope)
+    config = replace(CONFIG, microscope=microscope)
     whole = Trainer(films, config)
     losses = [whole.run_epoch() for _ in range(3)]
     first = Trainer(films, config)
@@ -42,8 +42,8 @@ def test_a_resumed_training_ends_the_same_bit_for_bit(films: FilmBatch, microsco
 
 
 def test_a_finished_network_has_the_statistics_of_many_batches(films: FilmBatch) -> None:
-    """With a mean of the last few, all answers of a network are off by what these happened to show."""
-    config = replace(RECIPE, epochs=1, views_per_epoch=48, batch=8)
+    """With a running average over the last few, all estimates of a network would be shifted by chance."""
+    config = replace(CONFIG, epochs=1, views_per_epoch=48, batch=8)
     training = Trainer(films, config)
     training.run_epoch()
     many = training.step.pictures(training.batches(epoch=5).flatten(0, 1))
@@ -55,9 +55,9 @@ def test_a_finished_network_has_the_statistics_of_many_batches(films: FilmBatch)
     assert norm.momentum == 0.1
 
 
-def test_workers_add_up_to_one_that_does_it_alone(films: FilmBatch) -> None:
-    """Their shares, 2 and 1 of 3 pictures, are weighed by size. Batch norm sees a share alone: hence it is off here."""
-    config, gradients = replace(RECIPE, batch=3), []
+def test_the_gradients_of_workers_add_up_to_that_of_one(films: FilmBatch) -> None:
+    """Shares of 2 and 1 of 3 pictures are weighted by size. Batch norm is off: its statistics are each worker's own."""
+    config, gradients = replace(CONFIG, batch=3), []
     for workers in (1, 2):
         trainings = [
             Trainer(films, config, rank, workers, execution=ExecutionConfig(bfloat16=False)) for rank in range(workers)
@@ -73,14 +73,14 @@ def test_workers_add_up_to_one_that_does_it_alone(films: FilmBatch) -> None:
 
 def test_more_workers_than_pictures_are_refused(films: FilmBatch) -> None:
     with pytest.raises(UserError, match="9 workers cannot share a batch of 8 pictures"):
-        Trainer(films, RECIPE, workers=9)
+        Trainer(films, CONFIG, workers=9)
 
 
-ALL, AT_ONCE = 32, 8  # films, and those that the device has room for by turns
+ALL, AT_ONCE = 32, 8  # films, and those that the device holds when they are streamed
 
 
-class Shelf:
-    """Films in an order that every epoch has for itself, handed out three at a time. given: how many so far."""
+class Source:
+    """A reader that yields films in the order of an epoch, three at a time. given: number of films so far."""
 
     def __init__(self) -> None:
         self.given = 0
@@ -94,70 +94,70 @@ class Shelf:
 
 
 @contextmanager
-def by_turns(shelf: Shelf) -> Iterator[FilmBatch]:
-    """Films whose pictures and targets are their numbers."""
+def streamed(source: Source) -> Iterator[FilmBatch]:
+    """Yield streamed films whose pictures and targets are their numbers."""
     images, targets = torch.zeros(AT_ONCE, 128, 128, dtype=torch.uint8), torch.zeros(AT_ONCE, 1)
-    with PrefetchBuffer(images, targets, torch.arange(ALL).float()[:, None], shelf.read) as stream:
+    with PrefetchBuffer(images, targets, torch.arange(ALL).float()[:, None], source.read) as stream:
         yield FilmBatch(images, targets, (64, 128), pixel_um=4 / 1024, stream=stream)
 
 
-TURNS = replace(RECIPE, views_per_epoch=64)
+STREAMED = replace(CONFIG, views_per_epoch=64)
 
 
-def test_an_epoch_of_films_by_turns_shows_every_film_in_equal_shares() -> None:
-    """Each batch finds its films where its cuts say, and no film is there for a second time in an epoch."""
-    with by_turns(Shelf()) as films:
-        training = Trainer(films, TURNS)
+def test_an_epoch_of_streamed_films_shows_every_film_in_equal_shares() -> None:
+    """Each batch finds its films where its crops say, and no film is loaded twice in an epoch."""
+    with streamed(Source()) as films:
+        training = Trainer(films, STREAMED)
         assert training.steps == 16
         for epoch in range(3):
-            shown: list[float] = []
+            seen: list[float] = []
             for crops in training.epoch_batches(epoch):
-                there = films.targets[crops[:, 1], 0]
-                assert torch.equal(films.images[crops[:, 1], 0, 0].float(), there)
-                shown += there.tolist()
-            assert np.bincount(np.array(shown, int)).tolist() == [4] * ALL
+                targets = films.targets[crops[:, 1], 0]
+                assert torch.equal(films.images[crops[:, 1], 0, 0].float(), targets)
+                seen += targets.tolist()
+            assert np.bincount(np.array(seen, int)).tolist() == [4] * ALL
 
 
-def test_no_more_films_are_read_ahead_than_the_device_has_room_for() -> None:
-    shelf, ahead = Shelf(), []
-    with by_turns(shelf) as films:
+def test_no_more_films_are_read_ahead_than_the_device_holds() -> None:
+    source, ahead = Source(), []
+    with streamed(source) as films:
         for chunk, _ in enumerate(films.load_chunks(0)):
-            ahead.append(shelf.given - chunk * AT_ONCE // 2)
+            ahead.append(source.given - chunk * AT_ONCE // 2)
     assert len(films.images) == ALL // 4
     assert max(ahead) <= AT_ONCE + 2  # of the last three some may have to wait
 
 
-def test_a_training_on_films_by_turns_resumes_bit_for_bit() -> None:
-    with by_turns(Shelf()) as films:
-        whole = Trainer(films, TURNS)
+def test_a_training_on_streamed_films_resumes_bit_for_bit() -> None:
+    with streamed(Source()) as films:
+        whole = Trainer(films, STREAMED)
         losses = [whole.run_epoch() for _ in range(3)]
-    with by_turns(Shelf()) as films:
-        first = Trainer(films, TURNS)
+    with streamed(Source()) as films:
+        first = Trainer(films, STREAMED)
         first.run_epoch()
-    with by_turns(Shelf()) as films:
-        resumed = Trainer(films, TURNS)
+    with streamed(Source()) as films:
+        resumed = Trainer(films, STREAMED)
         resumed.load(first.state())
         assert [resumed.run_epoch() for _ in range(2)] == losses[1:]
     ends = [training.state()["network"] for training in (whole, resumed)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-def test_what_goes_wrong_in_reading_is_raised_where_films_are_shown() -> None:
-    class Torn(Shelf):
+def test_an_error_of_the_reader_is_raised_in_training() -> None:
+    class Torn(Source):
         def read(self, epoch: int) -> Iterator[FilmChunk]:
             yield next(super().read(epoch))
             raise UserError("the store is damaged")
 
-    with by_turns(Torn()) as films, pytest.raises(UserError, match="damaged"):
-        Trainer(films, TURNS).run_epoch()
+    with streamed(Torn()) as films, pytest.raises(UserError, match="damaged"):
+        Trainer(films, STREAMED).run_epoch()
 
 
-def test_windows_without_a_whole_batch_are_refused() -> None:
-    with by_turns(Shelf()) as films, pytest.raises(UserError, match=r"set fit\.films_at_once or"):
-        Trainer(films, replace(TURNS, views_per_epoch=16))
+def test_chunks_without_a_whole_batch_are_refused() -> None:
+    with streamed(Source()) as films, pytest.raises(UserError, match=r"set fit\.films_at_once or"):
+        Trainer(films, replace(STREAMED, views_per_epoch=16))
 
 
 def test_a_fit_that_diverges_stops_and_says_where(films: FilmBatch) -> None:
-    training = Trainer(films, replace(RECIPE, learning_rate=1e30, schedule="constant"))
+    training = Trainer(films, replace(CONFIG, learning_rate=1e30, schedule="constant"))
     with pytest.raises(UserError, match=r"from step 2 of epoch 1 on; set fit\.learning_rate below 1e\+30"):
         training.run_epoch()

@@ -47,12 +47,12 @@ class SlotState:
 
     @property
     def now(self) -> Step:
-        """The current step of the film."""
+        """Return the current step of the film."""
         return self.film.protocol.steps[self.step]
 
     @property
     def mode(self) -> int:
-        """The mode of the slot during the step."""
+        """Return the mode of the slot during the step."""
         return QUENCHING if isinstance(self.now.does, Quench) else RUNNING
 
 

@@ -1,1 +1,1 @@
-"""The fit's own CUDA kernels: pictures, and the network's blocks in training. Imports CuPy only to make them."""
+"""Our own CUDA kernels for training: pictures, the blocks of a network, AdamW. CuPy is imported on first use only."""

@@ -1,7 +1,7 @@
-"""The network's blocks by kernels: what its layers compute, with fewer passes over memory.
+"""The blocks of a network by CUDA kernels, which compute the same as its layers with fewer passes over memory.
 
-In the first block (128², 1 → 16 channels) the outputs of the convolution are never stored: they are 16 times a view,
-and computing them again costs 9 multiplications each. For one view, in bfloat16:
+In the first block (128², 1 → 16 channels) the outputs of the convolution are never stored: they are 16 times as large
+as a view, and recomputing them costs 9 multiplications each. For one view, in bfloat16:
 
     pass            reads           writes     multiply-adds, and other operations
     statistics      view            sums       2.4 M + 0.8 M
@@ -9,11 +9,11 @@ and computing them again costs 9 multiplications each. For one view, in bfloat16
     gradient sums   view, g         sums       2.4 M + 0.6 M
     gradients       view, g         sums       4.9 M + 1.6 M
 
-with 33 kB for a view and 131 kB for out and for g, its gradient: 0.52 MB and 16 million operations, against some 10 MB
-where each layer stores its outputs. At 4.2 TB/s and 33 T operations/s that is 0.06 and 0.24 ms for 512 views.
+A view takes 33 kB, out and its gradient g 131 kB each. The sum is 0.52 MB and 16 million operations; layers that store
+their outputs move about 10 MB. At 4.2 TB/s and 33 T operations/s that is 0.06 and 0.24 ms for 512 views.
 
-In the other blocks cuDNN makes the convolutions, without their biases. What follows them is read twice each way: 2 1/4
-and 3 1/2 times the convolution's outputs in all passes, where each layer by itself takes some 20.
+In the other blocks cuDNN computes the convolutions, without their biases. Our kernels read the outputs twice in each
+direction, and move 2 1/4 (forward) and 3 1/2 (backward) times their size; separate layers move about 20 times.
 """
 
 from typing import Any
@@ -25,15 +25,16 @@ from magray.imaging import VIEW_SIZE
 from magray.network.kernels.kernels import THREADS, Compile
 
 LAYERS = 4  # of a block: convolution, ReLU, batch norm, pool
-TILE_ROWS = 16  # of pooled pixels, that a thread goes through in the first block
-MOST_ROWS = 8  # and at most in the others; fewer where pictures are so small that the GPU would not be full
+TILE_ROWS = 16  # rows of pooled pixels that a thread processes in the first block
+MAX_ROWS = 8  # the largest number in the others; fewer on small pictures, to occupy the whole GPU
 LAST = torch.channels_last
 
 
 class Block:
-    """A convolution, ReLU, batch norm and 2 × 2 pool, of layers that keep their parameters, buffers and mode.
+    """A block by kernels: convolution, ReLU, batch norm and 2 × 2 pool.
 
-    side: of its inputs. bfloat16: what inputs and outputs are, otherwise float32.
+    Parameters, buffers and mode remain those of the layers. side: of the inputs, pixels. bfloat16: type of inputs and
+    outputs; float32 otherwise.
     """
 
     def __init__(
@@ -48,15 +49,15 @@ class Block:
         self.sees_views = convolution.in_channels == 1
         self.channels = convolution.out_channels
         self.columns = THREADS // (self.channels // 2)
-        self.rows = TILE_ROWS if self.sees_views else min(MOST_ROWS, side // 4)
+        self.rows = TILE_ROWS if self.sees_views else min(MAX_ROWS, side // 4)
         names = ("block.cu", "views.cu" if self.sees_views else "stored.cu", "passes.cu")
         sizes = {"CHANNELS": self.channels, "SIDE": side, "COLUMNS": self.columns, "ROWS": self.rows}
         self.kernels = compile(names, {**sizes, "BFLOAT16": int(bfloat16)})
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, channels, side / 2, side / 2) from views (n, 1, side, side) or the outputs of the block before.
+        """Return outputs (n, channels, side/2, side/2) for views (n, 1, side, side) or outputs of the block before.
 
-        In the mode for answers without gradients.
+        In evaluation mode they have no gradients.
         """
         weight, bias, norm = self.convolution.weight, self.convolution.bias, self.norm
         assert bias is not None
@@ -71,9 +72,10 @@ class Block:
         return out
 
     def pooled(self, x: torch.Tensor, *numbers: torch.Tensor) -> torch.Tensor:
-        """The outputs from `x` as the kernels know it, and the numbers that they take.
+        """Return the outputs for `x`, a view or the output of a convolution without bias.
 
-        Parameters, the norm's gain and offset, and the moments (2, channels) of its inputs: means and 1 / spreads.
+        numbers: the parameters of the convolution, batch norm's weight and bias, and the moments (2, channels) of its
+        inputs: means and 1 / standard deviations.
         """
         parameters, gain, offset, moments = numbers
         n, size = len(x), (len(x), self.channels, self.side // 2, self.side // 2)
@@ -88,13 +90,13 @@ class Block:
         return torch.stack([mean, (variance + self.norm.eps).rsqrt()])
 
     def blocks_of_threads(self, pictures: int) -> int:
-        """In each pass over that many pictures."""
+        """Return the number of thread blocks in each pass over a number of pictures."""
         pixels, each = pictures * (self.side // 2) ** 2, self.columns * self.rows
         return -(-pixels // each)
 
 
 class Blocks:
-    """All blocks of a network, `layers` (convolution, ReLU, batch norm, pool, again and again, and what follows)."""
+    """All blocks of a network by kernels. layers: convolution, ReLU, batch norm, pool for each block; others follow."""
 
     def __init__(self, layers: nn.Sequential, compile: Compile, bfloat16: bool) -> None:  # noqa: A002
         self.blocks = []
@@ -105,7 +107,7 @@ class Blocks:
             self.blocks.append(Block(convolution, norm, VIEW_SIZE >> number, compile, bfloat16))
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Float32 features (n, …) of pictures (n, 128, 128)."""
+        """Return float32 features (n, …) of pictures (n, 128, 128)."""
         x = pictures[:, None]
         for block in self.blocks:
             x = block(x)
@@ -113,7 +115,7 @@ class Blocks:
 
 
 class _Pooled(torch.autograd.Function):
-    """A block from the outputs of its convolution, without bias; for the first one from its views."""
+    """The differentiable part of a block: all of it for the first block, the part after the convolution for others."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""CUDA kernels, compiled by CuPy, that work on PyTorch's tensors in PyTorch's stream; CUDA graphs record them."""
+"""CUDA kernels that are compiled by CuPy and work on PyTorch's tensors in its current stream, also in CUDA graphs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,48 +11,45 @@ import torch
 
 from magray.cuda import compile_module
 
-THREADS = 256  # of a block, in every kernel
+THREADS = 256  # in a block, for every kernel
 
 
 class Compile(Protocol):
-    """Makes the kernels of `sources`, one after another, with macros of these values."""
+    """A compiler of the concatenated `sources`, with `definitions` as macros."""
 
     def __call__(self, sources: tuple[str, ...], definitions: dict[str, int]) -> "Kernels": ...
 
 
 class Kernels:
-    """A module's kernels, by name. They allocate nothing and return at once.
+    """The kernels of a compiled module, which allocate nothing and return at once.
 
-    module: whose `get_function` finds kernels, as CuPy calls them. in_stream: where PyTorch's work is queued.
+    module: has CuPy's `get_function`. in_stream: a context in which kernels are launched in PyTorch's stream.
     """
 
     def __init__(self, module: Any, in_stream: Callable[[], AbstractContextManager[object]]) -> None:
         self.module, self.in_stream = module, in_stream
-        self.found: dict[str, Any] = {}
+        self.functions: dict[str, Any] = {}
 
     def __call__(self, name: str, grid: tuple[int, ...], *arguments: torch.Tensor | int | float) -> None:
-        """Start a kernel. Tensors, without gaps and in the order of their memory, become pointers; numbers 32 bits."""
-        if name not in self.found:
-            self.found[name] = self.module.get_function(name)
+        """Launch a kernel. Tensors, which must be contiguous, become pointers; numbers take 32 bits."""
+        if name not in self.functions:
+            self.functions[name] = self.module.get_function(name)
         with self.in_stream():
-            self.found[name](grid, (THREADS,), tuple(_argument(argument) for argument in arguments))
+            self.functions[name](grid, (THREADS,), tuple(_argument(argument) for argument in arguments))
 
 
 def source(names: tuple[str, ...]) -> str:
-    """The text of some of this folder's CUDA files."""
+    """Return the concatenated text of CUDA files in this folder."""
     return "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in names)
 
 
 def macros(definitions: dict[str, int]) -> dict[str, int]:
-    """Return the macros that a source is compiled with: `definitions`, and those that all sources share."""
+    """Return all macros for a source: `definitions`, and those that all sources share."""
     return {"THREADS": THREADS} | definitions
 
 
 def compile_for(device: torch.device) -> Compile:
-    """Compiles for a GPU; CuPy keeps the results on disk.
-
-    What it returns raises UserError where CuPy has no compiler.
-    """
+    """Return a compiler for a GPU; CuPy caches its results on disk. It raises UserError where CuPy cannot compile."""
 
     def make(sources: tuple[str, ...], definitions: dict[str, int]) -> Kernels:
         return _compiled(device, sources, tuple(definitions.items()))
@@ -60,7 +57,7 @@ def compile_for(device: torch.device) -> Compile:
     return make
 
 
-@cache  # a search has one network after the other in a process
+@cache  # a process of a search trains one network after another
 def _compiled(device: torch.device, sources: tuple[str, ...], definitions: tuple[tuple[str, int], ...]) -> Kernels:
     import cupy as cp
 
@@ -74,14 +71,15 @@ def _in_stream(device: torch.device) -> Iterator[None]:
     import cupy as cp
 
     stream = torch.cuda.current_stream(device).cuda_stream
-    # CuPy 14 prefers Stream.from_external, which CuPy 13 has not
+    # CuPy 14 prefers Stream.from_external, which CuPy 13 does not have
     with cp.cuda.Device(device.index), cp.cuda.ExternalStream(stream):
         yield
 
 
 def _argument(value: torch.Tensor | int | float) -> np.generic:
+    """Return a kernel's argument for a tensor or a number."""
     if isinstance(value, torch.Tensor):
         if not (value.is_contiguous() or value.is_contiguous(memory_format=torch.channels_last)):
-            raise ValueError(f"kernels know no strides, but this tensor has them: {value.stride()}")
+            raise ValueError(f"kernels need contiguous tensors, but this one has strides {value.stride()}")
         return np.uint64(value.data_ptr())
     return np.int32(value) if isinstance(value, int) else np.float32(value)

@@ -1,4 +1,4 @@
-// Pictures of cuts from films, as rendering.render makes them: exact averages over the cells under each pixel.
+// Pictures of crops from films, as rendering.render makes them: exact averages over the cells under each pixel.
 //
 // A pixel covers side/VIEW cells each way. In units of 1/VIEW of a cell all lengths are whole numbers, and so are the
 // weights of the cells. A block of threads makes a square tile of pixels: it reads the film along its rows, whichever
@@ -30,7 +30,7 @@ __device__ __forceinline__ void turn_back(int orientation, int last, int& row, i
 
 // The cells that a pixel covers, along one axis.
 struct Span {
-    int begin, end;  // 1/VIEW cells from the cut's edge
+    int begin, end;  // 1/VIEW cells from the crop's edge
     __device__ __forceinline__ Span(int pixel, int side) : begin(pixel * side), end(pixel * side + side) {}
     __device__ __forceinline__ int first() const { return begin / VIEW; }
     __device__ __forceinline__ int behind() const { return (end + VIEW - 1) / VIEW; }
@@ -39,7 +39,7 @@ struct Span {
     }
 };
 
-// 0…255: the average over the pixel at (row, column) of an unturned cut. The film is periodic.
+// 0…255: the average over the pixel at (row, column) of an unturned crop. The film is periodic.
 __device__ __forceinline__ float grey(const unsigned char* film, int height, int width, int side, int top, int left,
                                       int row, int column) {
     Span down(row, side), across(column, side);
@@ -54,15 +54,15 @@ __device__ __forceinline__ float grey(const unsigned char* film, int height, int
     return (float)sum / ((float)side * side);
 }
 
-// cuts: (pictures, 5): side, film, row, column, orientation (quarter turns, + 4 if mirrored, + 8 if inverted). Grid:
+// crops: (pictures, 5): side, film, row, column, orientation (quarter turns, + 4 if mirrored, + 8 if inverted). Grid:
 // (tiles of a picture, pictures). out: (pictures, VIEW, VIEW), −1…1.
 extern "C" __global__ void __launch_bounds__(THREADS)
-pictures(const unsigned char* __restrict__ films, const long long* __restrict__ cuts, int height, int width,
+pictures(const unsigned char* __restrict__ films, const long long* __restrict__ crops, int height, int width,
          Number* __restrict__ out) {
     __shared__ float tile[TILE][TILE + 1];
-    const long long* cut = cuts + 5 * blockIdx.y;
-    int side = (int)cut[0], top = (int)cut[2], left = (int)cut[3], orientation = (int)cut[4];
-    const unsigned char* film = films + (size_t)cut[1] * height * width;
+    const long long* crop = crops + 5 * blockIdx.y;
+    int side = (int)crop[0], top = (int)crop[2], left = (int)crop[3], orientation = (int)crop[4];
+    const unsigned char* film = films + (size_t)crop[1] * height * width;
     int tile_row = blockIdx.x / (VIEW / TILE), tile_column = blockIdx.x % (VIEW / TILE);
     Number* picture = out + ((size_t)blockIdx.y * VIEW + tile_row * TILE) * VIEW + tile_column * TILE;
     turn_back(orientation, VIEW / TILE - 1, tile_row, tile_column);

@@ -1,15 +1,15 @@
-// AdamW on all parameters of a network, one behind the other; see optimizer.py, whose `adamw` this is.
-
-// numbers: the share of the values that stays, the new gradient's share in the mean, the size that the squares have
-// reached, the length of the step.
+// AdamW on the flat vector of all parameters, as `adamw` in optimizer.py.
+//
+// hyperparameters: a row of optimizer.hyperparameter_table: 1 − lr · weight decay, 1 − β1, √(1 − β2ⁿ), −lr / (1 − β1ⁿ).
 extern "C" __global__ void __launch_bounds__(THREADS)
-adamw(float* __restrict__ values, const float* __restrict__ gradient, float* __restrict__ mean,
-      float* __restrict__ square, const float* __restrict__ numbers, float square_memory, float least, int count) {
+adamw(float* __restrict__ values, const float* __restrict__ gradient, float* __restrict__ exp_avg,
+      float* __restrict__ exp_avg_sq, const float* __restrict__ hyperparameters, float beta2, float eps, int count) {
     int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= count) return;
-    float g = gradient[i], keep = numbers[0], news = numbers[1], size = numbers[2], step = numbers[3];
-    float m = mean[i] + news * (g - mean[i]), s = square_memory * square[i] + (1 - square_memory) * g * g;
-    mean[i] = m;
-    square[i] = s;
-    values[i] = keep * values[i] + m * step / (sqrtf(s) / size + least);
+    float g = gradient[i], decay = hyperparameters[0], one_minus_beta1 = hyperparameters[1];
+    float root_correction2 = hyperparameters[2], step_size = hyperparameters[3];
+    float m = exp_avg[i] + one_minus_beta1 * (g - exp_avg[i]), s = beta2 * exp_avg_sq[i] + (1 - beta2) * g * g;
+    exp_avg[i] = m;
+    exp_avg_sq[i] = s;
+    values[i] = decay * values[i] + m * step_size / (sqrtf(s) / root_correction2 + eps);
 }

@@ -1,4 +1,4 @@
-"""The optimiser's rule by one kernel: what `magray.training.optimizer.adamw` does."""
+"""AdamW by one kernel, as `magray.training.optimizer.adamw`."""
 
 import torch
 
@@ -6,7 +6,10 @@ from magray.network.kernels.kernels import THREADS, Compile
 
 
 class Update:
-    """Changes values, mean and square in place, along the gradient: vectors. numbers: a row of `step_numbers`."""
+    """A kernel that updates values, exp_avg and exp_avg_sq in place, all vectors of one length.
+
+    hyperparameters: a row of `magray.training.optimizer.hyperparameter_table`.
+    """
 
     def __init__(self, compile: Compile, beta2: float, eps: float) -> None:  # noqa: A002
         self.beta2, self.eps = beta2, eps
@@ -16,10 +19,10 @@ class Update:
         self,
         values: torch.Tensor,
         gradient: torch.Tensor,
-        mean: torch.Tensor,
-        square: torch.Tensor,
-        numbers: torch.Tensor,
+        exp_avg: torch.Tensor,
+        exp_avg_sq: torch.Tensor,
+        hyperparameters: torch.Tensor,
     ) -> None:
         count = len(values)
-        arguments = (values, gradient, mean, square, numbers, self.beta2, self.eps, count)
+        arguments = (values, gradient, exp_avg, exp_avg_sq, hyperparameters, self.beta2, self.eps, count)
         self.kernels("adamw", (-(-count // THREADS),), *arguments)

@@ -54,7 +54,7 @@ class Intervals:
 
 @dataclass
 class Answers:
-    """What the network says of pictures: d if Aex is known and if not, δ, and the mean log density of the truth."""
+    """The network's answers for pictures: d if Aex is known and if not, δ, and the mean log density of the truth."""
 
     d_aex_known: Intervals
     d_aex_unknown: Intervals

@@ -27,7 +27,7 @@ STANDING = hyperparameter_table("constant", 0.0, 0.0, 1)[0]  # a step of no leng
 
 @dataclass(frozen=True)
 class AnyFilmTraining:
-    """How to train. pictures: at most; seconds: at most, on this device."""
+    """The settings of a training. pictures: at most; seconds: at most, on this device."""
 
     pictures: int = 60_000_000
     seconds: float = 360.0
