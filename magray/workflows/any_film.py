@@ -10,10 +10,11 @@ from magray.evaluation.any_film import baseline, evaluate, summary_lines
 from magray.files.atomic import atomic_write
 from magray.network.any_film import AnyFilmSettings
 from magray.network.execution import ExecutionConfig
+from magray.report.any_film import draw_ranks
 from magray.training.any_film.fit import calibrate, fit_any_film
 from magray.training.any_film.trainer import AnyFilmTraining
 
-SCORES, TABLE = "scores.json", "scores.txt"
+SCORES, TABLE, RANKS = "scores.json", "scores.txt", "ranks.png"
 
 
 def run(
@@ -30,6 +31,7 @@ def run(
     scores: dict[str, Any] = {"network": evaluate(network, sampler, description["calibration"], execution)}
     lines = summary_lines(scores["network"])
     _write(folder, scores, lines, say)
+    draw_ranks({title: score["ranks"] for title, score in scores["network"].items()}, folder / RANKS)
     if baseline_seconds:
         short = replace(training, seconds=baseline_seconds)
         scores["two numbers"] = baseline(sampler, settings, short, calibrate, execution, say)

@@ -277,7 +277,7 @@ def training_workers() -> list[int]:
     def is_ours(folder: Path) -> bool:
         try:
             title = (folder / "cmdline").read_text()
-            return "RayTrainWorker" in title and parent(parent(int(folder.name))) == os.getpid()
+            return "training_process" in title and parent(parent(int(folder.name))) == os.getpid()
         except (FileNotFoundError, ProcessLookupError):
             return False
 
