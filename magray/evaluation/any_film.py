@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from magray.network.any_film import HISTORIES, KINDS, AnyFilmNetwork, AnyFilmSettings
+from magray.films.design import HISTORIES, KINDS
+from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
 from magray.network.execution import ExecutionConfig
 from magray.training.any_film.fit import standardise
 from magray.training.any_film.intervals import DEEPEST, Answers, Intervals, answers, stretched

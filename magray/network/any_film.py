@@ -21,13 +21,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from magray.network.branches import FILTERS
+from magray.films.design import HISTORIES, KINDS
+from magray.network.branches import FILTERS, blocks
 from magray.network.kernels.blocks import Blocks
 from magray.network.kernels.kernels import Compile
 from magray.network.mixture import PARAMETERS, Mixture
 
-KINDS = ("interfacial", "bulk")  # of DMI; Knowns.dmi counts them
-HISTORIES = ("minimised", "quenched", "thermal", "demagnetised")  # Knowns.history counts them
 INSTRUMENTS = ("none", "microscope")
 UNKNOWN = -1
 KNOWNS = 2 + len(KINDS) + len(HISTORIES) + 1  # numbers that stand for what is known
@@ -84,7 +83,7 @@ class AnyFilmNetwork(nn.Module):
         filters = [round(settings.width * number) for number in BODY]
         size, hidden, components = filters[-1], settings.hidden, settings.components
         self.size = size
-        self.layers = _blocks(filters)
+        self.layers = blocks(filters)
         self.embed = nn.Sequential(
             nn.Linear(KNOWNS, settings.embedding),
             nn.ReLU(),
@@ -173,20 +172,6 @@ def kernel_features(
     """Return what `network.features` does, by our own kernels, with gradients in training mode only."""
     blocks, dtype = Blocks(network.layers, compile, bfloat16), torch.bfloat16 if bfloat16 else torch.float32
     return lambda views: network.pooled(blocks(views.to(dtype)))
-
-
-def _blocks(filters: list[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before, after in zip([1, *filters], filters, strict=False):
-        layers += [
-            nn.Conv2d(before, after, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.BatchNorm2d(after),
-            nn.MaxPool2d(2),
-        ]
-    blocks = nn.Sequential(*layers)
-    blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return blocks
 
 
 def _density(inputs: int, components: int) -> nn.Linear:

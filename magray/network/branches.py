@@ -5,7 +5,7 @@ Six blocks of 3 × 3 convolution (16, 32, 64, 64, 128, 128 filters), ReLU, batch
 numbers of filters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, cast
 
 import torch
@@ -98,17 +98,22 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def _blocks(width: float) -> nn.Sequential:
-    """Return the layers from views (n, 1, 128, 128) to features (n, `features_of(width)`)."""
+def blocks(filters: Sequence[int]) -> nn.Sequential:
+    """Return blocks with so many filters, from views (n, 1, 128, 128) to maps half as wide after each block."""
     layers: list[nn.Module] = []
-    for channels, filters in zip((1, *filters_of(width)), filters_of(width), strict=False):
+    for before, after in zip((1, *filters), filters, strict=False):
         layers += [
-            nn.Conv2d(channels, filters, kernel_size=3, padding=1),
+            nn.Conv2d(before, after, kernel_size=3, padding=1),
             nn.ReLU(inplace=True),
-            nn.BatchNorm2d(filters),
+            nn.BatchNorm2d(after),
             nn.MaxPool2d(2),
         ]
-    blocks = nn.Sequential(*layers, nn.Flatten())
+    made = nn.Sequential(*layers)
     # Views of one channel have both layouts, so that the layout of the weights decides: channels_last halves the time.
-    blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return blocks
+    made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return made
+
+
+def _blocks(width: float) -> nn.Sequential:
+    """Return the layers from views (n, 1, 128, 128) to features (n, `features_of(width)`)."""
+    return nn.Sequential(*blocks(filters_of(width)), nn.Flatten())

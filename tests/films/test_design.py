@@ -7,25 +7,15 @@ import numpy as np
 import pytest
 
 from magray.films import Demagnetise, Minimize, Protocol, Quench, plan_table
-from magray.films.design import HISTORIES, Design, draw, history_of, reduced_columns, sobol_points
+from magray.films.design import HISTORIES, draw, history_of, reduced_columns, sobol_points
 from magray.films.reduced import profile_narrowing
 from magray.micromagnetics.llg import Steps
+from tests.support.any_films import design
 
-DESIGN = Design(
-    films=400,
+DESIGN = replace(
+    design(400, 256),
     seed=7,
-    cells=(256, 256),
-    cell_size=4e-9,
-    Ms=1e6,
-    Q1=(0.02, 4.0),
-    t_over_wall_width=(0.04, 4.0),
-    wall_width=(8.8e-9, 16e-9),
-    d=(0.0, 0.97),
-    sigma=0.15,
-    grain_size=(8e-9, 40e-9),
-    beyond=0.15,
     histories={"minimised": 0.45, "quenched": 0.2, "thermal": 0.1, "demagnetised": 0.25},
-    torque=3e-4,
     max_evaluations=3000,
 )
 FILMS = draw(DESIGN)

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import torch
 
 from magray.errors import UserError
-from magray.films.design import reduced_columns
-from magray.network.any_film import HISTORIES, KINDS, UNKNOWN
+from magray.films.design import HISTORIES, KINDS, reduced_columns
+from magray.network.any_film import UNKNOWN
 from magray.store import Store
 
 LEAST_FILMS = 8  # of a store

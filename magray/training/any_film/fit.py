@@ -11,10 +11,13 @@ from typing import Any
 import torch
 
 from magray.environment import versions
+from magray.estimator.any_film import FORMAT, KIND
+from magray.estimator.estimator import DESCRIPTION, WEIGHTS
 from magray.estimator.weights import save_weights
 from magray.files.atomic import atomic_write
+from magray.films.design import HISTORIES, KINDS
 from magray.imaging import VIEW_SIZE
-from magray.network.any_film import HISTORIES, INSTRUMENTS, KINDS, AnyFilmNetwork, AnyFilmSettings
+from magray.network.any_film import INSTRUMENTS, AnyFilmNetwork, AnyFilmSettings
 from magray.network.branches import own_device
 from magray.network.execution import ExecutionConfig
 from magray.store import open_store
@@ -23,12 +26,10 @@ from magray.training.any_film.intervals import DEEPEST, answers, conformal_facto
 from magray.training.any_film.sampler import CLEAN, MICROSCOPE, Pictures, Sampler
 from magray.training.any_film.trainer import AnyFilmTrainer, AnyFilmTraining
 
-KIND, FORMAT = "any-film", 1
 STANDARDISING_PICTURES = 16  # batches
 CALIBRATION_PICTURES = 20_000
 CALIBRATION_SEED = 1001
 DISTANCE_LEVELS = (0.5, 0.9, 0.99, 0.999)
-WEIGHTS, DESCRIPTION = "network.safetensors", "estimator.json"
 Say = Callable[[str], object]
 
 
