@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from magray.config import load_config
+from magray.errors import UserError
 from magray.estimator.metadata import standardised
 from magray.estimator.predictor import Predictor
 from magray.evaluation.metrics import bias, mae, r2
@@ -89,7 +90,7 @@ class Choice:
 
 AS_HERE = Choice("as in configs/paper")
 BATCH_128 = replace(AS_IN_CONFIGS, batch=128, weight_decay=0.0)
-RATES = {"adam": 1e-3, "sgd": 1e-2}
+RATES = {"adam": 1e-3, "sgd": 1e-3}
 PAPER = TrainConfig(epochs=200, batch=128, learning_rate=RATES["adam"])  # all tiles in four rotations: 40,000 pictures
 CHOICES = {
     "minimised": (
@@ -128,31 +129,36 @@ def main() -> None:
     parser.add_argument("--films", nargs="+", choices=FILMS, default=list(FILMS))
     parser.add_argument("--table", type=Path, default=Path("runs/figure-2b/figure_2b.parquet"))
     parser.add_argument("--runs", type=Path, default=Path("runs/figure-2b"), help="folder for the films")
-    parser.add_argument("--seeds", type=int, help="at most; default: those of each choice")
-    parser.add_argument("--epochs", type=int, help="at most; default: those of each choice")
+    parser.add_argument("--seeds", type=int, default=3, help="of each choice, at most")
+    parser.add_argument("--epochs", type=int, default=1000, help="of each fit, at most")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="a key of the films' config")
     options = parser.parse_args()
-    table = read_table(options.table, TABLE) if options.table.exists() else TABLE.empty_table()
     for films in options.films:
-        changes = [*FILMS[films], *options.overrides]
-        config = load_config("configs/paper/dmi.yaml", changes)
+        config = load_config("configs/paper/dmi.yaml", [*FILMS[films], *options.overrides])
         project = Project(config.model_copy(update={"output": options.runs / films}))
         print(films, project.simulate().text, flush=True)
         store = open_store(project.config.store_uri)
         training, testing = (read_split(store, split) for split in ("train", "test"))
         for choice in CHOICES[films]:
-            if options.epochs:
-                epochs = min(options.epochs, choice.training.epochs)
-                choice = replace(choice, training=replace(choice.training, epochs=epochs))
-            for seed in range(min(choice.seeds, options.seeds or choice.seeds)):
-                key = {"films": films, "choice": choice.name, "seed": seed}
-                if key in table.select(list(key)).to_pylist():
-                    continue
-                rows = [key | row for row in scores_of(store, choice, seed, training, testing)]
-                table = pa.concat_tables([table, pa.Table.from_pylist(rows, schema=TABLE)])
-                write_table(table, options.table)
-                said = (f"{row['test_scale']:g} µm: R² {row['r2']:.3f}, MAE {row['mae'] * 1e3:.3f}" for row in rows)
-                print(f"{films}; {choice.name}; seed {seed}:", *said, f"{rows[0]['seconds']:.1f} s", flush=True)
+            shorter = replace(choice.training, epochs=min(choice.training.epochs, options.epochs))
+            for seed in range(min(choice.seeds, options.seeds)):
+                fit = Fit(store, replace(choice, training=shorter), seed, training, testing)
+                add_scores({"films": films, "choice": choice.name, "seed": seed}, fit, options.table)
+
+
+def add_scores(key: dict[str, Any], fit: "Fit", path: Path) -> None:
+    """Add the scores of a fit to a table, unless it holds them. key: the first columns of the rows."""
+    table = read_table(path, TABLE) if path.exists() else TABLE.empty_table()
+    if key in table.select(list(key)).to_pylist():
+        return
+    try:
+        rows = [key | row for row in fit.scores()]
+    except UserError as error:
+        print(*key.values(), error, flush=True)
+        return
+    write_table(pa.concat_tables([table, pa.Table.from_pylist(rows, schema=TABLE)]), path)
+    said = (f"{row['test_scale']:g} µm: R² {row['r2']:.3f}, MAE {row['mae'] * 1e3:.3f} mJ/m²" for row in rows)
+    print(*key.values(), *said, f"{rows[0]['seconds']:.1f} s", flush=True)
 
 
 def read_split(store: Store, split: Any) -> Split:
@@ -162,25 +168,37 @@ def read_split(store: Store, split: Any) -> Split:
     return Split(images, films["D"].to_numpy()[:, None])
 
 
-def scores_of(store: Store, choice: Choice, seed: int, training: Split, testing: Split) -> Iterator[dict[str, Any]]:
-    """Fit a network, and yield the scores of TABLE at both scales."""
-    start = time.monotonic()
-    limit: Callable[[torch.Tensor], torch.Tensor] = band_limited if choice.limited else lambda images: images
-    pixel_nm = float(store.films(columns=["pixel_nm"])["pixel_nm"][0].as_py())
-    images, values = limit(training.images[: choice.films]), training.values[: choice.films]
-    targets = (target_of(store, "D", values[:, 0]),)
-    known = standardised(values, targets).to(images.device)
-    films = FilmBatch(images, known, (cells_of(TRAINED_AT, pixel_nm),), scale_of(1, pixel_nm))
-    trainer = trainer_of(films, choice, seed)
-    for _ in range(choice.training.epochs):
-        trainer.run_epoch()
-    seconds = time.monotonic() - start
-    predictor = Predictor(trainer.network, targets)
-    for scale in (TRAINED_AT, TESTED_AT):
-        pictures = first_pictures(limit(testing.images), cells_of(scale, pixel_nm), render_of(choice))
-        true, estimated = testing.values[:, 0], predictor.predict_mz(pictures, scale)[:, 0]
-        measured = {measure.__name__: measure(true, estimated) for measure in (r2, mae, bias)}
-        yield {"test_scale": scale, **measured, "training_films": len(images), "seconds": seconds}
+@dataclass(frozen=True)
+class Fit:
+    """A choice with a seed, on the films of a store."""
+
+    store: Store
+    choice: Choice
+    seed: int
+    training: Split
+    testing: Split
+
+    def scores(self) -> Iterator[dict[str, Any]]:
+        """Train a network, and yield the scores of TABLE at both scales. Raises UserError if the training diverges."""
+        start, choice = time.monotonic(), self.choice
+        pixel_nm = float(self.store.films(columns=["pixel_nm"])["pixel_nm"][0].as_py())
+        images, values = self._images(self.training)[: choice.films], self.training.values[: choice.films]
+        targets = (target_of(self.store, "D", values[:, 0]),)
+        known = standardised(values, targets).to(images.device)
+        films = FilmBatch(images, known, (cells_of(TRAINED_AT, pixel_nm),), scale_of(1, pixel_nm))
+        trainer = trainer_of(films, choice, self.seed)
+        for _ in range(choice.training.epochs):
+            trainer.run_epoch()
+        seconds = time.monotonic() - start
+        predictor, tested = Predictor(trainer.network, targets), self._images(self.testing)
+        for scale in (TRAINED_AT, TESTED_AT):
+            pictures = first_pictures(tested, cells_of(scale, pixel_nm), render_of(choice))
+            true, estimated = self.testing.values[:, 0], predictor.predict_mz(pictures, scale)[:, 0]
+            measured = {measure.__name__: measure(true, estimated) for measure in (r2, mae, bias)}
+            yield {"test_scale": scale, **measured, "training_films": len(images), "seconds": seconds}
+
+    def _images(self, split: Split) -> torch.Tensor:
+        return band_limited(split.images) if self.choice.limited else split.images
 
 
 def trainer_of(films: FilmBatch, choice: Choice, seed: int) -> Trainer:
