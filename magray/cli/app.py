@@ -30,7 +30,8 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(project.plan, project.simulate, project.fit, project.study, project.report, estimate.estimate),
-    *(project.quickstart, research.search, research.protocols, research.paper, research.any_film, doctor.doctor),
+    *(project.quickstart, research.search, research.protocols, research.paper),
+    *(research.scale_cues, research.any_film, doctor.doctor),
 )
 for command in _COMMANDS:
     app.command()(command)
