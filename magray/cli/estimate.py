@@ -15,7 +15,8 @@ def estimate(
         list[Path],
         typer.Argument(
             metavar="PICTURE",
-            help="PNG, TIFF, JPEG, GIF or BMP of a film's domains; several are of one film.",
+            help="Picture of a film's domains: PNG, TIFF, JPEG, GIF, BMP, or a file of a microscope; "
+            "several are of one film.",
         ),
     ],
     estimator: Annotated[
@@ -30,7 +31,12 @@ def estimate(
     scale_um: Annotated[
         float | None, typer.Option(metavar="X", help="Length of the picture's shorter side, µm.")
     ] = None,
-    pixel_nm: Annotated[float | None, typer.Option(metavar="Y", help="Size of a pixel, nm.")] = None,
+    pixel_nm: Annotated[
+        float | None, typer.Option(metavar="Y", help="Size of a pixel, nm, where the file does not tell it.")
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name or number of the picture in a file of several.")
+    ] = None,
     Ms: Annotated[
         str | None, typer.Option("--Ms", metavar="X", help='As in "1.20 ± 0.05 MA/m", or 1.1..1.3MA/m.')
     ] = None,
@@ -52,10 +58,10 @@ def estimate(
     max_megapixels: Annotated[float, typer.Option(metavar="N", min=0, help="Refuse larger pictures.")] = 64,
 ) -> None:
     """Estimate a film's parameters from one or several pictures."""
-    if (scale_um is None) == (pixel_nm is None):
-        raise UserError("give the size of the picture: either --scale-um or --pixel-nm")
     from magray.project.estimate import estimate_film, estimate_pictures, knows_any_film
+    from magray.project.picture import Reading
 
+    reading = Reading(channel, max_megapixels)
     constants = {"Ms": Ms, "Ku1": Ku1, "Keff": Keff, "Hk": Hk, "Aex": Aex, "D": D, "thickness": thickness}
     known = {name: text for name, text in constants.items() if text is not None}
     kinds = {"dmi": dmi, "history": history, "instrument": instrument}
@@ -69,7 +75,7 @@ def estimate(
             instrument=instrument,
             scale_um=scale_um,
             pixel_nm=pixel_nm,
-            max_megapixels=max_megapixels,
+            reading=reading,
         )
         _print(str(posterior), posterior.to_json(), posterior.trust, posterior.reasons, as_json, force)
         if not as_json:
@@ -78,9 +84,7 @@ def estimate(
         return
     if told := [*known, *(name for name, kind in kinds.items() if kind is not None)]:
         raise UserError(f"{estimator} knows the films of its training only; --{told[0]} is for the estimator any-film")
-    answer = estimate_pictures(
-        *pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, max_megapixels=max_megapixels
-    )
+    answer = estimate_pictures(*pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, reading=reading)
     text = f"{answer}\ntrained on {answer.films}"
     _print(text, answer.to_json(), answer.trust, answer.warnings, as_json, force)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from magray.errors import UserError
-from magray.imaging import MAX_MEGAPIXELS, cells_of, crop, read_picture, write_picture
+from magray.imaging import cells_of, crop, write_picture
+from magray.project.picture import AS_IT_IS, Reading, read_for_estimate
 from magray.store import Store
 
 if TYPE_CHECKING:
@@ -21,17 +22,17 @@ def estimate_pictures(
     estimator: str | Path,
     scale_um: float | None = None,
     pixel_nm: float | None = None,
-    max_megapixels: float = MAX_MEGAPIXELS,
+    reading: Reading = AS_IT_IS,
 ) -> "Answer":
     """Return an estimator's answer for picture files of one film.
 
     estimator: a folder, or the name of one that ships with magray. scale_um: side of a picture, µm; or pixel_nm: side
-    of a pixel, nm. Raises UserError for what is no picture or no estimator.
+    of a pixel, nm; neither where the files tell it. Raises UserError for what is no picture or no estimator.
     """
     from magray.estimator.estimator import Estimator
 
-    images = [read_picture(picture, max_megapixels) for picture in pictures]
-    return Estimator.load(estimator).predict(images, scale_um=scale_um, pixel_nm=pixel_nm)
+    images, scale = read_for_estimate(pictures, scale_um, pixel_nm, reading)
+    return Estimator.load(estimator).predict(images, scale_um=scale.um, pixel_nm=scale.pixel_nm)
 
 
 def estimate_film(
@@ -43,15 +44,15 @@ def estimate_film(
     instrument: str | None = None,
     scale_um: float | None = None,
     pixel_nm: float | None = None,
-    max_megapixels: float = MAX_MEGAPIXELS,
+    reading: Reading = AS_IT_IS,
 ) -> "Posterior":
     """Return what picture files of one film, and what is known of it, say: see `magray.estimate`."""
     from magray.estimator.any_film import estimate
     from magray.estimator.knowns import Knowledge
 
     Knowledge.of(known, dmi, history, instrument)  # says what is wrong before files are read
-    images = [read_picture(picture, max_megapixels) for picture in pictures]
-    return estimate(images, pixel_nm, scale_um, known, dmi, history, instrument, estimator)
+    images, scale = read_for_estimate(pictures, scale_um, pixel_nm, reading)
+    return estimate(images, scale.pixel_nm, scale.um, known, dmi, history, instrument, estimator)
 
 
 def knows_any_film(estimator: str) -> bool:
