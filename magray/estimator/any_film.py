@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -189,19 +189,7 @@ class AnyFilmEstimator:
             size = f"{picture.shape[1]} × {picture.shape[0]}"
             raise UserError(f"picture: {size} pixels; take it with at least {VIEW_SIZE} × {VIEW_SIZE}")
         pixel = 1e-9 * (pixel_nm if pixel_nm is not None else (scale_um or 0) * NM_PER_SCALE_UM / shorter)
-        first = None
-        for parts in (1, 2, 4, 8):
-            side = shorter // parts
-            if side < VIEW_SIZE:
-                break
-            views = detrend(to_mz(torch.from_numpy(area_average(tiles(_full_contrast(picture)[None], side))[0])))
-            views = views[:: max(1, len(views) // MOST_TILES)][:MOST_TILES]
-            seen_pixel = pixel * side / VIEW_SIZE
-            first = first or (views, seen_pixel)
-            if self._resolves(seen_pixel, knowledge) and domain_pictures().reason(views.numpy()) is None:
-                return views, seen_pixel
-        assert first is not None
-        return first
+        return seen_squares(picture, pixel, lambda seen: self._resolves(seen, knowledge))
 
     def _resolves(self, pixel: float, knowledge: Knowledge) -> bool:
         """Return whether the walls, as far as these constants tell, are as wide as those of the training."""
@@ -338,6 +326,29 @@ class AnyFilmEstimator:
                     "constants, are not as told"
                 )
         return reasons
+
+
+def seen_squares(
+    picture: NDArray[Any], pixel: float, resolves: Callable[[float], bool] = lambda _: True
+) -> tuple[torch.Tensor, float]:
+    """Return what the network sees of a picture, views (k, 128, 128), and the size of their pixel.
+
+    They are of the largest squares in which the picture shows domains as simulated pictures do, and whose pixels
+    resolve its walls; of the whole picture if there are none. The picture has at least 128 × 128 pixels.
+    """
+    shorter, first = int(min(picture.shape)), None
+    for parts in (1, 2, 4, 8):
+        side = shorter // parts
+        if side < VIEW_SIZE:
+            break
+        views = detrend(to_mz(torch.from_numpy(area_average(tiles(_full_contrast(picture)[None], side))[0])))
+        views = views[:: max(1, len(views) // MOST_TILES)][:MOST_TILES]
+        seen_pixel = pixel * side / VIEW_SIZE
+        first = first or (views, seen_pixel)
+        if resolves(seen_pixel) and domain_pictures().reason(views.numpy()) is None:
+            return views, seen_pixel
+    assert first is not None
+    return first
 
 
 def _full_contrast(picture: NDArray[Any]) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """Estimate parameters from picture files, and choose the held-out film whose estimate a project shows."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 
 from magray.errors import UserError
 from magray.imaging import cells_of, crop, write_picture
-from magray.project.picture import AS_IT_IS, Reading, read_for_estimate
+from magray.project.picture import AS_USUAL, Reading, read_for_estimate
 from magray.store import Store
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def estimate_pictures(
     estimator: str | Path,
     scale_um: float | None = None,
     pixel_nm: float | None = None,
-    reading: Reading = AS_IT_IS,
+    reading: Reading = AS_USUAL,
 ) -> "Answer":
     """Return an estimator's answer for picture files of one film.
 
@@ -31,8 +32,9 @@ def estimate_pictures(
     """
     from magray.estimator.estimator import Estimator
 
-    images, scale = read_for_estimate(pictures, scale_um, pixel_nm, reading)
-    return Estimator.load(estimator).predict(images, scale_um=scale.um, pixel_nm=scale.pixel_nm)
+    images, scale, done = read_for_estimate(pictures, scale_um, pixel_nm, reading)
+    answer = Estimator.load(estimator).predict(images, scale_um=scale.um, pixel_nm=scale.pixel_nm)
+    return replace(answer, warnings=(*answer.warnings, *done))
 
 
 def estimate_film(
@@ -44,15 +46,16 @@ def estimate_film(
     instrument: str | None = None,
     scale_um: float | None = None,
     pixel_nm: float | None = None,
-    reading: Reading = AS_IT_IS,
+    reading: Reading = AS_USUAL,
 ) -> "Posterior":
     """Return what picture files of one film, and what is known of it, say: see `magray.estimate`."""
     from magray.estimator.any_film import estimate
     from magray.estimator.knowns import Knowledge
 
     Knowledge.of(known, dmi, history, instrument)  # says what is wrong before files are read
-    images, scale = read_for_estimate(pictures, scale_um, pixel_nm, reading)
-    return estimate(images, scale.pixel_nm, scale.um, known, dmi, history, instrument, estimator)
+    images, scale, done = read_for_estimate(pictures, scale_um, pixel_nm, reading)
+    posterior = estimate(images, scale.pixel_nm, scale.um, known, dmi, history, instrument, estimator)
+    return replace(posterior, notes=(*done, *posterior.notes))
 
 
 def knows_any_film(estimator: str) -> bool:
