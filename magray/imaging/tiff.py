@@ -326,7 +326,7 @@ def _palette(page: TiffPage) -> NDArray[np.float32]:
 def _colours(samples: Samples, page: TiffPage) -> NDArray[np.uint8] | None:
     """Return the colours (h, w, 3), or None if all are grey, or inks."""
     if samples.photometric == PHOTOMETRIC.RGB:
-        values = samples.values[..., :3]
+        values: NDArray[Any] = samples.values[..., :3]
         if values.dtype.kind not in "u":
             return None
         return colours_of(values if samples.bits == 8 else (values >> (samples.bits - 8)).astype(np.uint8))

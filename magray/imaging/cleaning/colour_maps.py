@@ -13,11 +13,12 @@ MAPS = (  # of matplotlib; reversed ones differ only in the sign of the contrast
     *("bone", "pink", "cool", "coolwarm", "RdBu", "bwr", "seismic", "RdGy", "PiYG", "PuOr", "RdYlBu", "Spectral"),
     *("Blues", "Reds", "Greens", "Oranges", "twilight"),
 )
-GWYDDION = ((0, (0, 0, 0)), (0.344671, (168, 40, 15)), (0.687075, (243, 194, 93)), (1, (255, 255, 255)))
+GWYDDION = ([0, 0.344671, 0.687075, 1], [[0, 0, 0], [168, 40, 15], [243, 194, 93], [255, 255, 255]])  # its own
 GREYISH = 16  # of 255: colours whose channels differ less are those of a grey picture, or of its compression
 NEAR = 14.0  # of 255: a picture's colours lie no farther from its map, but for one in ten
 SAMPLE = 20_000  # pixels that are compared with all maps
 AT_ONCE = 1 << 18
+BINS = 32  # of luminance
 
 
 def undone(colours: NDArray[np.uint8]) -> tuple[NDArray[np.float32], str] | None:
@@ -30,13 +31,13 @@ def undone(colours: NDArray[np.uint8]) -> tuple[NDArray[np.float32], str] | None
     distances = {name: float(np.quantile(tree.query(sample)[0], 0.9)) for name, tree in trees.items()}
     name = min(distances, key=distances.__getitem__)
     if distances[name] > NEAR:
-        tint = _tint(sample)
-        if tint is None:
+        curve = _curve(sample)
+        if curve is None:
             raise UserError(
                 "its colours follow no colour map that is known; export it in grey, or take its luminance with "
                 "--clean -colours"
             )
-        tree, name = tint, "unknown, of one tint"
+        tree, name = curve, "of these colours, from dark to bright,"
     else:
         tree = trees[name]
     places = [tree.query(pixels[at : at + AT_ONCE])[1] for at in range(0, len(pixels), AT_ONCE)]
@@ -50,17 +51,20 @@ def _trees() -> dict[str, cKDTree]:
 
     steps = np.linspace(0, 1, 256)
     found = {name: cKDTree(colormaps[name](steps)[:, :3] * 255) for name in MAPS}
-    at, points = zip(*GWYDDION, strict=True)
-    found["Gwyddion.net"] = cKDTree(
-        np.stack([np.interp(steps, at, channel) for channel in zip(*points, strict=True)], 1)
-    )
+    at, points = GWYDDION[0], np.array(GWYDDION[1], np.float64)
+    found["Gwyddion.net"] = cKDTree(np.stack([np.interp(steps, at, channel) for channel in points.T], 1))
     return found
 
 
-def _tint(sample: NDArray[np.uint8]) -> cKDTree | None:
-    """Return a straight map from the darkest to the brightest colour, if all colours lie on it."""
-    order = np.argsort(sample.astype(np.int64).sum(1))
-    few = max(1, len(order) // 100)
-    dark, bright = sample[order[:few]].mean(0), sample[order[-few:]].mean(0)
-    tree = cKDTree(dark + np.linspace(0, 1, 256)[:, None] * (bright - dark))
+def _curve(sample: NDArray[np.uint8]) -> cKDTree | None:
+    """Return the colours on the line from the darkest to the brightest, if there is one colour to each luminance.
+
+    The place on it is the length of the line, as on maps that are made of straight pieces.
+    """
+    brightness = sample @ np.array([0.299, 0.587, 0.114])
+    order = np.argsort(brightness)
+    means = np.stack([part.mean(0) for part in np.array_split(sample[order].astype(np.float64), BINS)])
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(means, axis=0), axis=1))])
+    at = np.linspace(0, along[-1], 256)
+    tree = cKDTree(np.stack([np.interp(at, along, channel) for channel in means.T], 1))
     return tree if np.quantile(tree.query(sample)[0], 0.9) < NEAR else None

@@ -140,9 +140,9 @@ def field_of_view(scan: Scan) -> tuple[Box, str] | None:
 def _alike(values: NDArray[Any], level: float) -> Mask:
     """Return which pixels have a grey value, up to what compression makes of it."""
     if np.isnan(level):
-        return np.isnan(values)
+        return np.asarray(np.isnan(values), bool)
     spread = float(np.nanmax(values)) - float(np.nanmin(values))
-    return np.asarray(np.abs(values - level) <= SAME * spread)
+    return np.asarray(np.abs(values - level) <= SAME * spread, bool)
 
 
 def _mode(values: NDArray[Any]) -> float:

@@ -10,7 +10,8 @@ from magray.errors import UserError
 
 Array = NDArray[Any]
 OUTER = 0.005  # of the pixels, at each end of the contrast, that do not count for it
-JUMP = 0.3  # of the contrast, between a wrong pixel and all that it should resemble
+JUMP = 0.3  # of the contrast, between a scar and the rows that it should resemble
+DEAD = 0.5  # of the contrast, between a dead pixel and all of its neighbours
 MOST_MISSING = 0.25  # of the pixels
 MOST_DEAD = 0.1  # of the pixels; more is noise, which is no fault of single pixels
 SCAR = 8  # pixels along a row, at least
@@ -28,19 +29,19 @@ def mend_pixels(values: Array) -> tuple[Array, str] | None:
     mended = values.astype(np.float64)
     if missing.any():
         nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
-        mended = mended[tuple(nearest)]
+        mended = np.where(missing, median_filter(mended[tuple(nearest)], 5, mode="nearest"), mended)
     dead = _dead(mended)
     if not 0 < dead.mean() <= MOST_DEAD:
         dead[:] = False
     if not (missing.any() or dead.any()):
         return None
-    mended = np.where(dead | missing, median_filter(mended, 3, mode="nearest"), mended)
+    mended = np.where(dead, median_filter(mended, 3, mode="nearest"), mended)
     said = [f"{count} {what}" for count, what in ((missing.sum(), "missing"), (dead.sum(), "dead")) if count]
     return mended.astype(_floating(values)), f"{' and '.join(said)} pixels filled from their neighbours"
 
 
 def _dead(values: Array) -> NDArray[np.bool_]:
-    jump = JUMP * _contrast(values)
+    jump = DEAD * _contrast(values)
     above = values > maximum_filter(values, footprint=RING, mode="nearest") + jump
     below = values < minimum_filter(values, footprint=RING, mode="nearest") - jump
     return np.asarray((above | below) & (jump > 0))

@@ -24,7 +24,7 @@ class Place(NamedTuple):
     """An array in the file that is not read yet: its type and where it lies."""
 
     kind: str
-    count: int
+    length: int
     offset: int
 
 
@@ -130,7 +130,7 @@ def _scan(image: Tags, data: bytes, max_megapixels: float) -> Scan:
 
 
 def _array(place: Place, data: bytes) -> NDArray[Any]:
-    return np.frombuffer(data, place.kind, place.count, place.offset)
+    return np.frombuffer(data, place.kind, place.length, place.offset)
 
 
 def _text(place: Any, data: bytes) -> str:

@@ -25,7 +25,8 @@ UNITS = {-5: "m", -4: "cm", -3: "mm", -2: "µm", -1: "nm", 0: "Å", 1: "nA", 2: 
 
 def read(data: bytes, max_megapixels: float) -> list[Scan]:
     """Return the scanned frames in the bytes of a file. Raise ValueError for damage, UserError for frames of MDA."""
-    scans, kinds, place = [], [], FIRST_FRAME
+    scans: list[Scan] = []
+    kinds, place = [], FIRST_FRAME
     while place + FRAME_HEADER <= len(data):
         size, kind = struct.unpack_from("<IH", data, place)
         if size < FRAME_HEADER:

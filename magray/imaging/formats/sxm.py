@@ -38,7 +38,7 @@ def _header(text: str) -> dict[str, str]:
 
 def _channels(table: str) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return the name, unit and directions of each channel."""
-    channels = []
+    channels: list[tuple[str, str, tuple[str, ...]]] = []
     for line in table.strip().splitlines()[1:]:
         fields = line.split()
         if len(fields) < 4:
