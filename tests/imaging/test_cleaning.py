@@ -71,6 +71,15 @@ def test_borders_and_axes_are_cropped() -> None:
     assert cleaned.values.mean() == pytest.approx(CLEAN.mean(), abs=0.01)
 
 
+def test_a_border_is_cropped_that_has_the_colour_of_domains() -> None:
+    """White around a picture whose domains are white, too; but the white between a few bubbles is no border."""
+    sharp = (CLEAN > 0.5).astype(np.float32) * np.float32(0.9) + CLEAN * np.float32(0.1)
+    assert clean(Scan(np.pad(sharp, 20, constant_values=1))).values.shape == (160, 160)
+    rows, columns = np.ogrid[:160, :160]
+    bubbles = sum(np.hypot(rows - y, columns - x) < 12 for y, x in ((60, 50), (100, 90), (50, 110))) > 0
+    assert clean(Scan(1 - bubbles.astype(np.float32))).done == ()
+
+
 def test_a_banner_is_cropped() -> None:
     page = Image.new("L", (160, 190), 255)
     page.paste(Image.fromarray((CLEAN * 200).astype(np.uint8)))

@@ -13,6 +13,7 @@ from magray.imaging.scan import Scan
 Mask = NDArray[np.bool_]
 SAME = 8 / 255  # of the range of grey values, within which a border has one colour
 THIN = 15  # pixels: letters, ticks and lines are thinner, pictures are not
+AT_ONCE = 0.2  # of the pixels along a picture's side, that have other colours than its border
 FULL = 0.98  # of a box that a picture fills
 SPINE = 4  # pixels: the line around a picture in a plot is no thicker
 SMALLEST = 32  # pixels of a picture that is worth cropping to
@@ -42,6 +43,26 @@ def framed(scan: Scan) -> tuple[Box, str] | None:
     sides = (alike[:2].all(), alike[-2:].all(), alike[:, :2].all(), alike[:, -2:].all())
     if sum(sides) < 3 or alike.all():
         return None
+    box = _largest_part(alike) or _margins_off(alike)
+    return None if box is None else (_without_spine(scan.values, box), "a border of one colour")
+
+
+def _margins_off(alike: Mask) -> Box | None:
+    """Return what is left without lines of only the border's colour, if all around it other colours begin at once.
+
+    Around a few domains in a saturated film they do not.
+    """
+    rows, columns = (np.flatnonzero(~alike.all(axis)) for axis in (1, 0))
+    box = Box(columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
+    part = alike[box.y : box.y + box.height, box.x : box.x + box.width]
+    sides = (part[0], part[-1], part[:, 0], part[:, -1])
+    if min(box.width, box.height) < SMALLEST or any((~side).mean() < AT_ONCE for side in sides):
+        return None
+    return Box(*map(int, box))
+
+
+def _largest_part(alike: Mask) -> Box | None:
+    """Return the largest box that is full of other colours than the border's, as a plot without its labels."""
     inside = binary_fill_holes(~alike)
     thick = min(THIN, max(3, min(alike.shape) // 16))
     labels, count = label(binary_opening(inside, np.ones((thick, thick), bool)))
@@ -52,7 +73,7 @@ def framed(scan: Scan) -> tuple[Box, str] | None:
     box = Box(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
     if min(box.width, box.height) < SMALLEST or (labels[rows, columns] == largest).mean() < FULL:
         return None
-    return _without_spine(scan.values, box), "a border of one colour"
+    return box
 
 
 def _without_spine(values: NDArray[Any], box: Box) -> Box:

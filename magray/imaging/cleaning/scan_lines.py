@@ -71,15 +71,15 @@ def level_rows(values: Array) -> tuple[Array, str] | None:
     Walls along the rows make differences of one sign one after the other, jumps of opposite signs.
     """
     steps = np.median(np.diff(values.astype(np.float64), axis=0), axis=1)
-    spread = float(steps.std())
-    if len(steps) < 3 or spread < SHIFT * _contrast(values):
+    spread, contrast = float(steps.std()), _contrast(values)
+    if len(steps) < 3 or contrast <= 0 or spread < SHIFT * contrast:
         return None
     deviations = steps - steps.mean()
     if float((deviations[1:] * deviations[:-1]).mean()) > -0.2 * spread**2:
         return None
     shifts = np.concatenate([[0.0], np.cumsum(steps)])
     mended = values - shifts[:, None]
-    return mended.astype(_floating(values)), f"rows shifted, by {spread / _contrast(values):.0%} of the contrast"
+    return mended.astype(_floating(values)), f"rows shifted, by {spread / contrast:.0%} of the contrast"
 
 
 def level_plane(values: Array) -> tuple[Array, str] | None:
