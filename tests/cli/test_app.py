@@ -367,8 +367,8 @@ def test_estimate_needs_the_size_of_the_picture_once(magray: Magray, estimator: 
 
 def test_estimate_takes_the_scale_and_the_channel_from_the_file(magray: Magray, picture: Path, tmp_path: Path) -> None:
     grey = read_picture(picture)
-    pages, size = np.stack([grey, grey[::-1]]), {"resolution": (250, 250), "metadata": {"unit": "micron"}}
-    tifffile.imwrite(tmp_path / "a.tif", pages, imagej=True, **size)
+    pages = np.stack([grey, grey[::-1]])
+    tifffile.imwrite(tmp_path / "a.tif", pages, imagej=True, resolution=(250, 250), metadata={"unit": "micron"})
     command = ("estimate", tmp_path / "a.tif", "--estimator", "co-like")
     refuses(magray(*command), "2 page 2")
     refuses(magray(*command, "--channel", "1", "--pixel-nm", "5"), "the file says 4 nm")

@@ -1,6 +1,7 @@
 """Cleaning mends the faults of real pictures, says so, and leaves clean pictures as they are."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +15,14 @@ from magray.imaging.cleaning import STEPS, clean, steps_of
 from magray.imaging.luminance import luminance
 from magray.imaging.scan import Scan
 
-Picture = NDArray[np.float32]
+Picture = NDArray[Any]
 
 
 def labyrinth() -> Picture:
     """Return smooth domains without a direction, 0…1: noise of one wavelength, 20 pixels, at which walls are."""
     field = np.random.default_rng(0).normal(size=(160, 160))
     waves = gaussian_filter(field, 3, mode="wrap") - gaussian_filter(field, 5, mode="wrap")
-    return ((np.tanh(2 * waves / waves.std()) + 1) / 2).astype(np.float32)
+    return np.asarray((np.tanh(2 * waves / waves.std()) + 1) / 2, np.float32)
 
 
 CLEAN = labyrinth()
@@ -47,7 +48,7 @@ def test_clean_pictures_stay_as_they_are(name: str) -> None:
 def test_colour_maps_are_undone(name: str) -> None:
     """To two of 256 steps, also where luminance would fold the map as it does for jet and RdBu."""
     colours = (colormaps[name](CLEAN)[..., :3] * 255).astype(np.uint8)
-    grey = luminance(colours[..., channel] / np.float32(255) for channel in range(3))
+    grey = luminance(np.asarray(colours[..., channel] / 255, np.float32) for channel in range(3))
     cleaned = clean(Scan(grey, colours=colours))
     assert any("colour map" in line for line in cleaned.done)
     assert similar(cleaned.values, CLEAN) > 0.999

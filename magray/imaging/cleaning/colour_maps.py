@@ -16,6 +16,7 @@ MAPS = (  # of matplotlib; reversed ones differ only in the sign of the contrast
 GWYDDION = ([0, 0.344671, 0.687075, 1], [[0, 0, 0], [168, 40, 15], [243, 194, 93], [255, 255, 255]])  # its own
 GREYISH = 16  # of 255: colours whose channels differ less are those of a grey picture, or of its compression
 NEAR = 14.0  # of 255: a picture's colours lie no farther from its map, but for one in ten
+NEAR_CURVE = 22.0  # of 255: the same for a line that is drawn through the colours; JPEG blurs them at walls
 SAMPLE = 20_000  # pixels that are compared with all maps
 AT_ONCE = 1 << 18
 BINS = 32  # of luminance
@@ -67,4 +68,4 @@ def _curve(sample: NDArray[np.uint8]) -> cKDTree | None:
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(means, axis=0), axis=1))])
     at = np.linspace(0, along[-1], 256)
     tree = cKDTree(np.stack([np.interp(at, along, channel) for channel in means.T], 1))
-    return tree if np.quantile(tree.query(sample)[0], 0.9) < NEAR else None
+    return tree if np.quantile(tree.query(sample)[0], 0.9) < NEAR_CURVE else None

@@ -42,10 +42,10 @@ def _numbers(data: bytes, start: int, kind: bytes, count: int) -> NDArray[np.flo
     """Return `count` numbers that begin at `start`: lines of text, or floats after one that tells their byte order."""
     if kind == b"text":
         end = data.find(b"#", start)
-        words = data[start : end if end > 0 else len(data)].split()
-        if len(words) < count:
+        numbers = np.fromstring(data[start : end if end > 0 else len(data)].decode("latin-1"), np.float64, sep=" ")
+        if len(numbers) < count:
             raise ValueError("parts of the field are missing; copy the file again")
-        return np.array(words[:count], np.float64)
+        return numbers[:count]
     size = int(kind[-1:])
     if start + size * (count + 1) > len(data):
         raise ValueError("parts of the field are missing; copy the file again")
