@@ -131,14 +131,25 @@ def ibw() -> bytes:
 
 
 def gwy() -> bytes:
-    from gwyfile.objects import GwyContainer, GwyDataField
+    def thing(kind: str, *parts: bytes) -> bytes:
+        content = b"".join(parts)
+        return kind.encode() + b"\0" + struct.pack("<I", len(content)) + content
 
-    field = GwyDataField(GREY.astype(np.float64), xreal=ACROSS, yreal=DOWN, si_unit_xy="m", si_unit_z="deg")
-    container = GwyContainer()
-    container["/0/data/title"], container["/0/data"] = "Phase", field
-    file = io.BytesIO()
-    container.tofile(file)
-    return file.getvalue()
+    def part(name: str, kind: str, content: bytes) -> bytes:
+        return name.encode() + b"\0" + kind.encode() + content
+
+    def unit(name: str) -> bytes:
+        return thing("GwySIUnit", part("unitstr", "s", name.encode() + b"\0"))
+
+    field = thing(
+        "GwyDataField",
+        *(part("xres", "i", struct.pack("<i", WIDTH)), part("yres", "i", struct.pack("<i", HEIGHT))),
+        *(part("xreal", "d", struct.pack("<d", ACROSS)), part("yreal", "d", struct.pack("<d", DOWN))),
+        *(part("si_unit_xy", "o", unit("m")), part("si_unit_z", "o", unit("deg"))),
+        part("data", "D", struct.pack("<I", GREY.size) + GREY.astype("<f8").tobytes()),
+    )
+    title = part("/0/data/title", "s", b"Phase\0")
+    return b"GWYP" + thing("GwyContainer", title, part("/0/data", "o", field), part("/0/select", "b", b"\1"))
 
 
 def park() -> bytes:
