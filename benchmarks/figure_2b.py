@@ -61,8 +61,8 @@ MINIMIZE = "{minimize: {torque: 1.0e-4, max_evaluations: 20000}}"
 FILMS = {  # what they change of configs/paper/dmi.yaml
     "minimised": (),
     "grains": ("campaign.films=3000", "campaign.grain_size=20 nm"),
-    "demagnetised": ("campaign.films=1200", f"campaign.protocol.stages=[{DEMAGNETISE}, {MINIMIZE}]"),
-    "quenched": ("campaign.films=1200", "campaign.protocol.stages=[{quench: {alpha: 0.5, duration: 2 ns}}]"),
+    "demagnetised": ("campaign.films=1000", f"campaign.protocol.stages=[{DEMAGNETISE}, {MINIMIZE}]"),
+    "quenched": ("campaign.films=1000", "campaign.protocol.stages=[{quench: {alpha: 0.5, duration: 2 ns}}]"),
 }
 Render = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From films (n, ny, nx) uint8 and crops (b, 5) to views (b, 128, 128), −1…1."""
