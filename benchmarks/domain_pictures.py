@@ -34,20 +34,30 @@ View = NDArray[np.float64]
 
 
 def view_of(film: NDArray[np.float64], random: np.random.Generator) -> View | None:
-    """Return a view (128, 128) of a periodic film of mz; None where it shows no domains."""
-    zoom, angle = float(np.exp(random.uniform(*np.log(ZOOM)))), random.uniform(0, 2 * np.pi)
+    """Return a view (128, 128) of a periodic film of mz, half of them through a microscope; None without domains."""
+    view = turned_view(film, float(np.exp(random.uniform(*np.log(ZOOM)))), random)
+    if not shows_domains(view):
+        return None
+    return through_microscope(view, random) if random.uniform() < 0.5 else view
+
+
+def turned_view(film: NDArray[np.float64], zoom: float, random: np.random.Generator) -> View:
+    """Return a view (128, 128) of a periodic film of mz, turned by any angle, with pixels of `zoom` cells."""
+    angle = random.uniform(0, 2 * np.pi)
     place = (np.arange(VIEW_SIZE) - VIEW_SIZE / 2) * zoom
     y, x = np.meshgrid(place, place, indexing="ij")
     corner = random.uniform(0, len(film), 2)
     rows = corner[0] + np.cos(angle) * y - np.sin(angle) * x
     cols = corner[1] + np.sin(angle) * y + np.cos(angle) * x
     soft = gaussian_filter(film, max(BAND_LIMIT, BAND_LIMIT * zoom), mode="wrap")
-    view = map_coordinates(soft, [rows % len(film), cols % len(film)], order=1, mode="grid-wrap")
-    if not shows_domains(view):
-        return None
-    if random.uniform() < 0.5:
-        view = gaussian_filter(view, random.uniform(*BLUR)) + random.uniform(*NOISE) * random.normal(size=view.shape)
-    return np.asarray(view)
+    return np.asarray(map_coordinates(soft, [rows % len(film), cols % len(film)], order=1, mode="grid-wrap"))
+
+
+def through_microscope(view: View, random: np.random.Generator) -> View:
+    """Return a view with the blur and the noise of a microscope."""
+    return np.asarray(
+        gaussian_filter(view, random.uniform(*BLUR)) + random.uniform(*NOISE) * random.normal(size=view.shape)
+    )
 
 
 def shows_domains(view: View) -> bool:

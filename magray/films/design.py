@@ -2,9 +2,8 @@
 
 All films have the same cells and the same Ms: a picture of one of them is that of every film that is its scaled copy
 (`magray.films.reduced`). A point of the sequence gives t/Δ, d, the exponent π s, and the width of walls in cells. Q1
-follows. The exponent, and not Q1, is drawn because the period of thin films is about 1.91 t exp(π s) (Kaplan and
-Gehring, J. Magn. Magn. Mater. 128, 111, 1993), with Δ in the place of t where the film is thinner than its walls are
-wide: so the periods are spread evenly, too. Points outside of the range of Q1 are left out, and so are periods of more
+follows. The exponent, and not Q1, is drawn because it decides the period (`magray.films.reduced.stripe_period`): so the
+periods are spread evenly, too. Points outside of the range of Q1 are left out, and so are periods of more
 than a third of the window, except for a share of the films, up to WIDEST times that length.
 
 A film's history is one of HISTORIES. All begin with random moments and end with a minimisation, and the numbers of
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from magray.errors import UserError
 from magray.films.film import MOST_ELONGATED, Dmi, Film
 from magray.films.protocol import Demagnetise, Minimize, Protocol, Quench, Stage
-from magray.films.reduced import Number, ReducedNumbers, profile_narrowing
+from magray.films.reduced import Number, ReducedNumbers, profile_narrowing, stripe_period
 from magray.units import BOLTZMANN, GAMMA0
 
 History = Literal["minimised", "quenched", "thermal", "demagnetised"]
@@ -129,7 +128,7 @@ def _columns(design: Design, points: NDArray[np.float64]) -> Columns:
         "grain_size": np.where(at["grain"] < 0.5, 0.0, _between(design.grain_size, 2 * at["grain"] - 1)),
         "dmi": np.floor(2 * at["dmi"]),
         "history": np.searchsorted(np.cumsum(shares / shares.sum())[:-1], at["history"], side="right").astype(float),
-        "period": np.hypot(5.54 * width, 1.91 * ratio * width) * np.exp(exponent),
+        "period": stripe_period(width, ratio, exponent),
         "first": at["first"],
         "second": at["second"],
     }

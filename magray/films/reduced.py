@@ -63,6 +63,15 @@ def profile_narrowing(Q1: Number, t_over_wall_width: Number) -> Number:
     return narrowing
 
 
+def stripe_period(wall_width: Number, t_over_wall_width: Number, exponent: Number) -> Number:
+    """Return about the period of a film's stripes, in the unit of Δ = `wall_width`. exponent: π s.
+
+    In films that are thick against their walls it is 1.91 t exp(π s) (Kaplan and Gehring, J. Magn. Magn. Mater. 128,
+    111, 1993); in thinner ones Δ takes the place of t.
+    """
+    return np.hypot(5.54 * wall_width, 1.91 * t_over_wall_width * wall_width) * np.exp(exponent)
+
+
 @dataclass(frozen=True)
 class ReducedNumbers:
     """The reduced numbers of one film (floats) or of many (arrays) in a view with pixels of some size."""

@@ -5,6 +5,8 @@ import os
 import resource
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -134,12 +136,48 @@ def test_the_first_signal_interrupts_and_the_second_ends_at_once(
 ) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
-    cli._handle_signals()
+    cli._handle_signals(cli._interrupt)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(first)
     signal.raise_signal(signal.SIGINT)
     assert ended == [130]
     assert capfd.readouterr().err.startswith("magray: stopped at once; finished work is kept")
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_signal_while_a_command_ends_lets_it_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt would leave a traceback of Ray's shutdown."""
+    monkeypatch.setattr(cli, "app", lambda: None)
+    cli.main()
+    signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is cli._exit_now
+
+
+IN_A_DESTRUCTOR = """
+import os, signal, sys, time
+from magray.cli import app as cli
+
+class Slow:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+
+def command():
+    try:
+        Slow()
+        time.sleep(30)
+    except KeyboardInterrupt:
+        print("interrupted")
+
+cli.app = command
+cli.main()
+"""
+
+
+def test_a_signal_in_a_destructor_interrupts_the_command_all_the_same() -> None:
+    """Python ignores exceptions there, and would print a traceback and go on."""
+    done = subprocess.run([sys.executable, "-c", IN_A_DESTRUCTOR], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 @pytest.mark.usefixtures("signals")

@@ -10,6 +10,7 @@ import torch
 
 from magray.errors import UserError
 from magray.films.design import HISTORIES, KINDS, reduced_columns
+from magray.films.reduced import stripe_period
 from magray.network.any_film import UNKNOWN
 from magray.store import Store
 
@@ -47,8 +48,10 @@ class FilmSet:
         return 2 * self.wall_width / self.thickness * (1 - self.d) * self.Q1
 
     def period(self) -> torch.Tensor:
-        """Return the period of stripes that theory expects, in cells; see `magray.films.design`."""
-        return torch.hypot(5.54 * self.wall_width, 1.91 * self.thickness) * (torch.pi * self.s).clamp(max=50).exp()
+        """Return the period of stripes that theory expects, in cells."""
+        exponent = (torch.pi * self.s).clamp(max=50)
+        numbers = (self.wall_width, self.thickness / self.wall_width, exponent)
+        return torch.as_tensor(stripe_period(*(one.cpu().numpy() for one in numbers)), device=self.wall_width.device)
 
     def has_walls(self) -> torch.Tensor:
         """Return whether each film has domains of both kinds."""
