@@ -11,7 +11,7 @@ together. Rows are added to the table after each fit, and a fit that it holds is
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -292,7 +292,8 @@ def band_limited(images: torch.Tensor) -> torch.Tensor:
     _, height, width = images.shape
     ky, kx = torch.fft.fftfreq(height, device=images.device), torch.fft.rfftfreq(width, device=images.device)
     kept = torch.hypot(ky[:, None], kx) <= 0.5 / BAND
-    parts = (torch.fft.irfft2(torch.fft.rfft2(some.float()) * kept, s=(height, width)) for some in images.split(256))
+    some_at_once: Sequence[torch.Tensor] = images.split(256)  # type: ignore[no-untyped-call]
+    parts = (torch.fft.irfft2(torch.fft.rfft2(some.float()) * kept, s=(height, width)) for some in some_at_once)
     return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in parts])
 
 
@@ -300,7 +301,8 @@ def first_pictures(images: torch.Tensor, side: int, make: Render) -> torch.Tenso
     """Return one picture (n, 128, 128) of each film, of `side` cells from its first corner on."""
     crops = torch.zeros(len(images), 5, dtype=torch.long, device=images.device)
     crops[:, 0], crops[:, 1] = side, torch.arange(len(images), device=images.device)
-    return torch.cat([make(images, some).float() for some in crops.split(512)])
+    some_at_once: Sequence[torch.Tensor] = crops.split(512)  # type: ignore[no-untyped-call]
+    return torch.cat([make(images, some).float() for some in some_at_once])
 
 
 if __name__ == "__main__":
