@@ -20,8 +20,8 @@ from magray.theory.rescaling import dmi_of_picture
 from magray.theory.stripes import dmi_of_period
 
 # Measured on simulated films whose constants were known: see docs/any-film.md.
-HISTORY_ERROR = {"minimised": 0.08, "quenched": 0.10, "thermal": 0.12, "demagnetised": 0.10}  # of Dc
-PERIOD_ERROR = 0.4  # of a period, over the number of periods along a side of the picture
+HISTORY_ERROR = {"minimised": 0.08, "quenched": 0.12, "thermal": 0.10, "demagnetised": 0.08}  # of Dc
+PERIOD_ERROR = 0.5  # of a period, over the number of periods along a side of the picture
 MOST = 0.5  # of a period, that its error is
 DIFFERENT = 2.0  # errors
 

@@ -14,12 +14,12 @@ PERIOD = stripe_period(LAYER, 0.5e-3)
 
 def test_a_window_of_few_periods_knows_less_than_one_of_many() -> None:
     few, many = (stripe_error(LAYER, PERIOD, count * PERIOD, "minimised") for count in (1.5, 12))
-    assert few > 2 * many
+    assert few > 1.4 * many
 
 
 def test_a_film_whose_history_is_not_told_may_have_the_worst() -> None:
-    errors = {history: stripe_error(LAYER, PERIOD, 6 * PERIOD, history) for history in ("minimised", "thermal", None)}
-    assert errors["minimised"] < errors["thermal"] == errors[None]
+    errors = {history: stripe_error(LAYER, PERIOD, 6 * PERIOD, history) for history in ("minimised", "quenched", None)}
+    assert errors["minimised"] < errors["quenched"] == errors[None]
 
 
 def test_the_error_is_finite_where_no_D_gives_a_longer_period() -> None:
