@@ -8,6 +8,7 @@ import math
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,7 +162,8 @@ def test_everything_known_leaves_nothing_to_answer(picture: NDArray[np.float32])
 
 
 def test_the_size_of_the_picture_is_told_once(picture: NDArray[np.float32]) -> None:
-    for size in ({}, {"pixel_nm": 2.0, "scale_um": 0.5}):
+    sizes: tuple[dict[str, Any], ...] = ({}, {"pixel_nm": 2.0, "scale_um": 0.5})
+    for size in sizes:
         with pytest.raises(UserError, match="size of the picture"):
             stand_in().estimate(picture, Knowledge.of(KNOWN), **size)
 
