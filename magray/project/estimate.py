@@ -44,6 +44,7 @@ def estimate_film(
     scale_um: float | None = None,
     pixel_nm: float | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
+    resimulate: bool = False,
 ) -> "Posterior":
     """Return what picture files of one film, and what is known of it, say: see `magray.estimate`."""
     from magray.estimator.any_film import estimate
@@ -51,7 +52,7 @@ def estimate_film(
 
     Knowledge.of(known, dmi, history, instrument)  # says what is wrong before files are read
     images = [read_picture(picture, max_megapixels) for picture in pictures]
-    return estimate(images, pixel_nm, scale_um, known, dmi, history, instrument, estimator)
+    return estimate(images, pixel_nm, scale_um, known, dmi, history, instrument, estimator, resimulate)
 
 
 def knows_any_film(estimator: str) -> bool:

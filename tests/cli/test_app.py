@@ -350,6 +350,10 @@ def test_estimate_says_what_is_wrong_with_a_constant(
 
 def test_an_estimator_of_one_material_takes_no_constants(magray: Magray, picture: Path) -> None:
     refuses(magray("estimate", picture, "--estimator", "co-like", *TOLD), "--Ms is for the estimator any-film")
+    refuses(
+        magray("estimate", picture, "--estimator", "co-like", "--pixel-nm", "4", "--resimulate"),
+        "--resimulate is for the estimator any-film",
+    )
 
 
 def test_estimate_prints_json_of_every_estimator(magray: Magray, picture: Path) -> None:

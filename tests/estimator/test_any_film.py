@@ -8,6 +8,7 @@ import math
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,9 +151,9 @@ def test_another_picture_of_the_film_shrinks_the_bar(picture: NDArray[np.float32
 def test_a_large_picture_of_fine_domains_is_seen_in_parts() -> None:
     """A view of all 512 pixels with a period of 24 would have only six pixels for each period."""
     fine = labyrinth(24, side=512)
-    views, pixel = stand_in()._views(fine, None, 1.0, Knowledge.of(KNOWN))
-    assert len(views) == 4
-    assert pixel in (pytest.approx(2e-9), pytest.approx(1e-9))
+    shown = stand_in()._shown(fine, None, 1.0, Knowledge.of(KNOWN))
+    assert len(shown.views) == 4
+    assert shown.pixel in (pytest.approx(2e-9), pytest.approx(1e-9))
 
 
 def test_everything_known_leaves_nothing_to_answer(picture: NDArray[np.float32]) -> None:
@@ -161,7 +162,8 @@ def test_everything_known_leaves_nothing_to_answer(picture: NDArray[np.float32])
 
 
 def test_the_size_of_the_picture_is_told_once(picture: NDArray[np.float32]) -> None:
-    for size in ({}, {"pixel_nm": 2.0, "scale_um": 0.5}):
+    sizes: tuple[dict[str, Any], ...] = ({}, {"pixel_nm": 2.0, "scale_um": 0.5})
+    for size in sizes:
         with pytest.raises(UserError, match="size of the picture"):
             stand_in().estimate(picture, Knowledge.of(KNOWN), **size)
 
