@@ -49,7 +49,8 @@ MOST_TILES = 4  # squares of a picture that are seen
 IMPROBABLE = math.log(0.01)  # a ratio of evidences that true knowns fall below in at most 1 % of all cases (Markov)
 MANY, SOME = 0.5, 0.05  # shares of draws outside of the training: refused, doubtful
 UNUSUAL, STRANGE = "0.99", "0.999"  # of the training's pictures are nearer to the middle of what the network sees
-SHARPNESS = 0.65  # pixels: blur of the training's pictures without an instrument, 0.5 to 0.8
+SHARPNESS = 0.65  # pixels: blur of the training's pictures without an instrument, which is BAND_LIMIT to 0.8
+FAINTEST = 0.01  # their noise, in units of mz
 FACTORS = np.exp(np.linspace(-1.5, 1.5, 61))  # of the size of a pixel, when another one is looked for
 NAMES = {"D": "|D|", "thickness": "thickness"}
 
@@ -216,10 +217,7 @@ class AnyFilmEstimator:
             side = shorter // parts
             if side < VIEW_SIZE:
                 break
-            squares = tiles(_full_contrast(picture)[None], side)[0]
-            if knowledge.instrument == "none":
-                squares = _band_limited(squares)
-            views = detrend(to_mz(torch.from_numpy(area_average(squares))))
+            views = seen_as_in_training(tiles(_full_contrast(picture)[None], side)[0], knowledge.instrument)
             views = views[:: max(1, len(views) // MOST_TILES)][:MOST_TILES]
             shown = ShownPicture(views, pixel * side / VIEW_SIZE)
             first = first or shown
@@ -360,14 +358,19 @@ class AnyFilmEstimator:
         return reasons
 
 
-def _band_limited(cells: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return squares (k, h, h) of a simulation's cells, blurred such that their views are as sharp as the training's.
+def seen_as_in_training(squares: NDArray[np.float32], instrument: str | None) -> torch.Tensor:
+    """Return views (k, 128, 128) of squares (k, h, h) of a picture, grey values 0…255, as the training shows them.
 
-    A view's pixel is the mean of n × n cells, with a variance of (1 − 1/n²) / 12 pixels along each axis.
+    Means over the pixels of a simulation are sharper than its pictures and without any noise, and a network that has
+    seen no such picture takes walls for narrower than they are. The mean of n × n pixels has a variance of
+    (1 − 1/n²) / 12 of its width, squared, along each axis; a Gaussian adds what lacks.
     """
-    n = cells.shape[1] / VIEW_SIZE
+    if instrument != "none":
+        return detrend(to_mz(torch.from_numpy(area_average(squares))))
+    n = squares.shape[1] / VIEW_SIZE
     width = n * math.sqrt(SHARPNESS**2 - (1 - 1 / n**2) / 12)
-    return np.asarray(gaussian_filter(cells, (0, width, width), mode="nearest"))
+    views = to_mz(torch.from_numpy(area_average(gaussian_filter(squares, (0, width, width), mode="reflect"))))
+    return detrend(views + FAINTEST * torch.randn(views.shape, generator=torch.Generator().manual_seed(0)))
 
 
 def _full_contrast(picture: NDArray[Any]) -> NDArray[np.float32]:
