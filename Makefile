@@ -33,9 +33,10 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Each of pytest's processes keeps one core busy: more threads would only wait for one another.
 test: lint
-	$(BIN)/pytest -n auto tests --ignore tests/cluster --ignore tests/gpu
-	$(BIN)/pytest -n 2 --dist loadfile tests/cluster tests/gpu
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto tests --ignore tests/cluster --ignore tests/gpu
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadfile tests/cluster tests/gpu
 
 test-gpu: $(READY)
 	$(BIN)/pytest -m gpu

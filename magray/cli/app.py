@@ -6,9 +6,10 @@ Whatever takes long to import is imported inside a subcommand, so that `magray -
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -16,6 +17,9 @@ from magray.cli import doctor, estimate, project, research, store
 from magray.cli.console import INTERRUPTED, write_plainly
 from magray.errors import UserError, in_words, one_line
 from magray.masking import mask
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 app = typer.Typer(
     help="Estimate a magnetic film's parameters from a picture of its domains: simulate, train, estimate.",
@@ -26,7 +30,8 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(project.plan, project.simulate, project.fit, project.study, project.report, estimate.estimate),
-    *(project.quickstart, research.search, research.protocols, research.paper, research.any_film, doctor.doctor),
+    *(project.quickstart, research.search, research.protocols, research.paper),
+    *(research.scale_cues, research.any_film, doctor.doctor),
 )
 for command in _COMMANDS:
     app.command()(command)
@@ -36,7 +41,8 @@ app.add_typer(store.app, name="store")
 def main() -> None:
     """Run the `magray` command. An error that the user can fix is one line on stderr and exit code 2."""
     write_plainly(sys.stdout, sys.stderr)
-    _handle_signals()
+    _handle_signals(_interrupt)
+    sys.unraisablehook = _interrupt_once_more
     try:
         app()
     except UserError as error:
@@ -45,6 +51,8 @@ def main() -> None:
         _stop(in_words(error))
     except MemoryError as error:
         _stop(f"not enough memory: {one_line(error)}; close other programs, or use a larger machine")
+    finally:
+        _handle_signals(_let_end)
 
 
 def _stop(reason: str, exit_code: int = 2) -> NoReturn:
@@ -57,20 +65,31 @@ def _stop(reason: str, exit_code: int = 2) -> NoReturn:
     raise SystemExit(exit_code) from None
 
 
-def _handle_signals() -> None:
-    """End the command at SIGINT and at SIGTERM, and at once at the second one, before Ray has shut down.
-
-    A signal that is ignored, as under nohup, stays ignored.
-    """
+def _handle_signals(handler: Callable[..., None]) -> None:
+    """Call `handler` at SIGINT and at SIGTERM. A signal that is ignored, as under nohup, stays ignored."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+            signal.signal(number, handler)
 
 
 def _interrupt(*_: object) -> NoReturn:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _exit_now)
+    """End the command, and at the second signal end at once, before Ray has shut down."""
+    _handle_signals(_exit_now)
     raise KeyboardInterrupt
+
+
+def _let_end(*_: object) -> None:
+    """Go on ending: the command is done and Ray shuts down. A second signal ends at once."""
+    _handle_signals(_exit_now)
+
+
+def _interrupt_once_more(what: "UnraisableHookArgs") -> None:
+    """Interrupt again if an interrupt came in a destructor, which no exception leaves; report all other errors."""
+    if what.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(what)
+        return
+    _handle_signals(_interrupt)
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
 
 def _exit_now(*_: object) -> NoReturn:

@@ -78,6 +78,25 @@ def paper(
         run(configs, results, Console(), small, overrides or ())
 
 
+def scale_cues(
+    configs: Annotated[
+        list[Path], typer.Argument(metavar="CONFIG...", help="YAML files of studies, as in configs/scale-cues.")
+    ],
+    results: Annotated[
+        Path, typer.Option(metavar="FOLDER", parser=at_home, help="Folder for the table and its figure.")
+    ] = Path("results/scale-cues"),
+    overrides: Overrides = None,
+) -> None:
+    """Find out what tells networks the scale of a picture."""
+    from rich.console import Console
+
+    from magray.workflows.scale_cues import run
+
+    with resumable():
+        page = run(configs, results, Console(), overrides or ())
+    typer.echo(f"all scores: {page}")
+
+
 def any_film(
     stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Stores of designed films, by size.")],
     output: Annotated[

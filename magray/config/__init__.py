@@ -16,10 +16,12 @@ from magray.config.reading import (
     load_figure,
     load_films,
     load_protocols,
+    load_scale_cues,
     load_search,
     read_config,
     read_films,
 )
+from magray.config.scale_cues import CueSetting, ScaleCuesConfig
 from magray.config.scales import ScaleSet
 from magray.config.search import SearchConfig
 from magray.config.simulate import SimulateConfig
@@ -29,12 +31,14 @@ __all__ = [
     "WIDTHS",
     "CampaignConfig",
     "Config",
+    "CueSetting",
     "DesignConfig",
     "DesignedConfig",
     "FigureConfig",
     "FitConfig",
     "MicroscopeConfig",
     "ProtocolsConfig",
+    "ScaleCuesConfig",
     "ScaleSet",
     "SearchConfig",
     "SimulateConfig",
@@ -43,6 +47,7 @@ __all__ = [
     "load_figure",
     "load_films",
     "load_protocols",
+    "load_scale_cues",
     "load_search",
     "read_config",
     "read_films",

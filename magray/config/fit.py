@@ -24,6 +24,7 @@ Parameter = Literal["D", "Ms", "Ku1", "Aex", "sigma"]
 FEWEST_FILMS = 4  # on a device: two that are trained on, and two that come next
 WIDTHS = (0.5, 1.0, 2.0)  # of networks, that the GPU's kernels have been tested with
 WIDEST_BLUR = 1e-4  # m, a hundred films
+WIDEST_BLUR_PIXELS = 128.0  # a whole picture
 LOUDEST_NOISE = 100.0  # where domains are 2 apart
 
 Ends = Annotated[tuple[float, float], Strict(False)]  # a list in YAML
@@ -43,6 +44,7 @@ class MicroscopeConfig(Section):
 
     blur: Ends  # smallest and largest standard deviation of the point spread
     noise: Ends  # smallest and largest standard deviation of white noise; domains are 2 apart
+    blur_pixels: Ends = (0.0, 0.0)  # as `blur`, but in pixels of the picture: the same at every scale
 
     @field_validator("blur", mode="before")
     @classmethod
@@ -55,7 +57,9 @@ class MicroscopeConfig(Section):
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
-        for name, (low, high), limit in (("blur", self.blur, WIDEST_BLUR), ("noise", self.noise, LOUDEST_NOISE)):
+        limits = {"blur": WIDEST_BLUR, "noise": LOUDEST_NOISE, "blur_pixels": WIDEST_BLUR_PIXELS}
+        for name, limit in limits.items():
+            low, high = getattr(self, name)
             if not 0 <= low <= high <= limit:
                 raise UserError(
                     f"microscope.{name}: give [least, most], both 0 or more and up to {limit:g}, not {[low, high]}"

@@ -12,6 +12,7 @@ from magray.config.design import DesignedConfig
 from magray.config.figure import FigureConfig
 from magray.config.project import Config
 from magray.config.protocols import ProtocolsConfig
+from magray.config.scale_cues import ScaleCuesConfig
 from magray.config.search import SearchConfig
 from magray.config.strict_yaml import MAX_CHARACTERS, parse
 from magray.errors import UserError, shortened
@@ -48,6 +49,11 @@ def load_search(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig
 def load_protocols(path: str | Path, overrides: Sequence[str] = ()) -> ProtocolsConfig:
     """Read the config of a protocol study, changed by `overrides`. Raises UserError as `load_config`."""
     return _load(path, lambda text: _validated(ProtocolsConfig, _overridden(text, overrides)))
+
+
+def load_scale_cues(path: str | Path) -> ScaleCuesConfig:
+    """Read the config of a study of scale cues. Raises UserError as `load_config`."""
+    return _load(path, lambda text: _validated(ScaleCuesConfig, _keys_and_values(text)))
 
 
 def read_config(text: str, overrides: Sequence[str] = ()) -> Config:

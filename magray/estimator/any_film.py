@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from scipy.ndimage import gaussian_filter
 
 from magray.errors import UserError
 from magray.estimator.baselines import Baselines, baselines
@@ -48,6 +49,7 @@ MOST_TILES = 4  # squares of a picture that are seen
 IMPROBABLE = math.log(0.01)  # a ratio of evidences that true knowns fall below in at most 1 % of all cases (Markov)
 MANY, SOME = 0.5, 0.05  # shares of draws outside of the training: refused, doubtful
 UNUSUAL, STRANGE = "0.99", "0.999"  # of the training's pictures are nearer to the middle of what the network sees
+SHARPNESS = 0.65  # pixels: blur of the training's pictures without an instrument, 0.5 to 0.8
 FACTORS = np.exp(np.linspace(-1.5, 1.5, 61))  # of the size of a pixel, when another one is looked for
 NAMES = {"D": "|D|", "thickness": "thickness"}
 
@@ -214,7 +216,10 @@ class AnyFilmEstimator:
             side = shorter // parts
             if side < VIEW_SIZE:
                 break
-            views = detrend(to_mz(torch.from_numpy(area_average(tiles(_full_contrast(picture)[None], side))[0])))
+            squares = tiles(_full_contrast(picture)[None], side)[0]
+            if knowledge.instrument == "none":
+                squares = _band_limited(squares)
+            views = detrend(to_mz(torch.from_numpy(area_average(squares))))
             views = views[:: max(1, len(views) // MOST_TILES)][:MOST_TILES]
             shown = ShownPicture(views, pixel * side / VIEW_SIZE)
             first = first or shown
@@ -353,6 +358,16 @@ class AnyFilmEstimator:
                 "history, or its constants, are not as told"
             )
         return reasons
+
+
+def _band_limited(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return squares (k, h, h) of a simulation's cells, blurred such that their views are as sharp as the training's.
+
+    A view's pixel is the mean of n × n cells, with a variance of (1 − 1/n²) / 12 pixels along each axis.
+    """
+    n = cells.shape[1] / VIEW_SIZE
+    width = n * math.sqrt(SHARPNESS**2 - (1 - 1 / n**2) / 12)
+    return np.asarray(gaussian_filter(cells, (0, width, width), mode="nearest"))
 
 
 def _full_contrast(picture: NDArray[Any]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from magray.films import Protocol
 from magray.imaging.microscope import Microscope
 from magray.network.branches import NetworkName
 
-FORMAT = 6
+FORMAT = 7
 MAX_TARGETS = 16
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_/]*$", max_length=32)]  # of a parameter or unit
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -205,7 +205,7 @@ def _check(metadata: EstimatorMetadata) -> None:
             raise ValueError(f"calibration.{kind}: not one for each of scales_um")
     microscope = metadata.microscope
     ranges_ok = microscope is None or all(
-        0 <= low <= high < math.inf for low, high in (microscope.blur_nm, microscope.noise)
+        0 <= low <= high < math.inf for low, high in (microscope.blur_nm, microscope.noise, microscope.blur_pixels)
     )
     if not ranges_ok:
         raise ValueError("microscope: its ranges must be numbers from 0 on, the lower one first")

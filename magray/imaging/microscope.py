@@ -39,14 +39,20 @@ class Microscope:
     """The ranges in which every picture draws its blur and its noise, uniformly.
 
     blur_nm: the standard deviation of the point spread; its full width at half maximum is 2.35 times that. noise: the
-    standard deviation of the white noise, in units of mz, in which bright and dark domains are 2 apart.
+    standard deviation of the white noise, in units of mz, in which bright and dark domains are 2 apart. blur_pixels:
+    the standard deviation of a further blur, in pixels of the picture, so that it is the same at every scale. Variances
+    of both blurs add up, and a picture has its place in both ranges in common.
     """
 
     blur_nm: tuple[float, float]
     noise: tuple[float, float]
+    blur_pixels: tuple[float, float] = (0.0, 0.0)
 
     def __str__(self) -> str:
-        return "a point spread of {:g} to {:g} nm and noise of {:g} to {:g}".format(*self.blur_nm, *self.noise)
+        blur = "a point spread of {:g} to {:g} nm".format(*self.blur_nm)
+        if any(self.blur_pixels):
+            blur += " and {:g} to {:g} pixels".format(*self.blur_pixels)
+        return blur + " and noise of {:g} to {:g}".format(*self.noise)
 
     def pictures(
         self, views: torch.Tensor, scales_um: torch.Tensor, generator: torch.Generator | None = None, of_film: int = 1
@@ -58,10 +64,11 @@ class Microscope:
         drawn = torch.rand(2, len(views) // of_film, generator=generator, device=views.device)
         if of_film > 1:
             drawn = drawn.repeat_interleave(of_film, dim=1)
-        blur_nm, noise = (
-            low + (high - low) * part for (low, high), part in zip((self.blur_nm, self.noise), drawn, strict=True)
+        blur_nm, blur_pixels, noise = (
+            low + (high - low) * drawn[part]
+            for (low, high), part in ((self.blur_nm, 0), (self.blur_pixels, 0), (self.noise, 1))
         )
-        shown = blurred(views.float(), blur_nm * VIEW_SIZE / (scales_um * NM_PER_SCALE_UM))
+        shown = blurred(views.float(), torch.hypot(blur_nm * VIEW_SIZE / (scales_um * NM_PER_SCALE_UM), blur_pixels))
         white = torch.randn(shown.shape, generator=generator, device=views.device)
         return detrend(shown + noise[:, None, None] * white)
 

@@ -22,6 +22,9 @@ Pictures = TypeVar("Pictures", "NDArray[Any]", "torch.Tensor")
 Origin = int | NDArray[np.int64]
 """A row or a column: one for all pictures, or one for each."""
 
+Place = float | NDArray[np.floating]
+"""A part of a cell: one for all pictures, or one for each."""
+
 VIEW_SIZE = 128
 QUARTER_TURNS = 4
 VIEWS_AT_ONCE = 512
@@ -112,6 +115,17 @@ def views(images: Pictures, scale_um: float, pixel_nm: float) -> Pictures:
     Raises UserError for a scale that is no whole number of pixels or larger than the film.
     """
     return area_average(tiles(images, cells_of(scale_um, pixel_nm)))
+
+
+def shifted(images: NDArray[Any], down: Place, across: Place) -> NDArray[np.float32]:
+    """Return periodic films (n, h, w) on cells that begin `down` and `across`, 0…1 of a cell, further on.
+
+    Each new cell is the mean over the area that it covers, so that views of the result are those of the given films
+    from a place between two cells.
+    """
+    rows, cols = (np.asarray(part, np.float32).reshape(-1, 1, 1) for part in (down, across))
+    moved = (1 - rows) * images + rows * np.roll(images, -1, 1)
+    return np.asarray((1 - cols) * moved + cols * np.roll(moved, -1, 2), np.float32)
 
 
 def to_mz(grey: "torch.Tensor") -> "torch.Tensor":

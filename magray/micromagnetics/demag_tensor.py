@@ -40,7 +40,7 @@ _WEIGHTS = np.array([5 / 24, 7 / 12, 5 / 24])
 _MIDPOINT = np.array([-1 / 24, 13 / 12, -1 / 24])  # 1 − L²/24 ∂², as a difference over one period to either side
 
 
-def newell_f(x: Array, y: Array, z: Array) -> Array:
+def _newell_f(x: Array, y: Array, z: Array) -> Array:
     """Return Newell's f, even in all arguments. Nxx is its second difference along x, y and z over 4π V."""
     x, y, z = np.broadcast_arrays(np.abs(x), np.abs(y), np.abs(z))
     r = np.sqrt(x**2 + y**2 + z**2)
@@ -52,7 +52,7 @@ def newell_f(x: Array, y: Array, z: Array) -> Array:
     )
 
 
-def newell_g(x: Array, y: Array, z: Array) -> Array:
+def _newell_g(x: Array, y: Array, z: Array) -> Array:
     """Return Newell's g, odd in x and in y. Nxy is its second difference along x, y and z over 4π V."""
     x, y, z = np.broadcast_arrays(x, y, np.abs(z))
     r = np.sqrt(x**2 + y**2 + z**2)
@@ -84,7 +84,7 @@ def newell_tensor(count_x: int, count_y: int, cell: Sides) -> Array:
     x = dx * np.arange(-1, count_x + 1)[None, None, :]
     y = dy * np.arange(-1, count_y + 1)[None, :, None]
     z = dz * np.array([-1.0, 0.0, 1.0])[:, None, None]
-    components = (newell_f(x, y, z), newell_f(y, x, z), newell_f(z, y, x), newell_g(x, y, z))
+    components = (_newell_f(x, y, z), _newell_f(y, x, z), _newell_f(z, y, x), _newell_g(x, y, z))
     return np.stack([_second_difference(c) / (4 * math.pi * dx * dy * dz) for c in components])
 
 

@@ -38,7 +38,7 @@ SINGLE = 10  # outer steps of one inner step before those of `parts`, for each p
 RUNGE_KUTTA = ((0.5, 1 / 6), (0.5, 1 / 3), (1.0, 1 / 3), (0.0, 1 / 6))
 
 
-def inner_step(film: Film, stage: Quench) -> float:
+def _inner_step(film: Film, stage: Quench) -> float:
     """Return the longest inner step that the film's rates allow, s; 0 where one of them is not finite."""
     c = Coefficients.of(film)
     twist = 2 * (abs(c.bulk_x) + abs(c.bulk_y) + abs(c.interfacial_x) + abs(c.interfacial_y))
@@ -71,7 +71,7 @@ def impossible(film: Film) -> str:
     """Return why a quench of the film's protocol would take too many steps; empty if it would not."""
     for stage in film.protocol.stages:
         if isinstance(stage, Quench):
-            short = inner_step(film.in_stage(stage), stage)
+            short = _inner_step(film.in_stage(stage), stage)
             if not short * MAX_STEPS > stage.duration:
                 return f"its quench of {stage.duration:g} s would need more than {MAX_STEPS:,} steps of {short:.1g} s"
     return ""
@@ -96,7 +96,7 @@ class Steps:
     @classmethod
     def of(cls, film: Film, stage: Quench) -> "Steps":
         """Return the longest steps that the film's rates allow."""
-        longest = inner_step(film, stage)
+        longest = _inner_step(film, stage)
         parts = max(1, min(MAX_INNER_STEPS, int(_coupled(stage) / (_rate(film, stage) * longest))))
         parts -= 1 - parts % 2
         left = stage.duration / longest - (RAMP + 1) / 2

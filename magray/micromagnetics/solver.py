@@ -112,7 +112,7 @@ class FilmSolver:
             if isinstance(step.does, Minimize) and torque > step.does.torque:
                 behind.append(Unfinished(step, torque, used))
             if step.recorded:
-                loop.append(LoopPoint(specimen.field, mean_m(film, m)))
+                loop.append(LoopPoint(specimen.field, _mean_m(film, m)))
         return RelaxedFilm(
             film=film,
             m=np.asarray(m, np.float32),
@@ -128,7 +128,7 @@ class FilmSolver:
         )
 
 
-def mean_m(film: Film, m: NDArray[np.floating]) -> Vector:
+def _mean_m(film: Film, m: NDArray[np.floating]) -> Vector:
     """Return the mean of m over the film's cells."""
     x, y, z = (m.sum(axis=(1, 2), dtype=np.float64) / np.count_nonzero(mask(film))).tolist()
     return x, y, z

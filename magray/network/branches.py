@@ -51,10 +51,10 @@ def paper_cnn(outputs: int, width: float = 1.0) -> nn.Sequential:
 
 def features_of(width: float) -> int:
     """Return the number of features that the blocks make of a view."""
-    return filters_of(width)[-1] * LAST_SIDE**2
+    return _filters_of(width)[-1] * LAST_SIDE**2
 
 
-def filters_of(width: float) -> tuple[int, ...]:
+def _filters_of(width: float) -> tuple[int, ...]:
     """Return the filters of each block of a network `width` times as wide as the paper's."""
     return tuple(round(width * filters) for filters in FILTERS)
 
@@ -116,4 +116,4 @@ def blocks(filters: Sequence[int]) -> nn.Sequential:
 
 def _blocks(width: float) -> nn.Sequential:
     """Return the layers from views (n, 1, 128, 128) to features (n, `features_of(width)`)."""
-    return nn.Sequential(*blocks(filters_of(width)), nn.Flatten())
+    return nn.Sequential(*blocks(_filters_of(width)), nn.Flatten())

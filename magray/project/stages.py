@@ -285,6 +285,31 @@ class Project(FilmsProject):
         rows = read_table(path, WALL_ABLATION).num_rows
         return StageResult(f"{rows} rows of errors with domains or walls rescaled", cached, seconds)
 
+    def scale_probe(self) -> StageResult:
+        """Probe the estimators of several scales for the scale of a picture, and write scale_probe.parquet.
+
+        Raises UserError if all estimators are trained at one scale.
+        """
+        from magray.evaluation.scale_probe import FILE, PROBE, run_scale_probe
+        from magray.evaluation.study import Trial
+
+        def work() -> Facts:
+            write_table(run_scale_probe(self.config.store_uri, estimators, scales), path)
+            return {}
+
+        scales, path = tuple(self.config.study.test_scales), self.folder / FILE
+        estimators = {
+            Trial(str(fit.train_set), fit.seed): self.estimator_folder(*fit)
+            for fit in self.fits
+            if len(fit.train_set.scales_um) > 1
+        }
+        if not estimators:
+            raise UserError("no estimator is trained at several scales; add such a training set to fit.train_scales")
+        inputs = [self._fit_fingerprints(), scales, self._converged_films()]
+        cached, seconds = self.cache.run("scale probe", inputs, [path], work)
+        nearby = pc.mean(read_table(path, PROBE)["nearby"]).as_py()
+        return StageResult(f"{nearby:.0%} of the pictures are taken for the nearest trained scales", cached, seconds)
+
     def estimate_held_out(self) -> StageResult:
         """Write a picture of a film that no estimator has seen, and estimate its parameters from that file."""
 

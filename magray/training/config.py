@@ -42,5 +42,5 @@ class TrainConfig:
         known = {field.name: config[field.name] for field in fields(cls) if field.name in config}
         if (microscope := known.get("microscope")) is not None:
             blur_nm = tuple(length * 1e9 for length in microscope["blur"])
-            known["microscope"] = Microscope(blur_nm, tuple(microscope["noise"]))
+            known["microscope"] = Microscope(blur_nm, tuple(microscope["noise"]), tuple(microscope["blur_pixels"]))
         return cls(**known)

@@ -86,7 +86,7 @@ def tiled_epoch(films: int, shape: tuple[int, int], sides: Sequence[int], orient
     return Crops(*np.concatenate(at_sides, axis=1).astype(np.int64))
 
 
-def random_epoch(
+def _random_epoch(
     films: int, shape: tuple[int, int], sides: Indices, orientations: int, random: np.random.Generator
 ) -> Crops:
     """Return a square of each of `sides` at a random place and orientation, an equal number from each periodic film."""
@@ -129,7 +129,7 @@ def epoch_crops(films: FilmBatch, config: TrainConfig, epoch: int, chunk: int = 
     else:
         views = chunk_views(films, config)
         sides = _random_sides(films.sides, config, epoch, chunk, sum(views[:chunk]), views[chunk])
-        crops = random_epoch(n, (height, width), sides, orientations, random)
+        crops = _random_epoch(n, (height, width), sides, orientations, random)
     return crops[random.permutation(len(crops))]
 
 

@@ -39,6 +39,16 @@ def test_the_same_film_is_blurred_as_much_at_every_scale(scale_um: float, cycles
     assert left == pytest.approx(np.exp(-2 * (np.pi * 20 / 64) ** 2), rel=0.02)
 
 
+def test_a_blur_in_pixels_is_the_same_at_every_scale_and_adds_to_the_one_in_nanometres() -> None:
+    """Point spreads of 3 and 4 pixels make one of 5. At 1.024 µm a pixel has 8 nm."""
+    narrow, both = (Microscope((nm, nm), (0.0, 0.0), (px, px)) for nm, px in ((0.0, 5.0), (32.0, 3.0)))
+    views = ripples(5).repeat(2, 1, 1)
+    at_two_scales = narrow.pictures(views, torch.tensor([0.5, 2.0]))
+    torch.testing.assert_close(at_two_scales[0], at_two_scales[1])
+    torch.testing.assert_close(both.pictures(views, torch.ones(2)), at_two_scales)
+    assert str(both) == "a point spread of 32 to 32 nm and 3 to 3 pixels and noise of 0 to 0"
+
+
 def test_brightness_contrast_and_uneven_light_leave_no_trace() -> None:
     x = torch.linspace(0, 1, VIEW_SIZE)
     clean = detrend(ripples(5))

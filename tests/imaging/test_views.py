@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from magray.errors import UserError
-from magray.imaging import area_average, cells_of, crop, rotate, scale_of, tiles, views
+from magray.imaging import area_average, cells_of, crop, rotate, scale_of, shifted, tiles, views
 
 
 def picture(*shape: int) -> NDArray[np.uint8]:
@@ -84,3 +84,13 @@ def test_scales_that_cannot_be_shown_are_refused() -> None:
 def test_views_have_the_networks_size_at_every_scale() -> None:
     films = picture(2, 256, 256)
     assert [views(films, scale, 4.0).shape for scale in (0.25, 0.75)] == [(2, 16, 128, 128), (2, 1, 128, 128)]
+
+
+def test_views_of_a_shifted_film_begin_between_two_cells() -> None:
+    """A pixel of two cells that begins at 0.3 of a cell covers 0.7 of the first, the second, and 0.3 of the third."""
+    film = np.random.default_rng(0).integers(256, size=(2, 256, 256)).astype(np.uint8)
+    seen = area_average(shifted(film, np.array([0.0, 0.3]), 0.0))
+    straight, next_row = (area_average(np.roll(film, -rows, 1)) for rows in (0, 1))
+    np.testing.assert_allclose(seen[0], straight[0], rtol=1e-5)
+    np.testing.assert_allclose(seen[1], 0.7 * straight[1] + 0.3 * next_row[1], rtol=1e-5)
+    np.testing.assert_allclose(shifted(film, 0.0, 1.0), np.roll(film, -1, 2))

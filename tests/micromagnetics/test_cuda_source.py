@@ -26,14 +26,14 @@ def test_no_kernel_has_a_constant_of_the_python_code_as_a_number_of_its_own() ->
 
 
 @pytest.mark.skipif(NVCC is None, reason="no nvcc on this machine")
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize(
-    ("sources", "definitions"),
+    ("architecture", "sources", "definitions"),
     [
-        pytest.param(ANY_FILM, {}, id="periodic"),
-        pytest.param(ANY_FILM, {"OPEN_X": 1, "OPEN_Y": 1, "ELLIPSE": 1}, id="ellipse"),
-        pytest.param(SHORT_FILM, {"NX": 512, "NY": 512}, id="512x512"),
-        pytest.param(SHORT_FILM, {"NX": 1024, "NY": 64}, id="1024x64"),
+        pytest.param("sm_90", ANY_FILM, {}, id="periodic"),
+        pytest.param("sm_90", ANY_FILM, {"OPEN_X": 1, "OPEN_Y": 1, "ELLIPSE": 1}, id="ellipse"),
+        pytest.param("sm_90", SHORT_FILM, {"NX": 512, "NY": 512}, id="512x512"),
+        pytest.param("sm_90", SHORT_FILM, {"NX": 1024, "NY": 64}, id="1024x64"),
+        pytest.param("sm_80", SHORT_FILM, {"NX": 512, "NY": 512}, id="512x512 on an older card"),
     ],
 )
 def test_the_kernels_compile_without_spilling_registers(

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -298,8 +297,8 @@ def test_the_heat_map_and_the_curves_of_any_study_can_be_drawn(tmp_path: Path, s
 def test_a_project_of_the_papers_size_has_one_figure_a_set_and_a_light_page(
     made: tuple[Path, Config, Store], tmp_path: Path
 ) -> None:
-    """7 training sets and the baseline, 33 scales, 3 seeds; estimates at some scales; why one scale fails at others."""
-    sets = ["0.5+1.0+1.5+2.0", "0.5+1.5+2.0", "0.5+0.75+1.5+2.0", "0.5+0.6+0.8+1.0", "1.5", "1.0", "0.5..2.0"]
+    """Some training sets and the baseline, 33 scales, 3 seeds, 500 films; why one scale fails at others."""
+    sets = ["0.5+1.0+1.5+2.0", "1.0", "0.5..2.0"]
     study = study_of("D", sets)
     films = [f"{number:06d}" for number in range(500)]
     pq.write_table(study, tmp_path / "study.parquet")
@@ -310,13 +309,9 @@ def test_a_project_of_the_papers_size_has_one_figure_a_set_and_a_light_page(
     pq.write_table(pa.Table.from_pylist(causes, schema=WALL_ABLATION), tmp_path / "wall_ablation.parquet")
     _, config, store = made
     summary = summary_of(sample(config.campaign.sampling()))
-    start = time.monotonic()
     page = write_report(tmp_path, store, config, summary.model_copy(update={"answer": None}))
-    seconds = time.monotonic() - start
-    print(f"{page.stat().st_size / 1e6:.2f} MB drawn in {seconds:.1f} s")
     assert len(list(page.parent.glob("scatter_*.png"))) == len(sets) + 1
-    assert page.stat().st_size < 3e6
-    assert seconds < 60
+    assert page.stat().st_size < 2e6
     text = page.read_text(encoding="utf-8")
     assert text.count('data-filter="0"') == 1
     assert "Causes of errors at other scales: D" in text

@@ -5,6 +5,8 @@ import os
 import resource
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -117,6 +119,17 @@ def test_a_ray_that_does_not_start_is_one_line(place: Path, monkeypatch: pytest.
     assert place.exists()
 
 
+def test_sigterm_while_ray_starts_is_an_interrupt(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's own handler, which is there until then, would end the command with exit code 15."""
+
+    def init(**_: Any) -> None:
+        raise SystemExit(signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(KeyboardInterrupt):
+        cluster._start(num_cpus=1)
+
+
 @pytest.fixture
 def signals() -> Iterator[None]:
     """Handlers as they were, after the test."""
@@ -134,12 +147,48 @@ def test_the_first_signal_interrupts_and_the_second_ends_at_once(
 ) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
-    cli._handle_signals()
+    cli._handle_signals(cli._interrupt)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(first)
     signal.raise_signal(signal.SIGINT)
     assert ended == [130]
     assert capfd.readouterr().err.startswith("magray: stopped at once; finished work is kept")
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_signal_while_a_command_ends_lets_it_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt would leave a traceback of Ray's shutdown."""
+    monkeypatch.setattr(cli, "app", lambda: None)
+    cli.main()
+    signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is cli._exit_now
+
+
+IN_A_DESTRUCTOR = """
+import os, signal, sys, time
+from magray.cli import app as cli
+
+class Slow:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+
+def command():
+    try:
+        Slow()
+        time.sleep(30)
+    except KeyboardInterrupt:
+        print("interrupted")
+
+cli.app = command
+cli.main()
+"""
+
+
+def test_a_signal_in_a_destructor_interrupts_the_command_all_the_same() -> None:
+    """Python ignores exceptions there, and would print a traceback and go on."""
+    done = subprocess.run([sys.executable, "-c", IN_A_DESTRUCTOR], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 @pytest.mark.usefixtures("signals")

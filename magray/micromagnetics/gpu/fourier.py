@@ -24,7 +24,7 @@ POINTS = 16  # of a transform to a thread, as in fourier.cu
 RUNNING = 1  # a slot's mode, as in film.cu
 
 
-def takes_short(film: Film) -> bool:
+def _takes_short(film: Film) -> bool:
     """Return whether the film's transforms are ShortTransforms."""
     if any(film.open_axes) or any(n not in SHORT for n in film.cells):
         return False
@@ -34,17 +34,17 @@ def takes_short(film: Film) -> bool:
 
 def sources(film: Film) -> tuple[str, ...]:
     """Return the source files of the transforms of such films, in order."""
-    return ("fourier.cu", "columns.cu", "rows.cu") if takes_short(film) else ("fourier.cu",)
+    return ("fourier.cu", "columns.cu", "rows.cu") if _takes_short(film) else ("fourier.cu",)
 
 
 def definitions(film: Film) -> dict[str, int]:
     """Return the macros that these are compiled with."""
-    return {"NX": film.cells[0], "NY": film.cells[1]} if takes_short(film) else {}
+    return {"NX": film.cells[0], "NY": film.cells[1]} if _takes_short(film) else {}
 
 
 def transforms(module: cp.RawModule, film: Film, slots: int) -> Any:
     """Return the fastest transforms that take films of this shape."""
-    return (ShortTransforms if takes_short(film) else WholeTransforms)(module, film, slots)
+    return (ShortTransforms if _takes_short(film) else WholeTransforms)(module, film, slots)
 
 
 def slots_of_a_plan(film: Film) -> int:
@@ -135,9 +135,9 @@ class ShortTransforms:
             cp.asarray(symbol(np.arange(self.ny) / self.ny)),
         ]
         self.row_roots = cp.asarray(
-            np.concatenate([roots(self.nx // 2), unit_roots(np.arange(self.nx // 2) / self.nx)])
+            np.concatenate([_roots(self.nx // 2), _unit_roots(np.arange(self.nx // 2) / self.nx)])
         )
-        self.column_roots = cp.asarray(roots(self.ny))
+        self.column_roots = cp.asarray(_roots(self.ny))
         self.power_blocks = 3 * self.sizes["tiles"]  # partial sums of f · P f in each slot
         self.powers = cp.zeros((slots, self.power_blocks))
         self._demag_columns, self._force_rows = self._kernel("demag_columns"), self._kernel("force_rows")
@@ -217,11 +217,11 @@ def symbol(turns: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.asarray(2 - 2 * np.cos(2 * np.pi * turns), np.float32)
 
 
-def unit_roots(turns: NDArray[np.float64]) -> NDArray[np.complex64]:
+def _unit_roots(turns: NDArray[np.float64]) -> NDArray[np.complex64]:
     """Return exp(−2πi turns)."""
     return np.asarray(np.exp(-2j * np.pi * turns), np.complex64)
 
 
-def roots(n: int) -> NDArray[np.complex64]:
+def _roots(n: int) -> NDArray[np.complex64]:
     """Return the roots of unity of a transform, in the order of fourier.cu."""
-    return unit_roots(np.outer(np.arange(POINTS), np.arange(n // POINTS)) / n).ravel()
+    return _unit_roots(np.outer(np.arange(POINTS), np.arange(n // POINTS)) / n).ravel()

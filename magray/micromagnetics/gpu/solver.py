@@ -24,7 +24,7 @@ BYTES_PER_CELL = 200  # of all arrays, with cuFFT's own
 BYTES_PER_PADDED_CELL = 40  # of the arrays that hold an open film with the empty cells around it
 
 
-def bytes_per_cell(film: Film) -> int:
+def _bytes_per_cell(film: Film) -> int:
     """Return the bytes of device memory for each cell of each slot."""
     padding = math.prod(1 + is_open for is_open in film.open_axes)
     return BYTES_PER_CELL + (BYTES_PER_PADDED_CELL * padding if padding > 1 else 0)
@@ -90,7 +90,7 @@ class GpuSolver:
 
     def _batch(self, film: Film, films: int) -> Batch:
         size, chunk = film.cells[0] * film.cells[1], slots_of_a_plan(film)
-        need = size * bytes_per_cell(film)
+        need = size * _bytes_per_cell(film)
         free = cp.cuda.Device().mem_info[0] + cp.get_default_memory_pool().free_bytes()
         fitting = int(0.9 * free / need) // chunk * chunk
         slots = -(-max(1, min(films, CELLS // size)) // chunk) * chunk

@@ -10,7 +10,7 @@ from magray.micromagnetics.terms.quadratic import Array, on_each_side, quadratic
 from magray.units import MU0
 
 
-def laplacian(film: Film, m: Array) -> Array:
+def _laplacian(film: Film, m: Array) -> Array:
     """Return ∇²m, 1/m²."""
     dx, dy, _ = film.cell_size
     left, right, below, above = on_each_side(film, m, missing=m)
@@ -21,7 +21,7 @@ def laplacian(film: Film, m: Array) -> Array:
 
 def field(film: Film, m: Array) -> Array:
     """Return the exchange field, A/m."""
-    return 2 * film.Aex / (MU0 * film.Ms) * laplacian(film, m)
+    return 2 * film.Aex / (MU0 * film.Ms) * _laplacian(film, m)
 
 
 def energy_density(film: Film, m: Array) -> float:
