@@ -42,7 +42,7 @@ test-gpu: $(READY)
 	$(BIN)/pytest -m gpu
 
 fuzz: $(READY)
-	DAMAGED_FILES=200 $(BIN)/pytest tests/imaging/test_picture_files.py -k damaged_files
+	DAMAGED_FILES=200 $(BIN)/pytest tests/imaging/test_picture_files.py tests/imaging/test_formats.py -k damaged_files
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1)
 
 soak: $(READY)

@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(project.plan, project.simulate, project.fit, project.study, project.report, estimate.estimate),
+    estimate.picture,
     *(project.quickstart, research.search, research.protocols, research.paper),
     *(research.scale_cues, research.any_film, doctor.doctor),
 )

@@ -2,12 +2,32 @@
 
 import json
 import os
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from magray.errors import Refused, UserError
+
+if TYPE_CHECKING:
+    from magray.project.picture import Reading
+
+Channel = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Name or number of the picture in a file of several.")
+]
+Crop = Annotated[
+    str | None, typer.Option(metavar="X,Y,W,H", help="Part of the picture, from its upper left corner, pixels.")
+]
+Clean = Annotated[
+    str,
+    typer.Option(
+        metavar="STEPS",
+        help="Steps of cleaning: all, none, some as rows,plane, or all but some as -colours: frame, banner, "
+        "scale-bar, colours, field, pixels, scars, rows, plane, square.",
+    ),
+]
+Largest = Annotated[float, typer.Option(metavar="N", min=0, help="Refuse larger pictures.")]
 
 
 def estimate(
@@ -15,7 +35,8 @@ def estimate(
         list[Path],
         typer.Argument(
             metavar="PICTURE",
-            help="PNG, TIFF, JPEG, GIF or BMP of a film's domains; several are of one film.",
+            help="Picture of a film's domains: PNG, TIFF, JPEG, GIF, BMP, or a file of a microscope; "
+            "several are of one film.",
         ),
     ],
     estimator: Annotated[
@@ -30,7 +51,10 @@ def estimate(
     scale_um: Annotated[
         float | None, typer.Option(metavar="X", help="Length of the picture's shorter side, µm.")
     ] = None,
-    pixel_nm: Annotated[float | None, typer.Option(metavar="Y", help="Size of a pixel, nm.")] = None,
+    pixel_nm: Annotated[
+        float | None, typer.Option(metavar="Y", help="Size of a pixel, nm, where the file does not tell it.")
+    ] = None,
+    channel: Channel = None,
     Ms: Annotated[
         str | None, typer.Option("--Ms", metavar="X", help='As in "1.20 ± 0.05 MA/m", or 1.1..1.3MA/m.')
     ] = None,
@@ -50,15 +74,16 @@ def estimate(
     resimulate: Annotated[
         bool, typer.Option("--resimulate", help="Compare the picture with films of the answer: minutes on a CPU.")
     ] = False,
+    crop: Crop = None,
+    clean: Clean = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, in SI units.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Show an estimate that cannot be trusted, too.")] = False,
-    max_megapixels: Annotated[float, typer.Option(metavar="N", min=0, help="Refuse larger pictures.")] = 64,
+    max_megapixels: Largest = 64,
 ) -> None:
     """Estimate a film's parameters from one or several pictures."""
-    if (scale_um is None) == (pixel_nm is None):
-        raise UserError("give the size of the picture: either --scale-um or --pixel-nm")
     from magray.project.estimate import estimate_film, estimate_pictures, knows_any_film
 
+    reading = _reading(channel, crop, clean, max_megapixels)
     constants = {"Ms": Ms, "Ku1": Ku1, "Keff": Keff, "Hk": Hk, "Aex": Aex, "D": D, "thickness": thickness}
     known = {name: text for name, text in constants.items() if text is not None}
     kinds = {"dmi": dmi, "history": history, "instrument": instrument}
@@ -72,7 +97,7 @@ def estimate(
             instrument=instrument,
             scale_um=scale_um,
             pixel_nm=pixel_nm,
-            max_megapixels=max_megapixels,
+            reading=reading,
             resimulate=resimulate,
         )
         _print(str(posterior), posterior.to_json(), posterior.trust, posterior.reasons, as_json, force)
@@ -84,11 +109,41 @@ def estimate(
         raise UserError(f"{estimator} knows no constants to simulate; --resimulate is for the estimator any-film")
     if told := [*known, *(name for name, kind in kinds.items() if kind is not None)]:
         raise UserError(f"{estimator} knows the films of its training only; --{told[0]} is for the estimator any-film")
-    answer = estimate_pictures(
-        *pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, max_megapixels=max_megapixels
-    )
+    answer = estimate_pictures(*pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, reading=reading)
     text = f"{answer}\ntrained on {answer.films}"
     _print(text, answer.to_json(), answer.trust, answer.warnings, as_json, force)
+
+
+def picture(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Picture, or file of a microscope.")],
+    channel: Channel = None,
+    crop: Crop = None,
+    clean: Clean = "all",
+    output: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Where to write what the network will see.")
+    ] = None,
+    max_megapixels: Largest = 64,
+) -> None:
+    """Show what is read in a picture file, what is done to it, and whether it looks like domains."""
+    from magray.project.picture import describe
+
+    if output is not None and output.suffix.lower() != ".png":
+        raise UserError(f"--output: {output} is not the name of a .png")
+    typer.echo(describe(file, _reading(channel, crop, clean, max_megapixels), output))
+
+
+def _reading(channel: str | None, crop: str | None, clean: str, max_megapixels: float) -> "Reading":
+    """Return how files are read, by the options of a command."""
+    from magray.imaging.cleaning import steps_of
+    from magray.imaging.cleaning.frames import Box
+    from magray.project.picture import Reading
+
+    box = None
+    if crop is not None:
+        if not re.fullmatch(r"\d{1,6}(,\d{1,6}){3}", crop):
+            raise UserError("--crop: give four whole numbers, x,y,width,height, as in 0,0,512,480")
+        box = Box(*map(int, crop.split(",")))
+    return Reading(channel, max_megapixels, box, steps_of(clean))
 
 
 def _print(

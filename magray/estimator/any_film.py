@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -212,19 +212,7 @@ class AnyFilmEstimator:
             size = f"{picture.shape[1]} × {picture.shape[0]}"
             raise UserError(f"picture: {size} pixels; take it with at least {VIEW_SIZE} × {VIEW_SIZE}")
         pixel = 1e-9 * (pixel_nm if pixel_nm is not None else (scale_um or 0) * NM_PER_SCALE_UM / shorter)
-        first = None
-        for parts in (1, 2, 4, 8):
-            side = shorter // parts
-            if side < VIEW_SIZE:
-                break
-            views = seen_as_in_training(tiles(_full_contrast(picture)[None], side)[0], knowledge.instrument)
-            views = views[:: max(1, len(views) // MOST_TILES)][:MOST_TILES]
-            shown = ShownPicture(views, pixel * side / VIEW_SIZE)
-            first = first or shown
-            if self._resolves(shown.pixel, knowledge) and shown.no_domains is None:
-                return shown
-        assert first is not None
-        return first
+        return seen_squares(picture, pixel, knowledge.instrument, lambda seen: self._resolves(seen, knowledge))
 
     def _resolves(self, pixel: float, knowledge: Knowledge) -> bool:
         """Return whether the walls, as far as these constants tell, are as wide as those of the training."""
@@ -371,6 +359,29 @@ def seen_as_in_training(squares: NDArray[np.float32], instrument: str | None) ->
     width = n * math.sqrt(SHARPNESS**2 - (1 - 1 / n**2) / 12)
     views = to_mz(torch.from_numpy(area_average(gaussian_filter(squares, (0, width, width), mode="reflect"))))
     return detrend(views + FAINTEST * torch.randn(views.shape, generator=torch.Generator().manual_seed(0)))
+
+
+def seen_squares(
+    picture: NDArray[Any], pixel: float, instrument: str | None, resolves: Callable[[float], bool] = lambda _: True
+) -> ShownPicture:
+    """Return what the network sees of a picture (h, w), of at least 128 × 128 pixels of a size in m.
+
+    That is the largest squares in which the picture shows domains as simulated pictures do, and whose pixels resolve
+    its walls; the whole picture if there are none.
+    """
+    shorter, first = int(min(picture.shape)), None
+    for parts in (1, 2, 4, 8):
+        side = shorter // parts
+        if side < VIEW_SIZE:
+            break
+        views = seen_as_in_training(tiles(_full_contrast(picture)[None], side)[0], instrument)
+        views = views[:: max(1, len(views) // MOST_TILES)][:MOST_TILES]
+        shown = ShownPicture(views, pixel * side / VIEW_SIZE)
+        first = first or shown
+        if resolves(shown.pixel) and shown.no_domains is None:
+            return shown
+    assert first is not None
+    return first
 
 
 def _full_contrast(picture: NDArray[Any]) -> NDArray[np.float32]:

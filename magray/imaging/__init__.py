@@ -1,7 +1,15 @@
 """Views of films, a model of a microscope, and picture files. Views take NumPy arrays and torch tensors."""
 
 from magray.imaging.luminance import MAX_MEGAPIXELS
-from magray.imaging.picture_files import check_picture, grey_range, read_picture, write_picture
+from magray.imaging.picture_files import (
+    check_picture,
+    grey_range,
+    read_picture,
+    read_scan,
+    read_scans,
+    write_picture,
+)
+from magray.imaging.scan import Scan
 from magray.imaging.views import (
     VIEW_SIZE,
     area_average,
@@ -21,6 +29,7 @@ from magray.imaging.views import (
 __all__ = [
     "MAX_MEGAPIXELS",
     "VIEW_SIZE",
+    "Scan",
     "area_average",
     "cells_of",
     "check_picture",
@@ -29,6 +38,8 @@ __all__ = [
     "grey_range",
     "over_views",
     "read_picture",
+    "read_scan",
+    "read_scans",
     "rotate",
     "scale_of",
     "shifted",

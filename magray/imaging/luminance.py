@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magray.errors import UserError
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 MAX_MEGAPIXELS = 64.0
 BYTES_PER_PIXEL = 4  # of decoded samples, on average: as many as in the float32 result
@@ -54,6 +57,12 @@ def luminance(colours: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     return grey
 
 
+def colours_of(rgb: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Return colours (h, w, 3), or None if red, green and blue are alike everywhere."""
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    return None if np.array_equal(red, green) and np.array_equal(green, blue) else rgb
+
+
 def in_bands(
     grey: Callable[[NDArray[np.generic]], NDArray[np.float32]], samples: NDArray[np.generic]
 ) -> NDArray[np.float32]:
@@ -80,7 +89,7 @@ def check_single(pictures: int | str) -> None:
         raise UserError(f"holds a stack of {pictures} pictures; save the one to be measured by itself")
 
 
-def upright(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
+def upright(pixels: NDArray[Kind], orientation: int) -> NDArray[Kind]:
     """Return pixels (h, w, …) turned as the Orientation tag of EXIF and TIFF says, 1 to 8; others leave them as is."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)

@@ -3,6 +3,7 @@
 import logging
 import stat
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,10 +13,13 @@ from PIL import Image
 
 from magray.errors import UserError
 from magray.files.atomic import atomic_write
+from magray.imaging.formats import format_of
 from magray.imaging.luminance import MAX_MEGAPIXELS, check_file
 from magray.imaging.raster import read_raster
+from magray.imaging.scan import Scan, chosen
 from magray.imaging.tiff import read_tiff
 
+START = 4096  # bytes of a file that tell its format
 OUTER = 0.005  # the fraction of pixels beyond each end of the contrast, so that dead pixels do not matter
 MIN_CONTRAST = 0.002  # of the brightest grey value
 SIGNATURES = {
@@ -31,24 +35,47 @@ SIGNATURES = {
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its problems with a file are reported by UserError
 
 
-def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[np.float32]:
-    """Return the picture (h, w) in a PNG, TIFF, JPEG, GIF or BMP file of any bit depth; colour becomes luminance.
+def read_picture(
+    path: str | Path, max_megapixels: float = MAX_MEGAPIXELS, channel: str | None = None
+) -> NDArray[np.float32]:
+    """Return the picture (h, w) in a file of any kind that `read_scans` reads; colour becomes luminance.
 
-    Whole-number grey values are scaled to 0…1 of what their type can hold; floating-point ones stay as they are.
-    Raises UserError, with the reason, for a file that is no picture, or several, or larger than `max_megapixels`,
-    before memory is taken for it; and as `check_picture` does.
+    Whole-number grey values of pictures are scaled to 0…1 of what their type can hold; floating-point ones stay as they
+    are. Raises UserError as `read_scans` and `check_picture` do, and for several pictures without a `channel`.
+    """
+    picture = read_scan(path, channel, max_megapixels).values
+    check_picture(picture, str(path))
+    return picture.astype(np.float32, copy=False)
+
+
+def read_scan(path: str | Path, channel: str | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Scan:
+    """Return the only picture of a file, or the one that `channel` names: see `magray.imaging.scan.chosen`."""
+    scans = read_scans(path, max_megapixels)
+    try:
+        return chosen(scans, channel)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def read_scans(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> list[Scan]:
+    """Return all pictures of a file, with what it says of them.
+
+    PNG, JPEG, GIF, BMP and TIFF are read, and the formats of microscopes and simulators in `magray.imaging.formats`.
+    The first bytes tell the format. Raises UserError, with the reason, for a file that holds no picture, or one larger
+    than `max_megapixels`, before memory is taken for it.
     """
     path = Path(path)
     try:
         _check_regular(path)
         with path.open("rb") as file:
-            picture = _decode(file, max_megapixels)
+            scans = _decode(file, max_megapixels)
+        if not scans:
+            raise UserError("holds no picture")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    check_picture(picture, str(path))
-    return picture
+    return scans
 
 
 def check_picture(picture: NDArray[Any], name: str = "picture") -> None:
@@ -84,25 +111,32 @@ def _check_regular(path: Path) -> None:
         raise UserError("is a folder; give the pictures in it" if stat.S_ISDIR(mode) else "is no regular file")
 
 
-def _decode(file: IO[bytes], max_megapixels: float) -> NDArray[np.float32]:
-    """Return grey values (h, w). The format follows from the file's first bytes, not from its name."""
-    start = file.read(8)
-    format = next((name for signature, name in SIGNATURES.items() if start.startswith(signature)), None)  # noqa: A001
-    if format is None:
-        raise UserError("is not a picture; PNG, TIFF, JPEG, GIF and BMP are read")
+def _decode(file: IO[bytes], max_megapixels: float) -> list[Scan]:
+    """Return the pictures of a file. The format follows from the file's first bytes, not from its name."""
+    start = file.read(START)
+    picture = next((name for signature, name in SIGNATURES.items() if start.startswith(signature)), None)
+    other = format_of(start) if picture is None else None
+    if picture is None and other is None:
+        raise UserError(
+            "is not a picture; PNG, TIFF, JPEG, GIF and BMP are read, and files of microscopes: .gwy, .gsf, .ibw, "
+            ".spm, .sxm, .mdt, .dm3, .dm4, .ovf, .npy and matrices as text"
+        )
     check_file(file.seek(0, 2), max_megapixels)
     file.seek(0)
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's own; `max_megapixels` replaces it
     try:
-        with warnings.catch_warnings(action="ignore"):
-            if format == "TIFF":
+        with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
+            if other is not None:
+                return [replace(scan, format=other.name) for scan in other.read(file.read(), max_megapixels)]
+            if picture == "TIFF":
                 return read_tiff(file, max_megapixels)
-            return read_raster(file, format, max_megapixels)
+            return read_raster(file, str(picture), max_megapixels)
     except UserError:
         raise
     except MemoryError:
         raise UserError("takes more memory than this machine has; crop or shrink it") from None
     except Exception as error:  # damaged files raise errors of many kinds
-        raise UserError(f"cannot be read as {format}: {error!s:.200}") from error
+        said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"cannot be read as {picture or (other and other.name)}: {said:.200}") from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit

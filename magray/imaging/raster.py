@@ -19,19 +19,21 @@ from magray.imaging.luminance import (
     check_opaque,
     check_single,
     check_size,
+    colours_of,
     in_bands,
     luminance,
     shares,
     upright,
 )
+from magray.imaging.scan import Scan
 
 ORIENTATION = 0x0112
 SCANS = 100  # a progressive JPEG has about ten; thousands in a small file take minutes
 FRAMES = 1000
 
 
-def read_raster(file: IO[bytes], format: str, max_megapixels: float) -> NDArray[np.float32]:  # noqa: A002
-    """Return the grey values (h, w) of the picture in an open file of Pillow's `format`."""
+def read_raster(file: IO[bytes], format: str, max_megapixels: float) -> list[Scan]:  # noqa: A002
+    """Return the picture in an open file of Pillow's `format`: grey values (h, w), and colours if it has any."""
     if format == "JPEG" and file.read().count(b"\xff\xda") > SCANS:
         raise UserError(f"has more than {SCANS} scans; save it again as a PNG")
     file.seek(0)
@@ -42,7 +44,9 @@ def read_raster(file: IO[bytes], format: str, max_megapixels: float) -> NDArray[
         picture.load()
         if picture.has_transparency_data:
             check_opaque(_transparent(picture))
-        return np.ascontiguousarray(upright(_grey(picture), orientation), np.float32)
+        values = np.ascontiguousarray(upright(_grey(picture), orientation), np.float32)
+        shown = _colours(picture)
+        return [Scan(values, format=format, colours=None if shown is None else upright(shown, orientation))]
 
 
 def _frames(picture: Image.Image) -> int | str:
@@ -77,3 +81,10 @@ def _grey(picture: Image.Image) -> NDArray[np.float32]:
     if picture.mode not in ("RGB", "RGBA"):
         picture = picture.convert("RGB")
     return in_bands(lambda band: luminance(shares(band[..., channel], 8) for channel in range(3)), np.asarray(picture))
+
+
+def _colours(picture: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the colours (h, w, 3), or None if all are grey."""
+    if picture.mode in ("1", "L", "I;16", "LA"):
+        return None
+    return colours_of(np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB")))

@@ -7,7 +7,7 @@ a palette, RGB, CMYK              the luminance of the colour, of channels side 
 YCbCr                             Y
 alpha                             refused, unless every pixel is opaque
 channels of unknown meaning       refused, unless constant
-several pages                     that of the only one that is not marked as a reduced copy or mask, or refused
+several pages                     those of all that are not marked as a reduced copy or mask
 an orientation                    that of the upright picture
 anything else                     refused
 """
@@ -19,6 +19,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -28,7 +29,18 @@ from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC, PREDICTOR, TiffFile, TiffPage
 
 from magray.errors import UserError
-from magray.imaging.luminance import check_opaque, check_single, check_size, in_bands, luminance, shares, upright
+from magray.imaging.luminance import (
+    check_opaque,
+    check_single,
+    check_size,
+    colours_of,
+    in_bands,
+    luminance,
+    shares,
+    upright,
+)
+from magray.imaging.scan import Scan
+from magray.imaging.tiff_tags import page_name, park_scan, pixel_size
 
 PAGES = 100
 SEGMENTS = 1 << 18  # strips or tiles: the largest picture in tiles of 16 × 16
@@ -60,22 +72,36 @@ class Samples(NamedTuple):
     photometric: int
 
 
-def read_tiff(file: IO[bytes], max_megapixels: float) -> NDArray[np.float32]:
-    """Return the grey values (h, w) of the picture in an open TIFF file. Raise ValueError if it cannot be decoded."""
+def read_tiff(file: IO[bytes], max_megapixels: float) -> list[Scan]:
+    """Return the pictures in an open TIFF file. Raise ValueError if one cannot be decoded.
+
+    Microscopes that keep their numbers in tags of their own are read by those: see `magray.imaging.tiff_tags`.
+    """
     _check_tags(file)
-    length = file.seek(0, 2)
+    file_bytes = file.seek(0, 2)
     file.seek(0)
     with TiffFile(file) as tiff:
-        index, page = _only_page(tiff)
-        _check_page(page, max_megapixels)
-        segment_bytes = _check_segments(page, length)
-        if _is_plain(page):
-            _check_data(page, file, length, segment_bytes)
-            samples = _by_tifffile(page)
-        else:
-            samples = _by_libtiff(file, index, page)
-        _check_extra(samples, page)
-        return np.ascontiguousarray(_grey(samples, page), np.float32)
+        pages = _whole_pages(tiff)
+        if (scan := park_scan(pages[0][1], max_megapixels)) is not None:
+            return [scan]
+        check_size(sum(page.imagewidth * page.imagelength for _, page in pages), 1, 1, max_megapixels)
+        scans = [_scan(file, index, page, file_bytes, max_megapixels) for index, page in pages]
+        return [
+            replace(scan, pixel=pixel_size(tiff, page), name=page_name(page, number) if len(pages) > 1 else "")
+            for number, (scan, (_, page)) in enumerate(zip(scans, pages, strict=True), 1)
+        ]
+
+
+def _scan(file: IO[bytes], index: int, page: TiffPage, file_bytes: int, max_megapixels: float) -> Scan:
+    _check_page(page, max_megapixels)
+    segment_bytes = _check_segments(page, file_bytes)
+    if _is_plain(page):
+        _check_data(page, file, file_bytes, segment_bytes)
+        samples = _by_tifffile(page)
+    else:
+        samples = _by_libtiff(file, index, page)
+    _check_extra(samples, page)
+    return Scan(np.ascontiguousarray(_grey(samples, page), np.float32), format="TIFF", colours=_colours(samples, page))
 
 
 def _check_tags(file: IO[bytes]) -> None:
@@ -101,8 +127,8 @@ def _check_tags(file: IO[bytes]) -> None:
         return  # the file ends here; tifffile reports the damage
 
 
-def _only_page(tiff: TiffFile) -> tuple[int, TiffPage]:
-    """Return the page that is the picture, and its place. A list of pages that leads back into itself ends there."""
+def _whole_pages(tiff: TiffFile) -> list[tuple[int, TiffPage]]:
+    """Return the pages that are pictures, and their places. A list of pages that leads back into itself ends there."""
     pages: list[TiffPage] = []
     offsets: set[int] = set()
     for index in range(PAGES + 1):
@@ -121,8 +147,9 @@ def _only_page(tiff: TiffFile) -> tuple[int, TiffPage]:
     whole = [place for place, page in enumerate(pages) if not (page.is_reduced or page.is_mask)]
     if not whole:
         raise UserError("holds only reduced copies of a picture; save the picture itself, without pages")
-    check_single(len(whole) if len(whole) > 1 else _planes(pages[whole[0]]))
-    return whole[0], pages[whole[0]]
+    if len(whole) == 1:
+        check_single(_planes(pages[whole[0]]))
+    return [(place, pages[place]) for place in whole]
 
 
 def _planes(page: TiffPage) -> int:
@@ -294,3 +321,16 @@ def _palette(page: TiffPage) -> NDArray[np.float32]:
     if colours is None or colours.shape != (3, 2**page.bitspersample):
         raise ValueError("its palette is missing")
     return luminance(shares(channel, 8) for channel in (colours if colours.max() < 256 else colours >> 8))
+
+
+def _colours(samples: Samples, page: TiffPage) -> NDArray[np.uint8] | None:
+    """Return the colours (h, w, 3), or None if all are grey, or inks."""
+    if samples.photometric == PHOTOMETRIC.RGB:
+        values: NDArray[Any] = samples.values[..., :3]
+        if values.dtype.kind not in "u":
+            return None
+        return colours_of(values if samples.bits == 8 else (values >> (samples.bits - 8)).astype(np.uint8))
+    if samples.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None:
+        palette = page.colormap if page.colormap.max() < 256 else page.colormap >> 8
+        return colours_of(np.moveaxis(palette.astype(np.uint8)[:, samples.values[..., 0]], 0, -1))
+    return None

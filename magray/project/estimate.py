@@ -1,13 +1,15 @@
 """Estimate parameters from picture files, and choose the held-out film whose estimate a project shows."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
 from magray.errors import UserError
-from magray.imaging import MAX_MEGAPIXELS, cells_of, crop, read_picture, write_picture
+from magray.imaging import cells_of, crop, write_picture
+from magray.project.picture import AS_USUAL, Reading, read_for_estimate
 from magray.store import Store
 
 if TYPE_CHECKING:
@@ -21,17 +23,18 @@ def estimate_pictures(
     estimator: str | Path,
     scale_um: float | None = None,
     pixel_nm: float | None = None,
-    max_megapixels: float = MAX_MEGAPIXELS,
+    reading: Reading = AS_USUAL,
 ) -> "Answer":
     """Return an estimator's answer for picture files of one film.
 
     estimator: a folder, or the name of one that ships with magray. scale_um: side of a picture, µm; or pixel_nm: side
-    of a pixel, nm. Raises UserError for what is no picture or no estimator.
+    of a pixel, nm; neither where the files tell it. Raises UserError for what is no picture or no estimator.
     """
     from magray.estimator.estimator import Estimator
 
-    images = [read_picture(picture, max_megapixels) for picture in pictures]
-    return Estimator.load(estimator).predict(images, scale_um=scale_um, pixel_nm=pixel_nm)
+    images, scale, done = read_for_estimate(pictures, scale_um, pixel_nm, reading)
+    answer = Estimator.load(estimator).predict(images, scale_um=scale.um, pixel_nm=scale.pixel_nm)
+    return replace(answer, warnings=(*answer.warnings, *done))
 
 
 def estimate_film(
@@ -43,7 +46,7 @@ def estimate_film(
     instrument: str | None = None,
     scale_um: float | None = None,
     pixel_nm: float | None = None,
-    max_megapixels: float = MAX_MEGAPIXELS,
+    reading: Reading = AS_USUAL,
     resimulate: bool = False,
 ) -> "Posterior":
     """Return what picture files of one film, and what is known of it, say: see `magray.estimate`."""
@@ -51,8 +54,9 @@ def estimate_film(
     from magray.estimator.knowns import Knowledge
 
     Knowledge.of(known, dmi, history, instrument)  # says what is wrong before files are read
-    images = [read_picture(picture, max_megapixels) for picture in pictures]
-    return estimate(images, pixel_nm, scale_um, known, dmi, history, instrument, estimator, resimulate)
+    images, scale, done = read_for_estimate(pictures, scale_um, pixel_nm, reading)
+    posterior = estimate(images, scale.pixel_nm, scale.um, known, dmi, history, instrument, estimator, resimulate)
+    return replace(posterior, notes=(*done, *posterior.notes))
 
 
 def knows_any_film(estimator: str) -> bool:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 
 from magray.cli import app as cli
 from magray.config import load_config
@@ -133,7 +134,7 @@ finally:
 
 def test_every_command_explains_itself(magray: Magray) -> None:
     names = ["plan", "simulate", "fit", "study", "report", "estimate", "doctor", "quickstart"]
-    names += ["paper", "search", "protocols"]
+    names += ["paper", "search", "protocols", "picture"]
     of_stores = ["ls", "show", "verify", "export", "compact"]
     for words in [[name] for name in names] + [["store", name] for name in of_stores]:
         said = magray(*words, "--help")
@@ -367,6 +368,25 @@ def test_estimate_needs_the_size_of_the_picture_once(magray: Magray, estimator: 
     command = ("estimate", picture, "--estimator", estimator)
     refuses(magray(*command), "--scale-um", "--pixel-nm")
     refuses(magray(*command, "--scale-um", "1", "--pixel-nm", "4"), "either")
+
+
+def test_estimate_takes_the_scale_and_the_channel_from_the_file(magray: Magray, picture: Path, tmp_path: Path) -> None:
+    grey = read_picture(picture)
+    pages = np.stack([grey, grey[::-1]])
+    tifffile.imwrite(tmp_path / "a.tif", pages, imagej=True, resolution=(250, 250), metadata={"unit": "micron"})
+    command = ("estimate", tmp_path / "a.tif", "--estimator", "co-like")
+    refuses(magray(*command), "2 page 2")
+    refuses(magray(*command, "--channel", "1", "--pixel-nm", "5"), "the file says 4 nm")
+    told = magray("estimate", picture, "--estimator", "co-like", "--pixel-nm", "4")
+    assert magray(*command, "--channel", "page 1").out == told.out
+
+
+def test_picture_says_what_is_read_and_done(magray: Magray, picture: Path, tmp_path: Path) -> None:
+    said = magray("picture", picture, "--output", tmp_path / "seen.png")
+    assert "256 × 256 pixels of unknown size" in said.out
+    assert read_picture(tmp_path / "seen.png").shape[0] == 128
+    refuses(magray("picture", picture, "--crop", "1,2,3"), "x,y,width,height")
+    refuses(magray("picture", picture, "--clean", "polish"), "is no step")
 
 
 def test_estimate_refuses_what_is_no_picture(magray: Magray, estimator: Path, tmp_path: Path) -> None:

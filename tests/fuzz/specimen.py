@@ -80,6 +80,7 @@ def picture_files() -> dict[str, bytes]:
     files["inverted.tif"] = _tiff(255 - grey, photometric="miniswhite")
     files["planar.tif"] = _tiff(np.stack([grey] * 3), photometric="rgb", planarconfig="separate")
     files["float.tif"] = _tiff(grey / np.float32(255))
+    files["picture.npy"] = _npy(grey / np.float32(255))
     files["postscript.png"] = (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 200 200\n(canary) (w) file closefile\nshowpage\n"
     )
@@ -103,6 +104,12 @@ def _untrained() -> Estimator:
 def _saved(image: Image.Image, kind: str, **options: str) -> bytes:
     content = io.BytesIO()
     image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def _npy(pixels: NDArray[np.generic]) -> bytes:
+    content = io.BytesIO()
+    np.save(content, pixels)
     return content.getvalue()
 
 

@@ -1,0 +1,104 @@
+"""Mend what detectors and scans do: missing and dead pixels, scars, shifted rows, a tilt."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, label, maximum_filter, median_filter, minimum_filter
+
+from magray.errors import UserError
+
+Array = NDArray[Any]
+OUTER = 0.005  # of the pixels, at each end of the contrast, that do not count for it
+JUMP = 0.3  # of the contrast, between a scar and the rows that it should resemble
+DEAD = 0.5  # of the contrast, between a dead pixel and all of its neighbours
+MOST_MISSING = 0.25  # of the pixels
+MOST_DEAD = 0.1  # of the pixels; more is noise, which is no fault of single pixels
+SCAR = 8  # pixels along a row, at least
+MOST_SCARS = 0.1  # of the pixels
+SHIFT = 0.05  # of the contrast, from row to row
+TILT = 0.3  # of the variance, that a plane explains
+RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+
+
+def mend_pixels(values: Array) -> tuple[Array, str] | None:
+    """Fill pixels without a value, and those that differ from all of their neighbours, from what surrounds them."""
+    missing = ~np.isfinite(values)
+    if missing.mean() > MOST_MISSING:
+        raise UserError(f"{missing.mean():.0%} of its pixels have no value; crop to a part that was measured")
+    mended = values.astype(np.float64)
+    if missing.any():
+        nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
+        mended = np.where(missing, median_filter(mended[tuple(nearest)], 5, mode="nearest"), mended)
+    dead = _dead(mended)
+    if not 0 < dead.mean() <= MOST_DEAD:
+        dead[:] = False
+    if not (missing.any() or dead.any()):
+        return None
+    mended = np.where(dead, median_filter(mended, 3, mode="nearest"), mended)
+    said = [f"{count} {what}" for count, what in ((missing.sum(), "missing"), (dead.sum(), "dead")) if count]
+    return mended.astype(_floating(values)), f"{' and '.join(said)} pixels filled from their neighbours"
+
+
+def _dead(values: Array) -> NDArray[np.bool_]:
+    jump = DEAD * _contrast(values)
+    above = values > maximum_filter(values, footprint=RING, mode="nearest") + jump
+    below = values < minimum_filter(values, footprint=RING, mode="nearest") - jump
+    return np.asarray((above | below) & (jump > 0))
+
+
+def mend_scars(values: Array) -> tuple[Array, str] | None:
+    """Replace parts of single rows that differ from the rows above and below, by the mean of these."""
+    above, row, below = values[:-2], values[1:-1], values[2:]
+    jump = JUMP * _contrast(values)
+    if jump <= 0:
+        return None
+    found = np.zeros(values.shape, bool)
+    low, high = np.minimum(above, below), np.maximum(above, below)
+    for wrong in (row > high + jump, row < low - jump):
+        runs, _ = label(wrong, np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]]))
+        found[1:-1] |= (np.bincount(runs.ravel())[runs] >= SCAR) & wrong
+    if not 0 < found.mean() < MOST_SCARS:
+        return None
+    mended = values.astype(np.float64)
+    mended[1:-1] = np.where(found[1:-1], (mended[:-2] + mended[2:]) / 2, mended[1:-1])
+    return mended.astype(_floating(values)), f"{found.any(1).sum()} rows with scars mended"
+
+
+def level_rows(values: Array) -> tuple[Array, str] | None:
+    """Shift rows so that the median difference of neighbours is 0, where rows jump to and fro as scans do.
+
+    Walls along the rows make differences of one sign one after the other, jumps of opposite signs.
+    """
+    steps = np.median(np.diff(values.astype(np.float64), axis=0), axis=1)
+    spread, contrast = float(steps.std()), _contrast(values)
+    if len(steps) < 3 or contrast <= 0 or spread < SHIFT * contrast:
+        return None
+    deviations = steps - steps.mean()
+    if float((deviations[1:] * deviations[:-1]).mean()) > -0.2 * spread**2:
+        return None
+    shifts = np.concatenate([[0.0], np.cumsum(steps)])
+    mended = values - shifts[:, None]
+    return mended.astype(_floating(values)), f"rows shifted, by {spread / contrast:.0%} of the contrast"
+
+
+def level_plane(values: Array) -> tuple[Array, str] | None:
+    """Subtract the plane that fits best, where it makes much of the picture."""
+    height, width = values.shape
+    down, across = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
+    centred = values.astype(np.float64) - values.mean(dtype=np.float64)
+    plane = (centred * across).mean() / (across**2).mean() * across + (centred * down).mean() / (down**2).mean() * down
+    variance = float(centred.var())
+    share = float(plane.var()) / variance if variance > 0 else 0.0
+    if share < TILT:
+        return None
+    return (values - plane).astype(_floating(values)), f"a plane subtracted, {share:.0%} of the variance"
+
+
+def _contrast(values: Array) -> float:
+    low, high = np.nanquantile(values, [OUTER, 1 - OUTER])
+    return float(high - low)
+
+
+def _floating(values: Array) -> np.dtype[Any]:
+    return values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
