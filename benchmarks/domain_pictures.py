@@ -21,12 +21,11 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from magray.estimator.estimator import Estimator
 from magray.estimator.trust import DomainPictures
 from magray.imaging import VIEW_SIZE, area_average, to_mz
+from magray.imaging.microscope import BAND_LIMIT, MICROSCOPE
 from magray.imaging.views import NM_PER_SCALE_UM
 from magray.store import open_store
 
 ZOOM = (0.25, 2.0)  # cells in a pixel
-BAND_LIMIT = 0.5  # blur of every view, pixels
-BLUR, NOISE = (0.5, 2.2), (0.05, 0.3)  # of the microscope: pixels, and units of mz
 VIEWS = 12  # of each film
 LEAST_SPREAD, MOST_UNBALANCED, FLATTEST = 0.6, 0.85, 1.9  # of mz where there are domains
 
@@ -55,9 +54,8 @@ def turned_view(film: NDArray[np.float64], zoom: float, random: np.random.Genera
 
 def through_microscope(view: View, random: np.random.Generator) -> View:
     """Return a view with the blur and the noise of a microscope."""
-    return np.asarray(
-        gaussian_filter(view, random.uniform(*BLUR)) + random.uniform(*NOISE) * random.normal(size=view.shape)
-    )
+    soft = gaussian_filter(view, random.uniform(*MICROSCOPE.blur))
+    return np.asarray(soft + random.uniform(*MICROSCOPE.noise) * random.normal(size=view.shape))
 
 
 def shows_domains(view: View) -> bool:

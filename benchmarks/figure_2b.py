@@ -11,7 +11,7 @@ together. Rows are added to the table after each fit, and a fit that it holds is
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,8 @@ MINIMIZE = "{minimize: {torque: 1.0e-4, max_evaluations: 20000}}"
 FILMS = {  # what they change of configs/paper/dmi.yaml
     "minimised": (),
     "grains": ("campaign.films=3000", "campaign.grain_size=20 nm"),
-    "demagnetised": ("campaign.films=1200", f"campaign.protocol.stages=[{DEMAGNETISE}, {MINIMIZE}]"),
-    "quenched": ("campaign.films=1200", "campaign.protocol.stages=[{quench: {alpha: 0.5, duration: 2 ns}}]"),
+    "demagnetised": ("campaign.films=1000", f"campaign.protocol.stages=[{DEMAGNETISE}, {MINIMIZE}]"),
+    "quenched": ("campaign.films=1000", "campaign.protocol.stages=[{quench: {alpha: 0.5, duration: 2 ns}}]"),
 }
 Render = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From films (n, ny, nx) uint8 and crops (b, 5) to views (b, 128, 128), −1…1."""
@@ -292,7 +292,8 @@ def band_limited(images: torch.Tensor) -> torch.Tensor:
     _, height, width = images.shape
     ky, kx = torch.fft.fftfreq(height, device=images.device), torch.fft.rfftfreq(width, device=images.device)
     kept = torch.hypot(ky[:, None], kx) <= 0.5 / BAND
-    parts = (torch.fft.irfft2(torch.fft.rfft2(some.float()) * kept, s=(height, width)) for some in images.split(256))
+    some_at_once: Sequence[torch.Tensor] = images.split(256)  # type: ignore[no-untyped-call]
+    parts = (torch.fft.irfft2(torch.fft.rfft2(some.float()) * kept, s=(height, width)) for some in some_at_once)
     return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in parts])
 
 
@@ -300,7 +301,8 @@ def first_pictures(images: torch.Tensor, side: int, make: Render) -> torch.Tenso
     """Return one picture (n, 128, 128) of each film, of `side` cells from its first corner on."""
     crops = torch.zeros(len(images), 5, dtype=torch.long, device=images.device)
     crops[:, 0], crops[:, 1] = side, torch.arange(len(images), device=images.device)
-    return torch.cat([make(images, some).float() for some in crops.split(512)])
+    some_at_once: Sequence[torch.Tensor] = crops.split(512)  # type: ignore[no-untyped-call]
+    return torch.cat([make(images, some).float() for some in some_at_once])
 
 
 if __name__ == "__main__":

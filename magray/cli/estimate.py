@@ -71,6 +71,9 @@ def estimate(
     instrument: Annotated[
         str | None, typer.Option(metavar="KIND", help="microscope (if not told), or none for a simulated picture.")
     ] = None,
+    resimulate: Annotated[
+        bool, typer.Option("--resimulate", help="Compare the picture with films of the answer: minutes on a CPU.")
+    ] = False,
     crop: Crop = None,
     clean: Clean = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, in SI units.")] = False,
@@ -95,12 +98,15 @@ def estimate(
             scale_um=scale_um,
             pixel_nm=pixel_nm,
             reading=reading,
+            resimulate=resimulate,
         )
         _print(str(posterior), posterior.to_json(), posterior.trust, posterior.reasons, as_json, force)
         if not as_json:
             for note in posterior.notes:
                 typer.echo(note)
         return
+    if resimulate:
+        raise UserError(f"{estimator} knows no constants to simulate; --resimulate is for the estimator any-film")
     if told := [*known, *(name for name, kind in kinds.items() if kind is not None)]:
         raise UserError(f"{estimator} knows the films of its training only; --{told[0]} is for the estimator any-film")
     answer = estimate_pictures(*pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, reading=reading)

@@ -3,8 +3,8 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from scipy.ndimage import gaussian_filter
 
 from magray.errors import UserError
+from magray.estimator.baselines import Baselines, baselines
 from magray.estimator.estimator import ANY_FILM, DESCRIPTION, SHIPPED, WEIGHTS, shipped
 from magray.estimator.inputs import GivenPicture, check_length, different_pictures, pictures_of
 from magray.estimator.knowns import CONSTANTS, INSTRUMENTS, Knowledge
@@ -30,19 +32,15 @@ from magray.estimator.posterior import (
     log_consistency,
     sample,
 )
+from magray.estimator.resimulation import Resimulation, resimulated
 from magray.estimator.trust import Trust, domain_pictures
 from magray.estimator.weights import load_weights
 from magray.files.records import read_record
-from magray.films.reduced import critical_dmi, stray_energy, wall_width
+from magray.films.reduced import critical_dmi, neel_threshold, stray_energy, wall_width
 from magray.imaging import VIEW_SIZE, area_average, check_picture, grey_range, tiles, to_mz
 from magray.imaging.microscope import detrend
-from magray.imaging.statistics import domain_statistics
 from magray.imaging.views import NM_PER_SCALE_UM
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
-from magray.theory.patterns import Layer
-from magray.theory.rescaling import dmi_of_picture
-from magray.theory.stripes import dmi_of_period
-from magray.units import MU0
 
 Array = NDArray[np.float64]
 
@@ -51,7 +49,8 @@ MOST_TILES = 4  # squares of a picture that are seen
 IMPROBABLE = math.log(0.01)  # a ratio of evidences that true knowns fall below in at most 1 % of all cases (Markov)
 MANY, SOME = 0.5, 0.05  # shares of draws outside of the training: refused, doubtful
 UNUSUAL, STRANGE = "0.99", "0.999"  # of the training's pictures are nearer to the middle of what the network sees
-STRIPE_THEORY_ERROR = 0.1  # of Dc: what films of other histories than the state of least energy are off by
+SHARPNESS = 0.65  # pixels: blur of the training's pictures without an instrument, which is BAND_LIMIT to 0.8
+FAINTEST = 0.01  # their noise, in units of mz
 FACTORS = np.exp(np.linspace(-1.5, 1.5, 61))  # of the size of a pixel, when another one is looked for
 NAMES = {"D": "|D|", "thickness": "thickness"}
 
@@ -73,7 +72,8 @@ class Posterior:
 
     parameters: all that was not known. samples: films that fit, by constant. correlation: of D and Aex, NaN unless both
     are asked for. budget: the shares of each error. reasons: why the answer is doubtful or refused. notes: what cannot
-    be known from these pictures. baselines: D, J/m², by stripe theory and by rescaling.
+    be known from these pictures. baselines: D, J/m², by stripe theory and by rescaling. resimulation: how films of this
+    answer compare with the first picture, if that was asked for and the answer is not refused.
     """
 
     parameters: Mapping[str, Estimate]
@@ -84,9 +84,11 @@ class Posterior:
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
     baselines: Mapping[str, float]
+    resimulation: Resimulation | None = None
 
     def __str__(self) -> str:
-        return "\n".join([*map(_line, self.parameters.items()), *self._budget_lines(), *self._baseline_lines()])
+        lines = [*map(_line, self.parameters.items()), *self._budget_lines(), *self._baseline_lines()]
+        return "\n".join(lines if self.resimulation is None else [*lines, str(self.resimulation)])
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer without its samples, in SI units, as JSON has it: null for what is no number."""
@@ -99,6 +101,7 @@ class Posterior:
             "reasons": list(self.reasons),
             "notes": list(self.notes),
             "baselines": baselines,
+            "resimulation": None if self.resimulation is None else asdict(self.resimulation),
         }
         finite: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda _: None)
         return finite
@@ -127,6 +130,19 @@ def _line(parameter: tuple[str, Estimate]) -> str:
     low, high = estimate.low95 * factor, estimate.high95 * factor
     value = practical(estimate.value, estimate.error, estimate.unit)
     return f"{NAMES.get(name, name)} = {value}   95 %: {low:.3g} … {high:.3g} {unit}"
+
+
+@dataclass(frozen=True)
+class ShownPicture:
+    """A picture as it is shown to the network: views (k, 128, 128), and the size of their pixel, m."""
+
+    views: torch.Tensor
+    pixel: float
+
+    @cached_property
+    def no_domains(self) -> str | None:
+        """Why it shows no domains; None where it does."""
+        return domain_pictures().reason(self.views.numpy())
 
 
 class AnyFilmEstimator:
@@ -158,28 +174,35 @@ class AnyFilmEstimator:
         knowledge: Knowledge,
         scale_um: float | None = None,
         pixel_nm: float | None = None,
+        resimulate: bool = False,
     ) -> Posterior:
         """Return what pictures of one film, and what is known of it, say of all that is not known.
 
         Their scale is `scale_um`, the length of the shorter side, or the size of a pixel, `pixel_nm`. Pictures that are
-        given twice count once. Raises UserError for pictures that are none, without a scale, and for films that the
-        training cannot have shown.
+        given twice count once. resimulate: simulate films of the answer and compare them with the first picture, unless
+        it is refused; how long that takes is logged beforehand. Raises UserError for pictures that are none, without a
+        scale, and for films that the training cannot have shown.
         """
         if (scale_um is None) == (pixel_nm is None):
             raise UserError("give the size of the picture: either its scale, µm, or the size of a pixel, nm")
         check_length(pixel_nm, "size of a pixel, nm")
         check_length(scale_um, "scale, µm")
-        shown = [self._views(one, scale_um, pixel_nm, knowledge) for one in different_pictures(pictures_of(pictures))]
+        shown = [self._shown(one, scale_um, pixel_nm, knowledge) for one in different_pictures(pictures_of(pictures))]
         if not asked_of(knowledge):
             raise UserError("everything is known of this film; leave out what the pictures should tell")
-        seen = [SeenPicture(self._features(view[None]), pixel) for views, pixel in shown for view in views]
+        seen = [SeenPicture(self._features(view[None]), one.pixel) for one in shown for view in one.views]
         samples = sample(self.network, seen, knowledge, self.trained)
-        return self._posterior(seen, shown, knowledge, samples)
+        posterior = self._posterior(seen, shown, knowledge, samples)
+        if not resimulate or posterior.trust == "refused":
+            return posterior
+        found = resimulated(shown[0].views[0], shown[0].pixel, samples.constants, knowledge)
+        reasons = (*posterior.reasons, *found.reasons())
+        return replace(posterior, resimulation=found, reasons=reasons, trust="doubtful" if reasons else "trusted")
 
-    def _views(
+    def _shown(
         self, picture: NDArray[Any], scale_um: float | None, pixel_nm: float | None, knowledge: Knowledge
-    ) -> tuple[torch.Tensor, float]:
-        """Return views (k, 128, 128) of a picture as the network knows them, and the size of their pixel, m.
+    ) -> ShownPicture:
+        """Return views of a picture as the network knows them.
 
         The largest squares are seen in which the picture shows domains as simulated pictures do.
         """
@@ -189,7 +212,7 @@ class AnyFilmEstimator:
             size = f"{picture.shape[1]} × {picture.shape[0]}"
             raise UserError(f"picture: {size} pixels; take it with at least {VIEW_SIZE} × {VIEW_SIZE}")
         pixel = 1e-9 * (pixel_nm if pixel_nm is not None else (scale_um or 0) * NM_PER_SCALE_UM / shorter)
-        return seen_squares(picture, pixel, lambda seen: self._resolves(seen, knowledge))
+        return seen_squares(picture, pixel, knowledge.instrument, lambda seen: self._resolves(seen, knowledge))
 
     def _resolves(self, pixel: float, knowledge: Knowledge) -> bool:
         """Return whether the walls, as far as these constants tell, are as wide as those of the training."""
@@ -206,7 +229,7 @@ class AnyFilmEstimator:
     def _posterior(
         self,
         seen: Sequence[SeenPicture],
-        shown: Sequence[tuple[torch.Tensor, float]],
+        shown: Sequence[ShownPicture],
         knowledge: Knowledge,
         samples: Samples,
     ) -> Posterior:
@@ -220,9 +243,9 @@ class AnyFilmEstimator:
             name: {one: share * estimates[name].error / max(plain[name].error, 1e-300) for one, share in parts.items()}
             for name, parts in shares.items()
         }
-        baselines = _baselines(shown[0], samples, knowledge)
+        theory = baselines(shown[0].views, shown[0].pixel, samples.constants, knowledge)
         refusals = self._refusals(seen, shown, knowledge, samples)
-        doubts = self._doubts(samples, estimates, baselines)
+        doubts = self._doubts(samples, estimates, theory)
         if not refusals and self._strange(seen, knowledge, UNUSUAL):
             doubts.append("the network sees something that few films of the training show")
         both = "D" in estimates and "Aex" in estimates
@@ -235,7 +258,7 @@ class AnyFilmEstimator:
             "refused" if refusals else "doubtful" if doubts else "trusted",
             (*refusals, *doubts),
             _notes(samples, estimates, knowledge),
-            baselines,
+            theory.values(),
         )
 
     def _calibrated(
@@ -262,13 +285,12 @@ class AnyFilmEstimator:
     def _refusals(
         self,
         seen: Sequence[SeenPicture],
-        shown: Sequence[tuple[torch.Tensor, float]],
+        shown: Sequence[ShownPicture],
         knowledge: Knowledge,
         samples: Samples,
     ) -> list[str]:
         """Return why the answer cannot be trusted."""
-        found = [domain_pictures().reason(views.numpy()) for views, _ in shown]
-        reasons = [reason for reason in dict.fromkeys(found) if reason is not None]
+        reasons = [reason for reason in dict.fromkeys(one.no_domains for one in shown) if reason is not None]
         if not reasons and self._strange(seen, knowledge, STRANGE):
             reasons.append("the network sees something that no film of the training shows")
         reasons += [self._outside(name, samples) for name, share in samples.outside.items() if share > MANY]
@@ -313,40 +335,51 @@ class AnyFilmEstimator:
             return f"{said}: they would fit with pixels {FACTORS[int(fits.argmax())]:.2g} times as large"
         return said
 
-    def _doubts(self, samples: Samples, estimates: Mapping[str, Estimate], baselines: Mapping[str, float]) -> list[str]:
+    def _doubts(self, samples: Samples, estimates: Mapping[str, Estimate], theory: Baselines) -> list[str]:
         """Return what speaks against the answer without forbidding it."""
         reasons = [self._outside(name, samples) for name, share in samples.outside.items() if SOME < share <= MANY]
-        theory = baselines.get("stripe_theory", math.nan)
-        if "D" in estimates and math.isfinite(theory):
-            D, films = estimates["D"], samples.constants
-            slack = STRIPE_THEORY_ERROR * float(np.median(critical_dmi(films["Aex"], films["Keff"])))
-            if abs(D.value - theory) > 2 * math.hypot(D.error, slack):
-                reasons.append(
-                    f"stripe theory says |D| = {practical(theory, None, 'J/m2')}: perhaps the film's history, or its "
-                    "constants, are not as told"
-                )
+        if "D" in estimates and theory.contradict(estimates["D"].value, estimates["D"].error):
+            reasons.append(
+                f"stripe theory says |D| = {practical(theory.stripe_theory, theory.error, 'J/m2')}: perhaps the film's "
+                "history, or its constants, are not as told"
+            )
         return reasons
 
 
-def seen_squares(
-    picture: NDArray[Any], pixel: float, resolves: Callable[[float], bool] = lambda _: True
-) -> tuple[torch.Tensor, float]:
-    """Return what the network sees of a picture, views (k, 128, 128), and the size of their pixel.
+def seen_as_in_training(squares: NDArray[np.float32], instrument: str | None) -> torch.Tensor:
+    """Return views (k, 128, 128) of squares (k, h, h) of a picture, grey values 0…255, as the training shows them.
 
-    They are of the largest squares in which the picture shows domains as simulated pictures do, and whose pixels
-    resolve its walls; of the whole picture if there are none. The picture has at least 128 × 128 pixels.
+    Means over the pixels of a simulation are sharper than its pictures and without any noise, and a network that has
+    seen no such picture takes walls for narrower than they are. The mean of n × n pixels has a variance of
+    (1 − 1/n²) / 12 of its width, squared, along each axis; a Gaussian adds what lacks.
+    """
+    if instrument != "none":
+        return detrend(to_mz(torch.from_numpy(area_average(squares))))
+    n = squares.shape[1] / VIEW_SIZE
+    width = n * math.sqrt(SHARPNESS**2 - (1 - 1 / n**2) / 12)
+    views = to_mz(torch.from_numpy(area_average(gaussian_filter(squares, (0, width, width), mode="reflect"))))
+    return detrend(views + FAINTEST * torch.randn(views.shape, generator=torch.Generator().manual_seed(0)))
+
+
+def seen_squares(
+    picture: NDArray[Any], pixel: float, instrument: str | None, resolves: Callable[[float], bool] = lambda _: True
+) -> ShownPicture:
+    """Return what the network sees of a picture (h, w), of at least 128 × 128 pixels of a size in m.
+
+    That is the largest squares in which the picture shows domains as simulated pictures do, and whose pixels resolve
+    its walls; the whole picture if there are none.
     """
     shorter, first = int(min(picture.shape)), None
     for parts in (1, 2, 4, 8):
         side = shorter // parts
         if side < VIEW_SIZE:
             break
-        views = detrend(to_mz(torch.from_numpy(area_average(tiles(_full_contrast(picture)[None], side))[0])))
+        views = seen_as_in_training(tiles(_full_contrast(picture)[None], side)[0], instrument)
         views = views[:: max(1, len(views) // MOST_TILES)][:MOST_TILES]
-        seen_pixel = pixel * side / VIEW_SIZE
-        first = first or (views, seen_pixel)
-        if resolves(seen_pixel) and domain_pictures().reason(views.numpy()) is None:
-            return views, seen_pixel
+        shown = ShownPicture(views, pixel * side / VIEW_SIZE)
+        first = first or shown
+        if resolves(shown.pixel) and shown.no_domains is None:
+            return shown
     assert first is not None
     return first
 
@@ -356,29 +389,12 @@ def _full_contrast(picture: NDArray[Any]) -> NDArray[np.float32]:
     return np.clip((picture.astype(np.float64) - low) * (255 / (high - low)), 0, 255).astype(np.float32)
 
 
-def _baselines(shown: tuple[torch.Tensor, float], samples: Samples, knowledge: Knowledge) -> dict[str, float]:
-    """Return |D|, J/m², by stripe theory and by rescaling, with the posterior's median constants. NaN if none fits."""
-    views, pixel = shown
-    medians = {name: float(np.median(values)) for name, values in samples.constants.items()}
-    Ku1 = medians["Keff"] + float(stray_energy(medians["Ms"]))
-    layer = Layer(medians["Ms"], Ku1, medians["Aex"], medians["thickness"], knowledge.dmi or "interfacial")
-    periods = domain_statistics(views.numpy(), pixel).period
-    return {
-        "stripe_theory": dmi_of_period(layer, float(np.median(periods))),
-        "rescaling": dmi_of_picture(layer, views[0].numpy(), pixel),
-    }
-
-
 def _notes(samples: Samples, estimates: Mapping[str, Estimate], knowledge: Knowledge) -> tuple[str, ...]:
-    """Return what the picture cannot say: the sign of D, and D where walls do not feel it.
-
-    Below |D| = 2 µ0 Ms² t ln 2 / π², walls of a thin film with interfacial DMI are not Néel walls (Thiaville et al.,
-    EPL 100, 57002, 2012).
-    """
+    """Return what the picture cannot say: the sign of D, and D where walls do not feel it."""
     if "D" not in estimates:
         return ()
     notes, D, films = ["the picture does not show the sign of D"], estimates["D"], samples.constants
-    threshold = float(np.median(2 * MU0 * films["Ms"] ** 2 * films["thickness"] * math.log(2) / math.pi**2))
+    threshold = float(np.median(neel_threshold(films["Ms"], films["thickness"])))
     if D.low68 < threshold and D.value < threshold and knowledge.dmi != "bulk":
         notes.append(
             f"below the Bloch-Néel threshold, {practical(threshold, None, 'J/m2')}, walls hardly feel D: "
@@ -413,12 +429,14 @@ def estimate(
     history: str | None = None,
     instrument: str | None = None,
     estimator: str | Path = ANY_FILM,
+    resimulate: bool = False,
 ) -> Posterior:
     """Return what pictures of a perpendicular film, and what is known of it, say of its other constants.
 
     known: by constant (Ms, Ku1, Keff, Hk, Aex, D, thickness) a number (SI), a text such as "1.20 ± 0.05 MA/m", a
     `Normal` or a `Range`. dmi: interfacial or bulk. history: minimised, quenched, thermal or demagnetised. instrument:
-    microscope, or none for a picture of a simulation.
+    microscope, or none for a picture of a simulation. resimulate: simulate films of the answer (minutes on a CPU) and
+    compare them with the first picture.
     """
     knowledge = Knowledge.of(known or {}, dmi, history, instrument or INSTRUMENTS[-1])
-    return _loaded(str(estimator)).estimate(pictures, knowledge, scale_um, pixel_nm)
+    return _loaded(str(estimator)).estimate(pictures, knowledge, scale_um, pixel_nm, resimulate)

@@ -17,16 +17,14 @@ from scipy.special import ndtr, ndtri
 
 from magray.errors import UserError, shortened
 from magray.estimator.metadata import practical
+from magray.films.design import HISTORIES, KINDS, History
+from magray.films.film import Dmi
 from magray.films.reduced import effective_anisotropy, stray_energy
 from magray.units import DIMENSIONS, MU0, parse_quantity
 
 Array = NDArray[np.float64]
 Choice = TypeVar("Choice", bound=str)
-Dmi = Literal["interfacial", "bulk"]
-History = Literal["minimised", "quenched", "thermal", "demagnetised"]
 Instrument = Literal["none", "microscope"]
-DMI: tuple[Dmi, ...] = get_args(Dmi)
-HISTORIES: tuple[History, ...] = get_args(History)
 INSTRUMENTS: tuple[Instrument, ...] = get_args(Instrument)
 
 CONTRADICTION = 3.0  # standard deviations between constants that describe one film
@@ -164,7 +162,7 @@ class Knowledge:
         _check_anisotropy(known)
         return cls(
             known,
-            _choice(dmi, "dmi", DMI),
+            _choice(dmi, "dmi", KINDS),
             _choice(history, "history", HISTORIES),
             _choice(instrument, "instrument", INSTRUMENTS),
         )

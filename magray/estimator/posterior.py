@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from magray.errors import Refused
-from magray.estimator.knowns import CONSTANTS, DMI, HISTORIES, INSTRUMENTS, Knowledge
+from magray.estimator.knowns import CONSTANTS, INSTRUMENTS, Knowledge
+from magray.films.design import HISTORIES, KINDS
 from magray.films.reduced import (
     critical_dmi,
     dmi_of_wall_energy,
@@ -339,7 +340,7 @@ class _Walls:
 
     def _knowns(self, knowledge: Knowledge, pixel: float) -> Knowns:
         kinds = [
-            _index(DMI, knowledge.dmi),
+            _index(KINDS, knowledge.dmi),
             _index(HISTORIES, knowledge.history),
             _index(INSTRUMENTS, knowledge.instrument),
         ]

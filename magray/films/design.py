@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from magray.errors import UserError
 from magray.films.film import MOST_ELONGATED, Dmi, Film
 from magray.films.protocol import Demagnetise, Minimize, Protocol, Quench, Stage
-from magray.films.reduced import Number, ReducedNumbers, profile_narrowing, stripe_period
+from magray.films.reduced import Number, ReducedNumbers, profile_narrowing, stray_energy, stripe_period
 from magray.units import BOLTZMANN, GAMMA0
 
 History = Literal["minimised", "quenched", "thermal", "demagnetised"]
@@ -177,33 +177,42 @@ def _film(design: Design, point: dict[str, float], seed: int) -> Film:
         sigma=point["sigma"],
         grain_size=point["grain_size"],
         seed=seed,
-        protocol=_protocol(design, point, constants["Aex"] * thickness),
+        protocol=protocol_of(
+            HISTORIES[int(point["history"])],
+            point,
+            design.Ms,
+            design.cell_size,
+            Minimize(design.torque, design.max_evaluations),
+        ),
         **constants,
     )
 
 
-def _protocol(design: Design, point: dict[str, float], stiffness: float) -> Protocol:
-    last = Minimize(design.torque, design.max_evaluations)
-    history = HISTORIES[int(point["history"])]
+def protocol_of(history: History, point: Mapping[str, float], Ms: float, cell_size: float, last: Minimize) -> Protocol:
+    """Return the protocol of a film with a history, which ends with `last`. SI units.
+
+    point: Q1, thickness, wall_width and period of the film; and first and second, 0…1, the details of the history.
+    """
     before: tuple[Stage, ...] = ()
     if history == "demagnetised":
-        before = (_demagnetisation(design, point),)
+        before = (_demagnetisation(point, Ms, last.max_evaluations),)
     elif history != "minimised":
+        stiffness = point["Q1"] * stray_energy(Ms) * point["wall_width"] ** 2 * point["thickness"]  # Aex t
         warm = min(WARMEST, stiffness / (STIFFNESS * BOLTZMANN)) if history == "thermal" else 0.0
-        before = (_quench(design, point, warm),)
+        before = (_quench(point, Ms, cell_size, warm),)
     return Protocol(stages=(*before, last))
 
 
-def _quench(design: Design, point: dict[str, float], temperature: float) -> Quench:
+def _quench(point: Mapping[str, float], Ms: float, cell_size: float, temperature: float) -> Quench:
     """Return a quench whose duration takes about as many steps as `second` says, whatever the film's exchange."""
     alpha = _log_between(DAMPINGS, point["first"])
-    exchange = 8 * (point["wall_width"] / design.cell_size) ** 2 * point["Q1"]  # between neighbours, Ms
+    exchange = 8 * (point["wall_width"] / cell_size) ** 2 * point["Q1"]  # between neighbours, Ms
     step = min(COUPLED, 2 * alpha, INNER_STEPS * STIFFEST / (exchange + 2 + point["Q1"]))
-    duration = _log_between(QUENCH_STEPS, point["second"]) * step * math.sqrt(1 + alpha**2) / (GAMMA0 * design.Ms)
+    duration = _log_between(QUENCH_STEPS, point["second"]) * step * math.sqrt(1 + alpha**2) / (GAMMA0 * Ms)
     return Quench(alpha, duration, temperature)
 
 
-def _demagnetisation(design: Design, point: dict[str, float]) -> Demagnetise:
+def _demagnetisation(point: Mapping[str, float], Ms: float, max_evaluations: int) -> Demagnetise:
     """Return a field that decays along z, or along any axis in the plane, from about that which saturates the film.
 
     Stripes vanish along z at about 2 t / period Ms if the film is thin, and at Ms if it is thick; Keff resists a field
@@ -215,7 +224,7 @@ def _demagnetisation(design: Design, point: dict[str, float]) -> Demagnetise:
         start, direction = _between(PERPENDICULAR, part) * over / (1 + over), (0.0, 0.0, 1.0)
     else:
         start, direction = _between(IN_PLANE, part) * point["Q1"], (math.cos(angle), math.sin(angle), 0.0)
-    start *= design.Ms
+    start *= Ms
     return Demagnetise(
         start,
         start / FALL,
@@ -223,7 +232,7 @@ def _demagnetisation(design: Design, point: dict[str, float]) -> Demagnetise:
         steps=DEMAGNETISING_STEPS,
         noise=TILT,
         torque=LOOSE,
-        max_evaluations=design.max_evaluations,
+        max_evaluations=max_evaluations,
     )
 
 

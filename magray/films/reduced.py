@@ -49,6 +49,14 @@ def dmi_of_wall_energy(Aex: Number, Keff: Number, energy: Number) -> Number:
     return (4 * np.sqrt(Aex * Keff) - energy) / np.pi
 
 
+def neel_threshold(Ms: Number, thickness: Number) -> Number:
+    """Return |D| = 2 µ0 Ms² t ln 2 / π² from which interfacial DMI makes the walls of a thin film Néel walls, J/m².
+
+    Thiaville et al., EPL 100, 57002, 2012.
+    """
+    return 2 * MU0 * Ms**2 * thickness * np.log(2) / np.pi**2
+
+
 def profile_narrowing(Q1: Number, t_over_wall_width: Number) -> Number:
     """Return the parameter of a wall's profile between domains over Δ = √(Aex / Keff): 1 in the thinnest films.
 

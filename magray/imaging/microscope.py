@@ -19,6 +19,19 @@ from magray.imaging.views import NM_PER_SCALE_UM, VIEW_SIZE, area_average, to_mz
 NARROW = 0.05  # pixels: a point spread below that changes nothing
 NEEDS_SCALE = "this estimator needs the picture's scale; give it in µm, or the size of a pixel in nm"
 FLAT = 1e-3  # of mz: a picture that varies less is not scaled up
+BAND_LIMIT = 0.5  # pixels: blur of every view that the any-film estimator learns from
+
+
+@dataclass(frozen=True)
+class InstrumentRanges:
+    """The ranges that a picture's blur, in pixels, and its noise, in units of mz, are drawn from, uniformly."""
+
+    blur: tuple[float, float]
+    noise: tuple[float, float]
+
+
+CLEAN = InstrumentRanges((BAND_LIMIT, 0.8), (0.01, 0.01))  # of simulated pictures, for the any-film estimator
+MICROSCOPE = InstrumentRanges((BAND_LIMIT, 2.2), (0.05, 0.3))
 
 
 @dataclass(frozen=True)

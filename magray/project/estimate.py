@@ -47,6 +47,7 @@ def estimate_film(
     scale_um: float | None = None,
     pixel_nm: float | None = None,
     reading: Reading = AS_USUAL,
+    resimulate: bool = False,
 ) -> "Posterior":
     """Return what picture files of one film, and what is known of it, say: see `magray.estimate`."""
     from magray.estimator.any_film import estimate
@@ -54,7 +55,7 @@ def estimate_film(
 
     Knowledge.of(known, dmi, history, instrument)  # says what is wrong before files are read
     images, scale, done = read_for_estimate(pictures, scale_um, pixel_nm, reading)
-    posterior = estimate(images, scale.pixel_nm, scale.um, known, dmi, history, instrument, estimator)
+    posterior = estimate(images, scale.pixel_nm, scale.um, known, dmi, history, instrument, estimator, resimulate)
     return replace(posterior, notes=(*done, *posterior.notes))
 
 

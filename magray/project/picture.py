@@ -102,7 +102,6 @@ def read_for_estimate(
 def describe(path: str | Path, reading: Reading = AS_USUAL, output: Path | None = None) -> Description:
     """Return what is read in a file and done to it, and write what the network will see to `output`, a PNG."""
     from magray.estimator.any_film import seen_squares
-    from magray.estimator.trust import domain_pictures
 
     one = read_one(path, reading)
     if min(one.cleaned.values.shape) < VIEW_SIZE:
@@ -110,11 +109,11 @@ def describe(path: str | Path, reading: Reading = AS_USUAL, output: Path | None 
         return Description(
             _said(one.scan), one.cleaned.done, f"{width} × {height} pixels are too few; 128 × 128 are seen"
         )
-    views, _ = seen_squares(one.cleaned.values, 1.0)
+    shown = seen_squares(one.cleaned.values, 1.0, None)
     if output is not None:
-        row = np.concatenate(list(views.numpy()), axis=1)
+        row = np.concatenate(list(shown.views.numpy()), axis=1)
         write_picture(output, np.clip((row / SHOWN + 1) * 127.5, 0, 255).astype(np.uint8))
-    return Description(_said(one.scan), one.cleaned.done, domain_pictures().reason(views.numpy()))
+    return Description(_said(one.scan), one.cleaned.done, shown.no_domains)
 
 
 def differ(one: float, other: float) -> bool:

@@ -17,7 +17,7 @@ from magray.report.html import write_page
 from magray.report.labels import label, quantity
 from magray.report.parameter import parameter_sections
 from magray.report.scores import parameter_of, seeds_of
-from magray.report.tables import Table, figure_table, markdown, score_table
+from magray.report.tables import Table, figure_table, markdown, score_table, tolerance_widths_table
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,16 @@ class PaperFigure:
 
 
 def write_paper(
-    figures: Sequence[PaperFigure], studies: Mapping[str, pa.Table], causes: pa.Table, folder: Path
+    figures: Sequence[PaperFigure],
+    studies: Mapping[str, pa.Table],
+    causes: pa.Table,
+    microscope: Mapping[str, pa.Table],
+    folder: Path,
 ) -> Path:
     """Write index.html, README.md and their figures into a folder; return the page's path.
 
-    studies: {parameter: rows of STUDY}. causes: rows of WALL_ABLATION of all parameters.
+    studies: {parameter: rows of STUDY}. causes: rows of WALL_ABLATION of all parameters. microscope: as studies, of
+    films that are seen through a microscope.
     """
     drawn = [_draw_figure(figure, folder) for figure in figures]
     parameters = [parameter_sections(study, causes, folder) for study in studies.values()]
@@ -42,7 +47,8 @@ def write_paper(
     scales = sorted({scale for figure in figures for panel in figure.config.panels for scale in panel.test})
     at_these = {name: score_table(study.filter(pc.field("test_scale").isin(scales))) for name, study in studies.items()}
     with atomic_write(folder / "README.md") as unfinished:
-        unfinished.write_text("\n".join(_lines(drawn, parameters, at_these)), encoding="utf-8")
+        lines = (*_heading(studies, microscope), *_lines(drawn, parameters, at_these))
+        unfinished.write_text("\n".join(lines), encoding="utf-8")
     return folder / "index.html"
 
 
@@ -67,14 +73,28 @@ def _panels(figure: PaperFigure) -> list[Panel]:
     return panels
 
 
-def _lines(
-    figures: Sequence[Mapping[str, Any]], parameters: Sequence[Mapping[str, Any]], scores: Mapping[str, Table]
-) -> Iterator[str]:
-    """Return the lines of README.md. scores: by parameter, at the scales of the figures."""
+def tolerance_lines(studies: Mapping[str, pa.Table], microscope: Mapping[str, pa.Table]) -> Iterator[str]:
+    """Return the lines of the table of tolerances, as studies and microscope of `write_paper`."""
+    through = {f"{name}, microscope": study for name, study in microscope.items()}
+    yield from markdown(tolerance_widths_table({**studies, **through}))
+
+
+def _heading(studies: Mapping[str, pa.Table], microscope: Mapping[str, pa.Table]) -> Iterator[str]:
+    """Return the first lines of README.md, up to the table of tolerances."""
     yield "# The paper in numbers"
     yield ""
     yield "Means over the seeds ± their standard deviation. Made by `magray paper`; its page index.html has all scores."
     yield ""
+    yield f"## Tolerance: width, µm, of the band of scales in which the MAE is under {FACTOR:g} × its minimum"
+    yield ""
+    yield from tolerance_lines(studies, microscope)
+    yield ""
+
+
+def _lines(
+    figures: Sequence[Mapping[str, Any]], parameters: Sequence[Mapping[str, Any]], scores: Mapping[str, Table]
+) -> Iterator[str]:
+    """Return the other lines of README.md. scores: by parameter, at the scales of the figures."""
     for figure in figures:
         yield from _section(f"Figure {figure['name']}", figure["table"], figure["picture"])
     for parameter in parameters:

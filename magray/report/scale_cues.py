@@ -16,7 +16,7 @@ from magray.report.curves import LineStyle, draw_trained, line_style, log_errors
 from magray.report.figures import FAINT, INK, STYLE, save, style_axes
 from magray.report.labels import label
 from magray.report.scores import of_parameter, train_sets, trained_spans
-from magray.report.tables import Cell, Table, markdown
+from magray.report.tables import NOTHING, Cell, Table, markdown
 
 PICTURE = "scale_cues.png"
 _ROWS = {"r2": "1 − R²", "read_as": "trained scale that\na picture is taken for (µm)"}
@@ -92,6 +92,10 @@ def _lines(table: pa.Table) -> Iterator[str]:
     yield ""
     yield f"![Errors and readings of the scale, over test scales]({PICTURE})"
     yield ""
+    yield "## Between the trained scales"
+    yield ""
+    yield from markdown(between_table(table))
+    yield ""
     for parameter in pc.unique(table["parameter"]).to_pylist():
         rows = of_parameter(table, parameter)
         for name, title in _TABLES.items():
@@ -99,6 +103,37 @@ def _lines(table: pa.Table) -> Iterator[str]:
             yield ""
             yield from markdown(cues_table(rows, name))
             yield ""
+
+
+def between_table(table: pa.Table) -> Table:
+    """Return what each setting costs between the trained scales, of the training set that all settings share.
+
+    For each parameter: the mean MAE there over that at the trained scales, the least R² there, and the share of
+    pictures at trained scales that the probe takes for their own.
+    """
+    parameters = pc.unique(table["parameter"]).to_pylist()
+    heads = [
+        f"{name}: {what}" for name in parameters for what in ("MAE between ÷ at trained", "least R²", "recognised")
+    ]
+    lines = []
+    for setting in _settings(table):
+        cells: list[Cell] = []
+        for parameter in parameters:
+            rows = of_parameter(table, parameter)
+            of_setting = _of(rows, setting, _shared_set(rows))
+            cells += _between(of_setting) if of_setting.num_rows else [Cell(NOTHING, np.nan)] * 3
+        lines.append((Cell(in_words(setting)), *cells))
+    return Table(("films", *heads), tuple(lines))
+
+
+def _between(rows: pa.Table) -> list[Cell]:
+    scales, mae = _over_scales(rows, "mae")
+    trained = np.isin(scales, [low for low, _ in trained_spans(rows, train_sets(rows)[0])])
+    between = ~trained & (scales > scales[trained].min()) & (scales < scales[trained].max())
+    r2, nearby = (_over_scales(rows, name)[1] for name in ("r2", "nearby"))
+    ratio = mae[:, between].mean(axis=1) / mae[:, trained].mean(axis=1)
+    columns = (ratio, r2[:, between].min(axis=1), nearby[:, trained].mean(axis=1))
+    return [_cell(values, trained=False) for values in columns]
 
 
 def cues_table(rows: pa.Table, name: str) -> Table:

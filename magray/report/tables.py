@@ -3,13 +3,15 @@
 Each table is about one parameter, in its practical unit. Numbers are means over the seeds ± their standard deviation.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from magray.config import FigureConfig
+from magray.evaluation.metrics import Values
+from magray.evaluation.study import TWO_NUMBERS
 from magray.evaluation.tolerance import tolerance_band
 from magray.report.labels import ERRORS, Quantity, label, quantity
 from magray.report.scores import Row, error_curves, parameter_of, seeds_of, train_sets
@@ -75,6 +77,27 @@ def tolerance_table(study: pa.Table) -> Table:
     shown = quantity(parameter_of(study))
     rows = tuple(_tolerance(study, name, shown) for name in train_sets(study))
     return Table(("trained at", _with_unit("minimum MAE", shown), "at", "from", "to", "width, µm"), rows)
+
+
+def tolerance_widths_table(studies: Mapping[str, pa.Table]) -> Table:
+    """Return the width of the tolerance band, µm, of each training set in each study, mean ± deviation of the seeds.
+
+    ≥ marks bands that go on beyond the test scales, and < those that no other test scale is in. studies: {column
+    heading: rows of STUDY of one parameter}.
+    """
+    sets = list(dict.fromkeys(name for study in studies.values() for name in train_sets(study)))
+    sets.sort(key=lambda name: name == TWO_NUMBERS)  # the baseline comes last
+    rows = (
+        (
+            Cell(label(name)),
+            *(
+                _width(study, name) if name in train_sets(study) else Cell(NOTHING, np.nan)
+                for study in studies.values()
+            ),
+        )
+        for name in sets
+    )
+    return Table(("trained at", *studies), tuple(rows))
 
 
 def wall_ablation_table(causes: pa.Table) -> Table:
@@ -175,6 +198,24 @@ def _over_seeds(values: Sequence[float], mean: str, spread: str) -> Cell:
         return Cell(NOTHING, value)
     text = f"{mean} ± {spread}" if len(values) > 1 else mean
     return Cell(text.replace("-", "−"), value)
+
+
+def _width(study: pa.Table, train_set: str) -> Cell:
+    """Return the width of a band, or what it is less than, if no seed has another test scale in it."""
+    scales, errors = error_curves(study, train_set)
+    bands = [tolerance_band(scales.tolist(), of_seed.tolist()) for of_seed in errors]
+    widths = [band.width for band in bands]
+    if all(np.sum((band.low <= scales) & (scales <= band.high)) == 1 for band in bands):
+        gaps = [_gap(scales, band.best) for band in bands]
+        return Cell(f"< {max(gaps):.2f}", float(np.mean(widths)))
+    at_least = "≥ " if any(band.open_low or band.open_high for band in bands) else ""
+    return _over_seeds(widths, f"{at_least}{np.mean(widths):.2f}", f"{np.std(widths):.2f}")
+
+
+def _gap(scales: Values, scale: float) -> float:
+    """Return how far apart the test scales before and after one of them are, µm; it counts itself at an end."""
+    at = int(np.searchsorted(scales, scale))
+    return float(scales[min(at + 1, len(scales) - 1)] - scales[max(at - 1, 0)])
 
 
 def _tolerance(study: pa.Table, train_set: str, shown: Quantity) -> tuple[Cell, ...]:

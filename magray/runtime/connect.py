@@ -140,10 +140,16 @@ def _token_in(file: Path) -> Iterator[None]:
 
 
 def _init(**options: Any) -> None:
-    """Call ray.init without messages, and leave SIGTERM to this process: Ray's C++ would print its stack."""
+    """Call ray.init without messages, and leave SIGTERM to this process: Ray's C++ would print its stack.
+
+    Until ray.init returns, Ray's own handler ends the process with the number of the signal as exit code.
+    """
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    with _quiet_native_code():
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+    try:
+        with _quiet_native_code():
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
 

@@ -1,6 +1,6 @@
 """Run the campaigns, fits and studies of the paper, and write its figures and their numbers into one folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from magray.config import FigureConfig, load_config, load_figure
+from magray.config import Config, FigureConfig, load_config, load_figure
 from magray.errors import UserError
 from magray.evaluation.study import PREDICTIONS, STUDY
 from magray.evaluation.wall_ablation import FILE, WALL_ABLATION
@@ -32,6 +32,9 @@ SMALL = (
 )
 
 
+MICROSCOPE_STUDY = "microscope_study_{}.parquet"  # in `results`, for each config of a microscope
+
+
 @dataclass(frozen=True)
 class Figure:
     """A figure of the paper, and the project whose study it shows."""
@@ -51,7 +54,7 @@ def run(configs: Path, results: Path, console: Console, small: bool = False, ove
     small: use a few coarse films, which takes minutes, to see that everything works. overrides: as in `load_config`,
     for every project. Raises UserError if `configs` holds no figures, or a figure needs scales that its project lacks.
     """
-    figures = _figures(configs, (*SMALL, *overrides) if small else overrides, small)
+    figures = _figures(configs, overrides, small)
     projects = {figure.project.config.name: figure.project for figure in figures}
     for name, project in projects.items():
         console.rule(name, align="left", style="dim")
@@ -60,6 +63,13 @@ def run(configs: Path, results: Path, console: Console, small: bool = False, ove
             result.print_to(console)
         project.study().print_to(console)
         project.wall_ablation().print_to(console)
+    for name, project in _through_microscopes(configs, projects, small, overrides).items():
+        console.rule(f"{name}, microscope", align="left", style="dim")
+        for result in project.fit():
+            result.print_to(console)
+        project.study().print_to(console)
+        results.mkdir(parents=True, exist_ok=True)
+        write_table(read_table(project.folder / "study.parquet", STUDY), results / MICROSCOPE_STUDY.format(name))
     console.rule("results", align="left", style="dim")
     _write_results(figures, projects, results)
     console.print(f"{len(figures)} figures in {results}", highlight=False, soft_wrap=True, markup=False)
@@ -72,12 +82,36 @@ def _figures(configs: Path, overrides: Sequence[str], small: bool) -> list[Figur
     figures = []
     for path in paths:
         figure = load_figure(path)
-        config = load_config(path.parent / figure.project, overrides)
-        if small:
-            config = config.model_copy(update={"output": config.output.with_name(f"{config.output.name}-small")})
+        config = _config(path.parent / figure.project, small, overrides)
         _check(path, figure, [str(train_set) for train_set in config.fit.train_scales], config.study.test_scales)
         figures.append(Figure(figure, Project(config)))
     return figures
+
+
+def _through_microscopes(
+    configs: Path, projects: Mapping[str, Project], small: bool, overrides: Sequence[str]
+) -> dict[str, Project]:
+    """Return the projects of `configs`/microscope by the names of their files, each on the films of its namesake.
+
+    Raises UserError if `projects` has none of that name.
+    """
+    found = {}
+    for path in sorted((configs / "microscope").glob("*.yaml")):
+        config = _config(path, small, overrides)
+        if config.name not in projects:
+            raise UserError(f"{path}: no figure shows {config.name}; give the name of a project of configs/studies")
+        store = projects[config.name].config.store_uri
+        simulate = config.simulate.model_copy(update={"store": store})
+        found[path.stem] = Project(config.model_copy(update={"simulate": simulate}))
+    return found
+
+
+def _config(path: Path, small: bool, overrides: Sequence[str]) -> Config:
+    """Return the config of a project; a small one has a folder of its own."""
+    if not small:
+        return load_config(path, overrides)
+    config = load_config(path, (*SMALL, *overrides))
+    return config.model_copy(update={"output": config.output.with_name(f"{config.output.name}-small")})
 
 
 def _check(path: Path, figure: FigureConfig, train: Sequence[str], test: Sequence[float]) -> None:
@@ -110,7 +144,17 @@ def _write_results(figures: Sequence[Figure], projects: dict[str, Project], resu
         PaperFigure(figure.config, some, studies[figure.parameter])
         for figure, some in zip(figures, estimates, strict=True)
     ]
-    write_paper(shown, studies, causes, results)
+    write_paper(shown, studies, causes, microscope_studies(results), results)
+
+
+def microscope_studies(results: Path) -> dict[str, pa.Table]:
+    """Return {parameter: rows of STUDY} of the studies through a microscope that are in `results`."""
+    tables = [read_table(path, STUDY) for path in sorted(results.glob(MICROSCOPE_STUDY.format("*")))]
+    return {
+        parameter: of_parameter(table, parameter)
+        for table in tables
+        for parameter in pc.unique(table["parameter"]).to_pylist()
+    }
 
 
 def _with_project(name: str, project: Project, table: str, schema: pa.Schema) -> pa.Table:

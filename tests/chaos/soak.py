@@ -64,7 +64,7 @@ seeds: 1
 PROTOCOLS = """\
 projects: [one.yaml, two.yaml]
 output: protocols
-train_set: "0.5"
+train_set: "0.4+0.5"
 epochs: 1
 seeds: 1
 test_scales: [0.4, 0.5]

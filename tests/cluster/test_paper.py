@@ -3,6 +3,7 @@
 import base64
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from markupsafe import escape
@@ -68,6 +69,19 @@ def test_the_tables_hold_every_training_set_seed_and_scale_and_are_small(results
     assert set(causes["changed"].to_pylist()) == {"neither", "domains", "walls", "both"}
     assert set(causes["train_set"].to_pylist()) == {"0.5", "1.0", "1.5"}
     assert (folder / "predictions.parquet").stat().st_size < 1e6
+
+
+def test_the_same_films_are_seen_through_a_microscope(results: tuple[Path, list[str]]) -> None:
+    folder, _ = results
+    for name in ("dmi", "ms"):
+        seen, plain = (pq.read_table(folder / f"{kind}.parquet") for kind in (f"microscope_study_{name}", "study"))
+        assert seen["train_set"].unique().to_pylist() == ["0.4..2.0", "0.5+1.0+1.5+2.0", "two-numbers"]
+        assert (
+            seen["n"].to_pylist()[:7] == plain.filter(pc.equal(plain["project"], f"paper-{name}"))["n"].to_pylist()[:7]
+        )
+    assert "| trained at | D | Ms | D, microscope | Ms, microscope |" in (folder / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_figure_that_asks_for_what_its_project_lacks_is_refused(tmp_path: Path) -> None:

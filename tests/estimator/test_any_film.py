@@ -8,6 +8,7 @@ import math
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,15 +20,19 @@ from magray.errors import Refused
 from magray.estimator.any_film import (
     FORMAT,
     KIND,
+    SHARPNESS,
     AnyFilmDescription,
     AnyFilmEstimator,
     estimate,
     is_any_film,
+    seen_as_in_training,
 )
 from magray.estimator.knowns import Knowledge
 from magray.estimator.weights import save_weights
 from magray.films.reduced import wall_energy, wall_width
+from magray.imaging.microscope import detrend
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
+from magray.training.any_film.views import turned_views
 from magray.units import MU0
 from tests.support.gaussian_heads import TRAINED, GaussianHeads
 from tests.support.no_domains import no_domains
@@ -150,9 +155,23 @@ def test_another_picture_of_the_film_shrinks_the_bar(picture: NDArray[np.float32
 def test_a_large_picture_of_fine_domains_is_seen_in_parts() -> None:
     """A view of all 512 pixels with a period of 24 would have only six pixels for each period."""
     fine = labyrinth(24, side=512)
-    views, pixel = stand_in()._views(fine, None, 1.0, Knowledge.of(KNOWN))
-    assert len(views) == 4
-    assert pixel in (pytest.approx(2e-9), pytest.approx(1e-9))
+    shown = stand_in()._shown(fine, None, 1.0, Knowledge.of(KNOWN))
+    assert len(shown.views) == 4
+    assert shown.pixel in (pytest.approx(2e-9), pytest.approx(1e-9))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_simulation_is_seen_as_sharp_as_in_training(n: int) -> None:
+    """Pixels of n × n cells, and walls without a width, of which means alone differ by twice as much."""
+    film = np.where(labyrinth(20.0 * n, side=128 * n) > 0, np.float32(255), np.float32(0))
+    middle, blur = 64.0 * n - 0.5, SHARPNESS * n
+    upright = torch.tensor([[n, 0.0, 0.0, n, middle, middle, blur, 1.0]])
+    trained = detrend(
+        turned_views(torch.from_numpy(film)[None].byte(), torch.tensor([0]), upright, math.ceil(3 * blur))
+    )
+    inside = (slice(None), slice(8, -8), slice(8, -8))  # of the edges, beyond which a film goes on
+    seen, means = (seen_as_in_training(film[None], instrument) for instrument in ("none", "microscope"))
+    assert 2 * (seen - trained)[inside].std() < (means - trained)[inside].std()
 
 
 def test_everything_known_leaves_nothing_to_answer(picture: NDArray[np.float32]) -> None:
@@ -161,7 +180,8 @@ def test_everything_known_leaves_nothing_to_answer(picture: NDArray[np.float32])
 
 
 def test_the_size_of_the_picture_is_told_once(picture: NDArray[np.float32]) -> None:
-    for size in ({}, {"pixel_nm": 2.0, "scale_um": 0.5}):
+    sizes: tuple[dict[str, Any], ...] = ({}, {"pixel_nm": 2.0, "scale_um": 0.5})
+    for size in sizes:
         with pytest.raises(UserError, match="size of the picture"):
             stand_in().estimate(picture, Knowledge.of(KNOWN), **size)
 

@@ -262,6 +262,7 @@ def test_folders_that_hold_no_estimator_are_refused(tmp_path: Path) -> None:
         ({"training_films": 1e300}, "training_films"),
         ({"microscope": {"blur_nm": [5.0, math.nan], "noise": [0.0, 0.1]}}, "microscope"),
         ({"microscope": {"blur_nm": [5.0, 1.0], "noise": [0.0, 0.1]}}, "microscope"),
+        ({"microscope": {"blur_nm": [1.0, 5.0], "noise": [0.0, 0.1], "blur_pixels": [2.0, 1.0]}}, "microscope"),
         ({"protocols": ["{}"]}, "protocol: .* is none"),
         ({"protocols": ["[" * 100_000]}, "protocol: .* is none"),
         ({"protocols": ['{"initial": "random", "stages": [{"minimize": {"torque": "small"}}]}']}, "estimator"),

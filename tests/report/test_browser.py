@@ -61,7 +61,8 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
         figures.append(PaperFigure(config, pa.concat_tables(estimates), study))
     causes = pa.concat_tables([causes_of("D", "J/m2", 0.05e-3), causes_of("Ms", "A/m", 2e4)])
     start = time.monotonic()
-    page = write_paper(figures, studies, causes, folder)
+    microscope = {"D": studies["D"].filter(pc.equal(studies["D"]["train_set"], "0.4..2.0"))}
+    page = write_paper(figures, studies, causes, microscope, folder)
     return page, time.monotonic() - start
 
 

@@ -1,6 +1,7 @@
 """The notebook redraws figures 2 to 5 from the tables in results/paper."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ NOTEBOOK = ROOT / "docs" / "notebooks" / "paper.ipynb"
 
 
 @pytest.fixture(scope="module")
-def names() -> dict[str, Any]:
-    """Return what the notebook's cells define, run one after the other as Jupyter would."""
+def names() -> Iterator[dict[str, Any]]:
+    """Yield what the notebook's cells define, run one after the other as Jupyter would."""
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     defined: dict[str, Any] = {"__name__": "__main__"}
     with pytest.MonkeyPatch.context() as patch, mpl.rc_context():

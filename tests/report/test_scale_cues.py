@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from magray.evaluation.study import TWO_NUMBERS
-from magray.report.scale_cues import cues_table, write_scale_cues
+from magray.report.scale_cues import between_table, cues_table, write_scale_cues
 from magray.workflows.scale_cues import SCALE_CUES
 
 SCALES, TRAINED = (0.5, 0.75, 1.0), (0.5, 1.0)
@@ -42,6 +42,14 @@ def test_both_parameters_are_in_the_figure_and_in_the_tables(table: pa.Table, tm
     assert "## Ms: trained scale that pictures are taken for" in text
     assert "| grains | 0.5, 1.0 µm | **0.80 ± 0.08** | −0.20 ± 0.08 | **0.80 ± 0.08** |" in text
     assert Image.open(page.parent / "scale_cues.png").size[0] > 800
+
+
+def test_the_first_table_has_what_each_setting_costs_between_the_trained_scales(table: pa.Table) -> None:
+    """R² is lower by 1 between the scales, and by 0.1 from seed to seed; MAE is the same everywhere."""
+    found = between_table(table)
+    assert found.heads[1:4] == ("D: MAE between ÷ at trained", "D: least R²", "D: recognised")
+    texts = [cell.text for cell in found.rows[0]]
+    assert texts == ["as simulated", *["1.00 ± 0.00", "−0.20 ± 0.08", "0.75 ± 0.00"] * 2]
 
 
 def test_the_baseline_has_scores_and_no_readings(table: pa.Table) -> None:

@@ -119,6 +119,17 @@ def test_a_ray_that_does_not_start_is_one_line(place: Path, monkeypatch: pytest.
     assert place.exists()
 
 
+def test_sigterm_while_ray_starts_is_an_interrupt(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's own handler, which is there until then, would end the command with exit code 15."""
+
+    def init(**_: Any) -> None:
+        raise SystemExit(signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(KeyboardInterrupt):
+        cluster._start(num_cpus=1)
+
+
 @pytest.fixture
 def signals() -> Iterator[None]:
     """Handlers as they were, after the test."""

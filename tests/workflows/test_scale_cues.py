@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from magray.config import load_scale_cues
+from magray.errors import UserError
 from magray.workflows.scale_cues import settings_of, with_random_phase
 from tests.support.stripes import SIDE, striped_store
 
@@ -26,6 +27,13 @@ def test_settings_of_one_campaign_share_its_films(name: str) -> None:
     for setting in settings.values():
         assert str(setting.project.config.fit.train_scales[0]) == "0.5+1.0+1.5+2.0"
         assert setting.project.config.fit.seeds == 3
+
+
+def test_two_settings_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cues.yaml"
+    path.write_text("{project: a.yaml, output: runs, settings: [{name: grains}, {name: grains}]}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"cues.yaml: .*two have the same name; rename one"):
+        load_scale_cues(path)
 
 
 def test_a_random_phase_moves_every_film_by_another_part_of_a_cell(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from magray.estimator.weights import save_weights
 from magray.files.atomic import atomic_write
 from magray.films.design import HISTORIES, KINDS
 from magray.imaging import VIEW_SIZE
+from magray.imaging.microscope import CLEAN, MICROSCOPE
 from magray.network.any_film import INSTRUMENTS, AnyFilmNetwork, AnyFilmSettings
 from magray.network.branches import own_device
 from magray.network.execution import ExecutionConfig
 from magray.store import open_store
 from magray.training.any_film.films import FilmSet, read_films
 from magray.training.any_film.intervals import DEEPEST, answers, conformal_factors
-from magray.training.any_film.sampler import CLEAN, MICROSCOPE, Pictures, Sampler
+from magray.training.any_film.sampler import Pictures, Sampler
 from magray.training.any_film.trainer import AnyFilmTrainer, AnyFilmTraining
 
 STANDARDISING_PICTURES = 16  # batches

@@ -7,25 +7,13 @@ from dataclasses import dataclass, fields
 import torch
 
 from magray.imaging import VIEW_SIZE
-from magray.imaging.microscope import blurred, detrend
+from magray.imaging.microscope import BAND_LIMIT, CLEAN, MICROSCOPE, blurred, detrend
 from magray.network.any_film import UNKNOWN, Knowns
 from magray.network.execution import ExecutionConfig
 from magray.training.any_film.films import FilmSet
-from magray.training.any_film.views import BLUR, random_geometry, reach_of, views_of
+from magray.training.any_film.views import random_geometry, reach_of, views_of
 
 Range = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class InstrumentRanges:
-    """The ranges that a picture's blur, in pixels, and its noise, in units of mz, are drawn from, uniformly."""
-
-    blur: Range
-    noise: Range
-
-
-CLEAN = InstrumentRanges((BLUR, 0.8), (0.01, 0.01))
-MICROSCOPE = InstrumentRanges((BLUR, 2.2), (0.05, 0.3))
 
 
 @dataclass
@@ -106,7 +94,7 @@ class Sampler:
         blur = torch.where(seen, _between(MICROSCOPE.blur, drawn[2]), _between(CLEAN.blur, drawn[2]))
         noise = torch.where(seen, _between(MICROSCOPE.noise, drawn[3]), _between(CLEAN.noise, drawn[3]))
         views = self.views[place](films.images, index, random_geometry(pixel, films.side))
-        views = blurred(views, (blur.square() - BLUR**2).clamp(min=0).sqrt())
+        views = blurred(views, (blur.square() - BAND_LIMIT**2).clamp(min=0).sqrt())
         views = detrend(views + noise[:, None, None] * torch.randn_like(views))
         columns = (films.Q1, films.thickness, films.wall_width, films.d, films.dmi, films.history)
         Q1, thickness, width, d, dmi, history = (column[index] for column in columns)

@@ -10,11 +10,11 @@ from collections.abc import Callable
 import torch
 
 from magray.imaging import VIEW_SIZE
+from magray.imaging.microscope import BAND_LIMIT
 from magray.network.execution import ExecutionConfig
 from magray.network.kernels.kernels import compile_for
 from magray.network.kernels.turned import TurnedViews
 
-BLUR = 0.5  # pixels, of every view
 NARROWEST = 0.4  # cells: a narrower Gaussian sees single cells
 TAILS = 3.0  # widths of the Gaussian that are summed over
 
@@ -24,7 +24,7 @@ Views = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 def reach_of(largest_pixel: float) -> int:
     """Return the cells on either side that the Gaussian of a pixel of so many cells needs."""
-    return math.ceil(TAILS * max(BLUR * largest_pixel, NARROWEST))
+    return math.ceil(TAILS * max(BAND_LIMIT * largest_pixel, NARROWEST))
 
 
 def views_of(device: torch.device, reach: int, execution: ExecutionConfig) -> Views:
@@ -61,7 +61,7 @@ def random_geometry(pixel: torch.Tensor, side: int) -> torch.Tensor:
     drawn = torch.rand(5, len(pixel), device=pixel.device)
     angle, mirror, contrast = drawn[0] * (2 * math.pi), _sign(drawn[1]), _sign(drawn[2])
     along, across = angle.cos() * pixel, angle.sin() * pixel
-    blur = (BLUR * pixel).clamp(min=NARROWEST)
+    blur = (BAND_LIMIT * pixel).clamp(min=NARROWEST)
     corners = (drawn[3] * side, drawn[4] * side)
     return torch.stack([along * mirror, -across, across * mirror, along, *corners, blur, contrast], 1)
 
