@@ -36,7 +36,7 @@ lint: $(READY)
 # Each of pytest's processes keeps one core busy: more threads would only wait for one another.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto tests --ignore tests/cluster --ignore tests/gpu
-	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadfile tests/cluster tests/gpu
+	$(BIN)/pytest -n 2 --dist loadfile tests/cluster tests/gpu
 
 test-gpu: $(READY)
 	$(BIN)/pytest -m gpu
