@@ -73,7 +73,7 @@ AS_IN_CONFIGS = TrainConfig(epochs=60, views_per_epoch=48_000, batch=512, learni
 
 @dataclass(frozen=True)
 class Choice:
-    """How films become pictures, and how a network is trained on them; by default as in configs/paper.
+    """A way to make pictures of films and to train a network on them; by default that of configs/paper.
 
     sampling: of cells, "nearest" or "bilinear" in place of means. limited: whether films are band-limited. rule: of
     the optimiser, at a constant rate; None: AdamW with a one-cycle rate. films: at most.

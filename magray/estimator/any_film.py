@@ -141,7 +141,7 @@ class ShownPicture:
 
     @cached_property
     def no_domains(self) -> str | None:
-        """Why it shows no domains; None where it does."""
+        """Return why it shows no domains; None where it does."""
         return domain_pictures().reason(self.views.numpy())
 
 

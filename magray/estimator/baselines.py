@@ -1,4 +1,4 @@
-"""What a physicist's theory says of D, with its error: the baselines beside the answer for any film.
+"""Estimate D by theory alone, with an error: the baselines beside the answer for any film.
 
 Stripe theory takes domains for stripes of the picture's period, in the state of least energy. It errs by what the
 film's history has done to its domains, and by how well a picture shows their period: in a window of few periods, badly.

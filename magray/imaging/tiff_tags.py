@@ -1,4 +1,4 @@
-"""What instruments write into the tags of TIFF files: sizes of pixels, names of channels, and Park's own numbers.
+"""Read what instruments write into the tags of TIFFs: sizes of pixels, names of channels, and Park's own numbers.
 
 of                  the size of a pixel
 JPK                 lengths over numbers of the grid, m
@@ -29,7 +29,7 @@ PARK_UNIT = 1e-6  # m, of the sizes of its scans
 
 
 class ParkHeader(NamedTuple):
-    """What is read of the header of a Park TIFF. Sizes are in µm; a value is its number times the gain."""
+    """The header of a Park TIFF, as far as it is read. Sizes are in µm; a value is its number times the gain."""
 
     source: str
     mode: str

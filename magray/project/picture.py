@@ -22,7 +22,7 @@ SHOWN = 2.5  # standard deviations of what the network sees, from grey to black 
 
 @dataclass(frozen=True)
 class Reading:
-    """How picture files are read: which channel, which part, which steps of cleaning, up to which size."""
+    """The options for reading picture files: which channel, which part, which steps of cleaning, up to which size."""
 
     channel: str | None = None
     max_megapixels: float = MAX_MEGAPIXELS
@@ -49,7 +49,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Description:
-    """What a picture's file says of it, what was done to it, and why it does not look like domains, if so."""
+    """The content of a picture's file, what was done to it, and why it does not look like domains, if so."""
 
     read: str
     done: tuple[str, ...]

@@ -35,7 +35,7 @@ def test_a_scale_that_moves_a_feature_is_read_from_pictures_that_the_probe_never
 
 
 def test_a_scale_that_moves_nothing_is_guessed() -> None:
-    """Of 800 guesses among four, a quarter is right, give or take 1.5 %."""
+    """A quarter of 800 guesses among four is right, give or take 1.5 %."""
     assert abs(accuracy(0.0) - 0.25) < 0.06
 
 
