@@ -38,7 +38,7 @@ from magray.estimator.weights import load_weights
 from magray.files.records import read_record
 from magray.films.reduced import critical_dmi, neel_threshold, stray_energy, wall_width
 from magray.imaging import VIEW_SIZE, area_average, check_picture, grey_range, tiles, to_mz
-from magray.imaging.microscope import detrend
+from magray.imaging.microscope import CLEAN, detrend
 from magray.imaging.views import NM_PER_SCALE_UM
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
 
@@ -49,8 +49,7 @@ MOST_TILES = 4  # squares of a picture that are seen
 IMPROBABLE = math.log(0.01)  # a ratio of evidences that true knowns fall below in at most 1 % of all cases (Markov)
 MANY, SOME = 0.5, 0.05  # shares of draws outside of the training: refused, doubtful
 UNUSUAL, STRANGE = "0.99", "0.999"  # of the training's pictures are nearer to the middle of what the network sees
-SHARPNESS = 0.65  # pixels: blur of the training's pictures without an instrument, which is BAND_LIMIT to 0.8
-FAINTEST = 0.01  # their noise, in units of mz
+SHARPNESS, FAINTEST = (sum(ends) / 2 for ends in (CLEAN.blur, CLEAN.noise))  # pixels, units of mz: of the training
 FACTORS = np.exp(np.linspace(-1.5, 1.5, 61))  # of the size of a pixel, when another one is looked for
 NAMES = {"D": "|D|", "thickness": "thickness"}
 
