@@ -185,6 +185,8 @@ def _other_values(draw: DrawFn, column: pa.ChunkedArray) -> pa.Array:
         other = draw(st.sampled_from([True, False, None]))
     elif pa.types.is_string(one):
         other = draw(st.sampled_from([word for word in WORDS if word.isprintable()]) | st.none())
+    elif pa.types.is_nested(one):
+        other = draw(st.sampled_from([None, *values]))
     else:
         other = draw(st.sampled_from([b"", b"x", None, b"\0" * 128 * 128]))
     if values and not draw(st.booleans()):
