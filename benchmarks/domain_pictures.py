@@ -1,16 +1,20 @@
 """Make the statistics of simulated domain pictures by which magray tells what is no domain picture.
 
-    python benchmarks/domain_pictures.py STORE magray/estimator/domain_pictures.safetensors
+    python -m benchmarks.domain_pictures STORE... --output magray/estimator/domain_pictures.safetensors
 
-STORE holds films of every perpendicular material (configs/any-film). Views are turned by any angle and magnified such
-that a pixel is a quarter to two cells; half of them are seen through a microscope. Views without domains are left out.
+The stores hold films of every perpendicular material (configs/any-film). Views are turned by any angle and magnified
+such that a pixel is a quarter of a cell or more, up to the whole film in a view; half of them are seen through a
+microscope, and a quarter of them are squares of whole cells. Views without domains are left out.
 
-    python benchmarks/domain_pictures.py STORE FOLDER/pictures.safetensors --estimator FOLDER
+    python -m benchmarks.domain_pictures STORE --output FOLDER/pictures.safetensors --estimator FOLDER
 
 makes those of one estimator's own films: views at its scales, seen as it sees them.
 """
 
 import argparse
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +22,47 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from magray.estimator.any_film import seen_as_in_training
 from magray.estimator.estimator import Estimator
-from magray.estimator.trust import DomainPictures
+from magray.estimator.trust import DomainPictures, picture_statistics
 from magray.imaging import VIEW_SIZE, area_average, to_mz
 from magray.imaging.microscope import BAND_LIMIT, MICROSCOPE
 from magray.imaging.views import NM_PER_SCALE_UM
 from magray.store import open_store
 
-ZOOM = (0.25, 2.0)  # cells in a pixel
+FINEST = 0.25  # cells in a pixel
 VIEWS = 12  # of each film
+THROUGH_MICROSCOPE, WHOLE_CELLS = 0.5, 0.25  # shares of the views
 LEAST_SPREAD, MOST_UNBALANCED, FLATTEST = 0.6, 0.85, 1.9  # of mz where there are domains
 
 View = NDArray[np.float64]
+Film = NDArray[np.uint8]
 
 
-def view_of(film: NDArray[np.float64], random: np.random.Generator) -> View | None:
-    """Return a view (128, 128) of a periodic film of mz, half of them through a microscope; None without domains."""
-    view = turned_view(film, float(np.exp(random.uniform(*np.log(ZOOM)))), random)
+def statistics_of(film: Film, seed: int) -> View:
+    """Return the statistics (n, 10) of views with domains of a periodic film (side, side), grey values 0…255."""
+    random = np.random.default_rng(seed)
+    shown = [view for _ in range(VIEWS) if (view := view_of(film, random)) is not None]
+    return picture_statistics(np.stack(shown)) if shown else np.empty((0, 0))
+
+
+def view_of(film: Film, random: np.random.Generator) -> View | None:
+    """Return a view (128, 128) of a periodic film, some through a microscope; None without domains."""
+    side, instrument = len(film), random.uniform()
+    if instrument > 1 - WHOLE_CELLS:
+        part = min(side, round(VIEW_SIZE * np.exp(random.uniform(0, np.log(side / VIEW_SIZE)))))
+        square = np.roll(film, random.integers(0, side, 2), (0, 1))[:part, :part]
+        return seen_as_in_training(square[None].astype(np.float32), "none")[0].numpy() if domains_in(square) else None
+    zoom = float(np.exp(random.uniform(*np.log([FINEST, side / VIEW_SIZE]))))
+    view = turned_view(film / 127.5 - 1, zoom, random)
     if not shows_domains(view):
         return None
-    return through_microscope(view, random) if random.uniform() < 0.5 else view
+    return through_microscope(view, random) if instrument < THROUGH_MICROSCOPE else view
+
+
+def domains_in(square: Film) -> bool:
+    """Return whether a square of a film shows domains."""
+    return shows_domains(square / 127.5 - 1)
 
 
 def turned_view(film: NDArray[np.float64], zoom: float, random: np.random.Generator) -> View:
@@ -66,15 +91,14 @@ def shows_domains(view: View) -> bool:
     )
 
 
-def pictures_of(films: NDArray[np.uint8], seed: int = 0) -> DomainPictures:
-    """Return the statistics of views of films (n, side, side), grey values 0…255."""
-    random, views, numbers = np.random.default_rng(seed), [], []
-    for number, film in enumerate(films):
-        mz = film.astype(np.float64) / 127.5 - 1
-        shown = [view for _ in range(VIEWS) if (view := view_of(mz, random)) is not None]
-        views += shown
-        numbers += [number] * len(shown)
-    return DomainPictures.of(np.stack(views), np.array(numbers))
+def pictures_of(films: Sequence[Film], processes: int) -> DomainPictures:
+    """Return the statistics of views of square films, grey values 0…255."""
+    with ProcessPoolExecutor(processes) as pool:
+        found = list(pool.map(statistics_of, films, range(len(films)), chunksize=8))
+    kept = [number for number, rows in enumerate(found) if len(rows)]
+    return DomainPictures.of(
+        np.concatenate([found[number] for number in kept]), np.repeat(kept, [len(found[number]) for number in kept])
+    )
 
 
 def pictures_for(estimator: Estimator, films: NDArray[np.uint8], pixel_nm: float, seed: int = 0) -> DomainPictures:
@@ -95,23 +119,32 @@ def pictures_for(estimator: Estimator, films: NDArray[np.uint8], pixel_nm: float
     mz, scales_um = to_mz(torch.from_numpy(np.stack(views))), torch.tensor(scales)
     if estimator.microscope is not None:
         mz = estimator.microscope.pictures(mz, scales_um, torch.Generator().manual_seed(seed))
-    return DomainPictures.of(mz.numpy(), np.array(numbers), scales_um.numpy())
+    return DomainPictures.of(picture_statistics(mz.numpy()), np.array(numbers), scales_um.numpy())
+
+
+def main() -> None:
+    """Write the statistics of some films of each store."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("stores", nargs="+")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--estimator", type=Path)
+    parser.add_argument("--films", type=int, default=400, help="of each store")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    stores = [open_store(uri) for uri in options.stores]
+    films = [
+        film
+        for store in stores
+        for film in store.images(store.films("train", ["film_id"])["film_id"].to_pylist()[: options.films])
+    ]
+    if options.estimator is None:
+        made = pictures_of(films, options.processes)
+    else:
+        pixel_nm = stores[0].table(["pixel_nm"])["pixel_nm"][0].as_py()
+        made = pictures_for(Estimator.load(options.estimator), np.stack(films), pixel_nm)
+    made.save(options.output)
+    print(f"{len(made.statistics)} pictures of {len(films)} films; limit {made.limit:.2f}")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("store")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--estimator", type=Path)
-    parser.add_argument("--films", type=int, default=400)
-    arguments = parser.parse_args()
-    store = open_store(arguments.store)
-    ids = store.films("train", ["film_id"])["film_id"].to_pylist()[: arguments.films]
-    films = store.images(ids)
-    if arguments.estimator is None:
-        made = pictures_of(films)
-    else:
-        pixel_nm = store.table(["pixel_nm"])["pixel_nm"][0].as_py()
-        made = pictures_for(Estimator.load(arguments.estimator), films, pixel_nm)
-    made.save(arguments.out)
-    print(f"{len(made.statistics)} pictures of {len(ids)} films; limit {made.limit:.2f}")
+    main()

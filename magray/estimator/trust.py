@@ -63,13 +63,13 @@ class DomainPictures:
 
     @classmethod
     def of(
-        cls, views: NDArray[np.floating], films: NDArray[np.integer], scales_um: NDArray[np.floating] | None = None
+        cls, statistics: Array, films: NDArray[np.integer], scales_um: NDArray[np.floating] | None = None
     ) -> "DomainPictures":
-        """Return those of views (n, 128, 128), of which `films` (n,) tells the film, and `scales_um` (n,) the scale.
+        """Return those of views by their `picture_statistics`. films, scales_um (n,): of each view.
 
         The limit is that of a film's pictures among those of all others.
         """
-        found = _with_scales(picture_statistics(views), scales_um)
+        found = _with_scales(statistics, scales_um)
         mean, spread = found.mean(0), found.std(0)
         covariance = np.cov(((found - mean) / spread).T) + SMOOTHEST * np.eye(found.shape[1])
         whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T

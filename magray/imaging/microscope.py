@@ -31,7 +31,7 @@ class InstrumentRanges:
 
 
 CLEAN = InstrumentRanges((BAND_LIMIT, 0.8), (0.01, 0.01))  # of simulated pictures, for the any-film estimator
-MICROSCOPE = InstrumentRanges((BAND_LIMIT, 2.2), (0.05, 0.3))
+MICROSCOPE = InstrumentRanges((BAND_LIMIT, 2.2), (0.01, 0.3))
 
 
 @dataclass(frozen=True)

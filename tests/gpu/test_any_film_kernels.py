@@ -1,6 +1,7 @@
 """The any-film estimator's training on the GPU: views and a recorded step by kernels, against PyTorch."""
 
 import copy
+from pathlib import Path
 from importlib.util import find_spec
 
 import pytest
@@ -56,10 +57,11 @@ def test_features_by_kernels_give_the_loss_and_the_gradient_of_layers(films: Fil
     assert float((found[0][1] - found[1][1]).norm() / found[1][1].norm()) < 1e-2
 
 
-def test_recorded_steps_learn(films: FilmSet) -> None:
-    """The graph draws new pictures each time it is played, and the loss falls."""
+def test_recorded_steps_learn(films: FilmSet, tmp_path: Path) -> None:
+    """The graph draws new pictures of films of both sizes each time it is played, and the loss falls."""
     torch.manual_seed(0)
-    sampler = Sampler([films], KERNELS)
+    large = read_films(designed_store(tmp_path / "store", 20, 512), GPU)
+    sampler = Sampler([films, large], KERNELS)
     network = AnyFilmNetwork(AnyFilmSettings(width=1.0)).to(GPU)
     standardise(network, sampler, 128)
     trainer = AnyFilmTrainer(network, sampler, AnyFilmTraining(pictures=128 * 300, batch=128), KERNELS)

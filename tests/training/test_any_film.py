@@ -24,7 +24,7 @@ from magray.training.any_film.intervals import (
     d_given_delta,
     stretched,
 )
-from magray.training.any_film.sampler import Pictures, Sampler
+from magray.training.any_film.sampler import Pictures, Sampler, pixel_range
 from magray.training.any_film.trainer import AnyFilmTrainer, AnyFilmTraining
 from magray.training.any_film.views import random_geometry, reach_of, turned_views
 from magray.workflows.any_film import run
@@ -110,6 +110,20 @@ def test_pictures_have_the_numbers_of_their_films(store: Store, films: FilmSet, 
 def test_parts_of_the_films_have_no_film_in_common(films: FilmSet) -> None:
     parts = [set(part.tolist()) for part in (films.train, films.calibration, films.test)]
     assert sum(map(len, parts)) == len(set.union(*parts)) == len(films.Q1)
+
+
+def test_films_of_two_sizes_share_each_batch_by_their_area(films: FilmSet, tmp_path: Path) -> None:
+    """8 films of 128² cells have as much area as 32 of 64²; their views have larger pixels, and so narrower walls."""
+    large = read_films(designed_store(tmp_path / "store", 10, 128), CPU)
+    sampler = Sampler([films, large], PLAIN)
+    share = len(films.train) / (len(films.train) + 4 * len(large.train))
+    pictures = sampler.train(40)
+    of_small = round(share * 40)
+    assert pictures.views.shape == (40, 128, 128)
+    for part, one in ((slice(0, of_small), films), (slice(of_small, 40), large)):
+        low, high = pixel_range(one.side)
+        assert one.wall_width.min() / high <= pictures.delta[part].min()
+        assert pictures.delta[part].max() <= one.wall_width.max() / low
 
 
 def test_held_out_pictures_depend_on_their_seed_alone(sampler: Sampler) -> None:
