@@ -1,8 +1,8 @@
 """The any-film estimator's training on the GPU: views and a recorded step by kernels, against PyTorch."""
 
 import copy
-from pathlib import Path
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
