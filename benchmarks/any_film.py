@@ -33,6 +33,7 @@ from magray.store.rows import pixels
 
 Picture = NDArray[Any]
 Row = dict[str, float]
+Ends = tuple[float, float]
 
 CELL = 4e-9
 OLD = ("co-like", "co-like-microscope")
@@ -50,6 +51,8 @@ DESIGN: dict[str, Any] = {  # of configs/any-film
     "torque": 3e-4,
     "max_evaluations": 3000,
 }
+LEAST_DRAWS = 20
+CO_LIKE_D = (0.1e-3, 1e-3)  # J/m², of the films of co-like
 AEX = 15e-12  # J/m, of a common film
 COARSE_GRAINS = 16e-9  # which cells of 4 nm resolve
 PATIENT = 12_000  # evaluations, for films of 2 nm cells
@@ -63,7 +66,10 @@ MATERIALS: dict[str, dict[str, Any]] = {  # told of pictures without domains
 
 @dataclass(frozen=True)
 class Question:
-    """Pictures of a film with what an estimator is told of it, and the film's true D, J/m²."""
+    """Pictures of a film with what an estimator is told of it, and the film's true D, J/m².
+
+    within: D is known to lie in; of the answer's draws only those in it count.
+    """
 
     pictures: tuple[Picture, ...]
     pixel_nm: float
@@ -73,6 +79,7 @@ class Question:
     history: str | None = None
     instrument: str = "none"
     estimator: str = "any-film"
+    within: Ends | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,8 @@ class Said:
 
     D: float
     error: float
-    ends68: tuple[float, float]
-    ends95: tuple[float, float]
+    ends68: Ends
+    ends95: Ends
     trust: str
     reasons: tuple[str, ...]
     seconds: float
@@ -125,6 +132,8 @@ def answer(question: Question) -> Said:
             found = estimator.estimate(question.pictures, knowledge, pixel_nm=question.pixel_nm)
             D = found.parameters["D"]
             value, error, ends68, ends95 = D.value, D.error, (D.low68, D.high68), (D.low95, D.high95)
+            if question.within is not None:
+                value, error, ends68, ends95 = limited(found.samples["D"], question.within)
         else:
             found = estimator.predict(list(question.pictures), pixel_nm=question.pixel_nm)
             value, error = found.value, found.error
@@ -134,6 +143,15 @@ def answer(question: Question) -> Said:
         return Said(math.nan, math.nan, nothing, nothing, "refused", (str(refusal),), time.perf_counter() - start)
     reasons = found.reasons if question.estimator == "any-film" else found.warnings
     return Said(value, error, ends68, ends95, found.trust, tuple(reasons), time.perf_counter() - start)
+
+
+def limited(draws: NDArray[np.float64], within: Ends) -> tuple[float, float, Ends, Ends]:
+    """Return median, bar and the ends of 68 and 95 % of the draws in a range; its nearer end if hardly any is."""
+    inside = draws[(within[0] <= draws) & (draws <= within[1])]
+    if len(inside) < LEAST_DRAWS:
+        inside = np.clip(draws, *within)
+    value, low68, high68, low95, high95 = np.quantile(inside, [0.5, 0.16, 0.84, 0.025, 0.975]).tolist()
+    return value, (high68 - low68) / 2, (low68, high68), (low95, high95)
 
 
 class Measured:
@@ -259,7 +277,7 @@ def co_like(measured: Measured) -> None:
         Film(
             (side, side),
             (CELL, CELL, CELL),
-            *(1.5e6, 1.6e6, 31e-12, random.uniform(0.1e-3, 1e-3), "bulk", random.uniform(0.05, 0.2)),
+            *(1.5e6, 1.6e6, 31e-12, random.uniform(*CO_LIKE_D), "bulk", random.uniform(0.05, 0.2)),
             seed=ELSEWHERE + number,
             protocol=Protocol(stages=(Minimize(1e-4, 20_000),)),
         )
@@ -279,14 +297,20 @@ def co_like(measured: Measured) -> None:
         scales, generator = torch.full((len(views),), scale), torch.Generator().manual_seed(0)
         seen = {"none": views, "microscope": microscope.pictures(views, scales, generator)}
         for (instrument, pictures), old in zip(seen.items(), OLD, strict=True):
-            for name in ("any-film", old):
+            for name, within in (("any-film", None), ("any-film", CO_LIKE_D), (old, None)):
                 questions = [
                     Question(
-                        (view.numpy(),), cells * 4 / 128, **told(film, "Aex"), instrument=instrument, estimator=name
+                        (view.numpy(),),
+                        cells * 4 / 128,
+                        **told(film, "Aex"),
+                        instrument=instrument,
+                        estimator=name,
+                        within=within,
                     )
                     for film, view in zip(owners, pictures, strict=True)
                 ]
-                title = f"{scale} µm, {instrument}: {name}, mJ/m²"
+                knowing = " that knows the range of D" if within else ""
+                title = f"{scale} µm, {instrument}: {name}{knowing}, mJ/m²"
                 measured.add("Co-like", title, scores(questions, measured.ask(questions), 1e-3))
 
 
@@ -365,7 +389,7 @@ def relative(questions: Sequence[Question], said: Sequence[Said], Dc: NDArray[np
     return scores([replace(one, D=one.D / c) for one, c in zip(questions, Dc, strict=True)], scaled)
 
 
-def scaled_ends(ends: tuple[float, float], unit: float) -> tuple[float, float]:
+def scaled_ends(ends: Ends, unit: float) -> Ends:
     """Return both ends over `unit`."""
     return ends[0] / unit, ends[1] / unit
 
