@@ -129,7 +129,7 @@ def _sample(
     heads: Heads, pictures: Sequence[SeenPicture], knowledge: Knowledge, trained: Trained, draws: int, seed: int
 ) -> Samples:
     random = np.random.default_rng(seed)
-    films = draw_knowns(knowledge, trained, [picture.pixel for picture in pictures], draws, random)
+    films = _draw_knowns(knowledge, trained, [picture.pixel for picture in pictures], draws, random)
     outside = _outside(films, pictures, trained)
     with torch.inference_mode():
         weights, terms = _weigh(heads, pictures, knowledge, films, trained, random)
@@ -149,7 +149,7 @@ def _sample(
     )
 
 
-def draw_knowns(
+def _draw_knowns(
     knowledge: Knowledge, trained: Trained, pixels: Sequence[float], draws: int, random: np.random.Generator
 ) -> dict[str, Array]:
     """Return draws of Ms, Keff and thickness, and of Aex and D where they are known; SI.
@@ -177,11 +177,11 @@ def draw_knowns(
             "Hk": anisotropy / Q1,
             "Ku1": np.sqrt(2 * anisotropy / (MU0 * (1 + Q1))),
         }[name]
-    films["Keff"] = keff_of(name, anisotropy, films["Ms"])
+    films["Keff"] = _keff_of(name, anisotropy, films["Ms"])
     return films
 
 
-def keff_of(name: str, anisotropy: Array, Ms: Array) -> Array:
+def _keff_of(name: str, anisotropy: Array, Ms: Array) -> Array:
     """Return Keff, J/m³, that follows from Keff, Hk or Ku1; negative for a film that lies in the plane."""
     if name == "Keff":
         return anisotropy

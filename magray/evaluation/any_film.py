@@ -24,7 +24,7 @@ QUANTITIES = ("D, Aex known", "D, Aex unknown", "wall width")
 BASELINE_WIDTH = 8  # of a picture's two numbers' first layer, which stands in the place of the body
 
 
-class TwoNumbers(AnyFilmNetwork):
+class _TwoNumbers(AnyFilmNetwork):
     """The baseline: what the network knows of a picture are its mean wave number and its density of walls."""
 
     def __init__(self, settings: AnyFilmSettings) -> None:
@@ -35,10 +35,10 @@ class TwoNumbers(AnyFilmNetwork):
     def features(self, views: torch.Tensor) -> torch.Tensor:
         """Return features (n, size) that follow from two numbers."""
         with torch.autocast(views.device.type, enabled=False):  # bfloat16 would know them to 0.4 % only
-            return torch.relu(self.numbers(two_numbers(views)))
+            return torch.relu(self.numbers(_two_numbers(views)))
 
 
-def two_numbers(views: torch.Tensor) -> torch.Tensor:
+def _two_numbers(views: torch.Tensor) -> torch.Tensor:
     """Return the logarithms of the mean wave number and of the density of walls (n, 2) of views, about standardised."""
     views = views.float()
     side = views.shape[-1]
@@ -120,7 +120,7 @@ def evaluate(
                 title = f"{name}, history {'told' if told else 'unknown'}, seed {seed}"
                 results[title] = {
                     "groups": {group: tested.scores(which) for group, which in groups(pictures).items()},
-                    "deciles": deciles(tested),
+                    "deciles": _deciles(tested),
                     "ranks": ranks(said),
                 }
     return results
@@ -135,7 +135,7 @@ def groups(pictures: Pictures) -> dict[str, torch.Tensor]:
     return {name: which for name, which in found.items() if int(which.sum()) >= LEAST_PICTURES}
 
 
-def deciles(tested: Tested) -> dict[str, dict[str, list[dict[str, float]]]]:
+def _deciles(tested: Tested) -> dict[str, dict[str, list[dict[str, float]]]]:
     """Return coverage and error in each tenth of the pictures, ordered by each of the true numbers."""
     inside = tested.pictures.in_window
     pictures = tested.pictures.some(inside)
@@ -171,7 +171,7 @@ def baseline(
 ) -> dict[str, Any]:
     """Return the scores of a network that is told two numbers of each picture, trained on as many films."""
     torch.manual_seed(training.seed)
-    network = TwoNumbers(replace(settings, width=BASELINE_WIDTH / 32)).to(sampler.device)
+    network = _TwoNumbers(replace(settings, width=BASELINE_WIDTH / 32)).to(sampler.device)
     standardise(network, sampler, training.batch)
     AnyFilmTrainer(network, sampler, training, execution).train(say)
     return evaluate(network, sampler, calibrate(network, sampler, execution), execution)

@@ -52,7 +52,7 @@ class Baseline:
         images = torch.from_numpy(store.images(films["film_id"].to_pylist())).to(device)
         x, y = [], []
         for scale in scales_um:
-            measure = partial(wall_features, scale_um=scale, microscope=microscope)
+            measure = partial(_wall_features, scale_um=scale, microscope=microscope)
             found = over_views(measure, images, scale, films["pixel_nm"][0].as_py())
             x.append(found.reshape(-1, 2))
             y.append(np.repeat(films[target].to_numpy(), found.shape[1]))
@@ -67,12 +67,12 @@ class Baseline:
 
     def predict_views(self, shown: torch.Tensor, scale_um: float) -> Features:
         """Return values (n, 1), SI, for views (n, 128, 128), grey values 0…255, at a scale."""
-        standardised = (wall_features(shown, scale_um, self.microscope) - self.centre) / self.spread
+        standardised = (_wall_features(shown, scale_um, self.microscope) - self.centre) / self.spread
         # beyond what it was fitted to a cubic runs away
         return np.asarray(_powers(np.clip(standardised, -3, 3)) @ self.weights[:, None])
 
 
-def wall_features(shown: torch.Tensor, scale_um: float, microscope: Microscope | None = None) -> Features:
+def _wall_features(shown: torch.Tensor, scale_um: float, microscope: Microscope | None = None) -> Features:
     """Return (n, 2): logarithms of walls per µm and of the mean wave number of mz, 2π/µm, of views (n, 128, 128).
 
     Walls: changes of sign along rows and columns. A view without any has half a wall, and the wave number of its side.

@@ -76,7 +76,7 @@ def ablate(store_uri: str, estimators: Mapping[Trial, str | Path], test_scales: 
 
 def _ablate(store_uri: str, folders: Mapping[Trial, str], test_scales: tuple[float, ...]) -> pa.Table:
     device, store, rows = own_device(), open_store(store_uri), []
-    drawn = RewidenedFilms.of(store, store.films("test").slice(0, FILMS), device)
+    drawn = _RewidenedFilms.of(store, store.films("test").slice(0, FILMS), device)
     for trial, folder in folders.items():
         estimator = Estimator.load(folder, device)
         (trained,) = estimator.metadata.train_scales_um
@@ -95,7 +95,7 @@ def _ablate(store_uri: str, folders: Mapping[Trial, str], test_scales: tuple[flo
 
 
 @dataclass(frozen=True)
-class RewidenedFilms:
+class _RewidenedFilms:
     """Films whose walls can have any width.
 
     images: (n, ny, nx) uint8. distances: as many, to the next wall, cells, above 0 in bright domains. widths: (n,) of
@@ -108,7 +108,7 @@ class RewidenedFilms:
     widths: torch.Tensor
 
     @classmethod
-    def of(cls, store: Store, films: pa.Table, device: torch.device) -> "RewidenedFilms":
+    def of(cls, store: Store, films: pa.Table, device: torch.device) -> "_RewidenedFilms":
         """Load films of a store to a device."""
         images = store.images(films["film_id"].to_pylist())
         with ThreadPoolExecutor() as pool:  # SciPy lets go of the interpreter meanwhile
@@ -126,7 +126,7 @@ class RewidenedFilms:
         return rewiden(self.images, self.distances, self.widths, factor)
 
 
-def _scores(estimator: Estimator, drawn: RewidenedFilms, scale: float, factor: float) -> list[dict[str, Any]]:
+def _scores(estimator: Estimator, drawn: _RewidenedFilms, scale: float, factor: float) -> list[dict[str, Any]]:
     """Return an estimator's errors, by target, for views at a scale whose walls are `factor` times as wide."""
     pixel_nm, scores = drawn.films["pixel_nm"][0].as_py(), []
     estimated = estimator.predict_films(drawn.pictures(factor), scale, pixel_nm)

@@ -33,7 +33,7 @@ MIN_CURVATURE = 1e-3  # s·y against y·P y; 1 where P is the exact inverse
 
 
 @dataclass
-class Recursion:
+class _Recursion:
     """The live pairs, oldest first, and their products with the latest force and with one another.
 
     step_change[i, j] = s_i · y_j for j ≥ i; change_change[i, j] = y_i · P y_j.
@@ -113,17 +113,17 @@ def minimize(backend: FieldBackend, m: Vectors, stage: Minimize) -> tuple[Point,
     descent = backend.precondition(point.force)
     force_force = float(backend.products([descent], point.force)[0])
     evaluations, limit, taken_back, scale = 1, MAX_ROTATION, 0, 1.0
-    recursion = Recursion()
+    recursion = _Recursion()
     energies = deque([point.energy], maxlen=NONMONOTONE_WINDOW)
     while point.torque > stage.torque and evaluations < stage.max_evaluations and math.isfinite(point.energy):
         weights = recursion.weights(force_force, scale)
         if weights is None:
-            recursion, weights = Recursion(), [scale]
+            recursion, weights = _Recursion(), [scale]
         turned, step, longest = backend.rotate(point.m, weights, [descent, *recursion.vectors], limit)
         following = backend.evaluate(turned)
         evaluations += 1
         if not following.energy <= max(energies) + ENERGY_NOISE * abs(point.energy):  # true of not-a-number as well
-            recursion, limit, taken_back = Recursion(), longest / 2, taken_back + 1
+            recursion, limit, taken_back = _Recursion(), longest / 2, taken_back + 1
             continue
         limit = min(MAX_ROTATION, 2 * limit)
         next_descent = backend.precondition(following.force)

@@ -63,7 +63,7 @@ class Step:
             self.loss = partial(wrap(_loss), self.estimate)
             self.optimizer = AdamW(self.parameters, wrap(adamw))
         self.graphed = execution.graphed
-        self.graph: CudaGraphStep | None = None
+        self.graph: _CudaGraphStep | None = None
 
     def __call__(self, crops: torch.Tensor, hyperparameters: torch.Tensor) -> torch.Tensor:
         """Train on `crops` (b, 5), b of which never changes; return their mean loss, which the next step may overwrite.
@@ -73,7 +73,7 @@ class Step:
         if not self.graphed:
             return self._run(crops, hyperparameters)
         if self.graph is None:
-            self.graph = CudaGraphStep(self, crops, hyperparameters)
+            self.graph = _CudaGraphStep(self, crops, hyperparameters)
         return self.graph.replay(crops, hyperparameters)
 
     def backward(self, crops: torch.Tensor) -> torch.Tensor:
@@ -111,7 +111,7 @@ class Step:
         return loss
 
 
-class CudaGraphStep:
+class _CudaGraphStep:
     """A step as two CUDA graphs, for the gradient and for the update; the all-reduce between them is in neither."""
 
     def __init__(self, step: Step, crops: torch.Tensor, hyperparameters: torch.Tensor) -> None:

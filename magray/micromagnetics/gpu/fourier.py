@@ -1,7 +1,7 @@
 """The demagnetising field and the preconditioner of a batch, computed in Fourier space.
 
-`ShortTransforms` takes periodic films of 64 to 1024 = 2^n cells along x and along y; its kernels join the transforms
-with what comes between and behind them. `WholeTransforms` leaves all other films to cuFFT. A plan transforms a
+`_ShortTransforms` takes periodic films of 64 to 1024 = 2^n cells along x and along y; its kernels join the transforms
+with what comes between and behind them. `_WholeTransforms` leaves all other films to cuFFT. A plan transforms a
 number of slots that depends on the film's size only, so that a film's result does not depend on the others.
 """
 
@@ -25,7 +25,7 @@ RUNNING = 1  # a slot's mode, as in film.cu
 
 
 def _takes_short(film: Film) -> bool:
-    """Return whether the film's transforms are ShortTransforms."""
+    """Return whether the film's transforms are _ShortTransforms."""
     if any(film.open_axes) or any(n not in SHORT for n in film.cells):
         return False
     largest = max(SHARED_OF_ROW * film.cells[0], SHARED_OF_COLUMN * film.cells[1])
@@ -44,7 +44,7 @@ def definitions(film: Film) -> dict[str, int]:
 
 def transforms(module: cp.RawModule, film: Film, slots: int) -> Any:
     """Return the fastest transforms that take films of this shape."""
-    return (ShortTransforms if _takes_short(film) else WholeTransforms)(module, film, slots)
+    return (_ShortTransforms if _takes_short(film) else _WholeTransforms)(module, film, slots)
 
 
 def slots_of_a_plan(film: Film) -> int:
@@ -52,7 +52,7 @@ def slots_of_a_plan(film: Film) -> int:
     return CHUNK if film.cells[0] * film.cells[1] <= CHUNK_CELLS else 1
 
 
-class WholeTransforms:
+class _WholeTransforms:
     """Two-dimensional transforms by cuFFT, and a pass over the spectrum between them."""
 
     fused = False
@@ -118,7 +118,7 @@ class WholeTransforms:
         return room
 
 
-class ShortTransforms:
+class _ShortTransforms:
     """Hand-written one-dimensional transforms: of the rows, of the columns there and back, and of the rows back."""
 
     fused = True  # force() is the kernel `force` and demag() in one

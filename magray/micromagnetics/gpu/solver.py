@@ -31,7 +31,7 @@ def _bytes_per_cell(film: Film) -> int:
 
 
 @dataclass
-class SlotState:
+class _SlotState:
     """The state of a slot: its film, the time when it began, its stage, and its evaluations so far.
 
     parts: inner steps in an outer step of a quench; 0 during a minimisation. step: its place in the protocol's steps.
@@ -57,10 +57,10 @@ class SlotState:
 
 
 @dataclass(frozen=True)
-class Finished:
+class _Finished:
     """A film taken out of its slot: the results of `Batch.take`, still on the GPU, and the slot's last report."""
 
-    slot: SlotState
+    slot: _SlotState
     m: cp.ndarray
     sums: cp.ndarray
     torques2: cp.ndarray
@@ -107,8 +107,8 @@ class GpuSolver:
 
     def _run(self, batch: Batch, waiting: deque[Film], solver: str) -> Iterator[RelaxedFilm]:
         """Yield the results of the waiting films, and of those that join them meanwhile."""
-        occupants: dict[int, SlotState] = {}
-        taken: list[Finished] = []
+        occupants: dict[int, _SlotState] = {}
+        taken: list[_Finished] = []
         while occupants or taken or waiting:
             for refused, reason in self._fill(batch, occupants, waiting):
                 yield failed(refused, 0, 0.0, self.device, solver, reason)
@@ -120,7 +120,7 @@ class GpuSolver:
             ended = {slot: reports[slot] for slot in occupants if reports[slot]["mode"] != occupants[slot].mode}
             taken = self._end(batch, occupants, ended)
 
-    def _fill(self, batch: Batch, occupants: dict[int, SlotState], waiting: deque[Film]) -> list[tuple[Film, str]]:
+    def _fill(self, batch: Batch, occupants: dict[int, _SlotState], waiting: deque[Film]) -> list[tuple[Film, str]]:
         """Put waiting films into free slots. Returns the films that cannot be simulated, and why."""
         new: dict[int, NDArray[np.void]] = {}
         refused = []
@@ -131,13 +131,13 @@ class GpuSolver:
                 refused.append((film, reason))
             else:
                 slot, record = free.popleft(), film_record(film)
-                occupants[slot] = SlotState(film, time.perf_counter(), int(record["parts"]))
+                occupants[slot] = _SlotState(film, time.perf_counter(), int(record["parts"]))
                 new[slot] = record
         if new:
             batch.begin(new)
         return refused
 
-    def _end(self, batch: Batch, occupants: dict[int, SlotState], ended: dict[int, np.void]) -> list[Finished]:
+    def _end(self, batch: Batch, occupants: dict[int, _SlotState], ended: dict[int, np.void]) -> list[_Finished]:
         """End the step of these slots: begin the next one, or take the film out. Return the films taken out."""
         self._record(batch, {slot: occupants[slot] for slot in ended if occupants[slot].now.recorded})
         going_on, taken = {}, []
@@ -154,17 +154,17 @@ class GpuSolver:
             else:
                 del occupants[slot]
                 out = batch.take(slot, int(report["buffer"]))
-                taken.append(Finished(occupant, *out, report, batch.stream.record()))
+                taken.append(_Finished(occupant, *out, report, batch.stream.record()))
         batch.begin_next_steps(going_on, ended)
         return taken
 
-    def _record(self, batch: Batch, occupants: dict[int, SlotState]) -> None:
+    def _record(self, batch: Batch, occupants: dict[int, _SlotState]) -> None:
         """Add the current point to the loops of these films."""
         if occupants:
             for occupant, mean in zip(occupants.values(), batch.means(list(occupants)).tolist(), strict=True):
                 occupant.loop.append(LoopPoint(occupant.film.in_stage(occupant.now.does).field, tuple(mean)))
 
-    def _relaxed(self, batch: Batch, taken: Finished, solver: str) -> RelaxedFilm:
+    def _relaxed(self, batch: Batch, taken: _Finished, solver: str) -> RelaxedFilm:
         film, occupant = taken.slot.film, taken.slot
         seconds = (time.perf_counter() - occupant.start) / batch.slots
         with self.copies:

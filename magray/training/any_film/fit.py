@@ -48,7 +48,7 @@ def fit_any_film(
     films = []
     for store in stores:
         films.append(read_films(open_store(store), device))
-        say(f"{store}: {films_line(films[-1])}")
+        say(f"{store}: {_films_line(films[-1])}")
     torch.manual_seed(training.seed)
     sampler = Sampler(films, execution, training.microscope)
     network = AnyFilmNetwork(settings).to(device)
@@ -62,7 +62,7 @@ def fit_any_film(
         "settings": asdict(settings),
         "training": asdict(training) | done,
         "films": [len(one.train) for one in films],
-        "trained": trained_ranges(sampler),
+        "trained": _trained_ranges(sampler),
         "dmi": KINDS,
         "histories": HISTORIES,
         "instruments": {"none": asdict(CLEAN), "microscope": asdict(MICROSCOPE)},
@@ -71,12 +71,12 @@ def fit_any_film(
         "versions": versions(),
         "command": shlex.join(["magray", *sys.argv[1:]]),
     }
-    save_any_film(network, description, folder)
+    _save_any_film(network, description, folder)
     say(f"estimator: {folder}, {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB")
     return network, sampler, description
 
 
-def save_any_film(network: AnyFilmNetwork, description: dict[str, Any], folder: Path) -> None:
+def _save_any_film(network: AnyFilmNetwork, description: dict[str, Any], folder: Path) -> None:
     """Write an estimator's weights and description."""
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(network, folder / WEIGHTS)
@@ -84,7 +84,7 @@ def save_any_film(network: AnyFilmNetwork, description: dict[str, Any], folder: 
         unfinished.write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def films_line(films: FilmSet) -> str:
+def _films_line(films: FilmSet) -> str:
     """Return a line about a set of films."""
     parts = (len(films.train), len(films.calibration), len(films.test))
     return "{} films to train, {} to calibrate, {} to test, {}² cells".format(*parts, films.side)
@@ -103,7 +103,7 @@ def _numbers(pictures: Pictures) -> Pictures:
     return pictures
 
 
-def trained_ranges(sampler: Sampler) -> dict[str, list[float]]:
+def _trained_ranges(sampler: Sampler) -> dict[str, list[float]]:
     """Return the ranges of the reduced numbers of all training pictures."""
     ends: dict[str, list[float]] = {}
     for films, (low, high) in zip(sampler.films, sampler.pixels, strict=True):
