@@ -57,6 +57,7 @@ def answered(plan: pa.Table, side: int) -> pa.Table:
         "solver": pa.array(["drawn"] * films),
         "device": pa.array(["none"] * films),
         "seconds": pa.array(random.uniform(0, 1, films)),
+        "loop": pa.nulls(films, STORE_SCHEMA.field("loop").type),
     }
     columns = {name: plan[name] for name in plan.column_names} | answer
     return pa.table([columns[name] for name in STORE_SCHEMA.names], schema=STORE_SCHEMA)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic_core import PydanticCustomError
 
 from magray.config.scales import LARGEST, SMALLEST
@@ -41,8 +41,15 @@ def at_least(limit: float, reason: str, unit: str = "") -> AfterValidator:
     return AfterValidator(check)
 
 
+def _no_address(place: object) -> object:
+    """Refuse an address where a folder is needed; as a path, s3://bucket would be a folder named "s3:"."""
+    if isinstance(place, str) and "://" in place:
+        raise PydanticCustomError("no_address", "Input should be a local path; only a store can be at an address")
+    return place
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]  # part of file names
-Place = Annotated[Path, Strict(False), AfterValidator(at_home)]  # a text in YAML
+Place = Annotated[Path, Strict(False), BeforeValidator(_no_address), AfterValidator(at_home)]  # a text in YAML
 Count = Annotated[int, Field(gt=0)]
 
 # Limits are set where a number stops making sense, and well above what anybody has used.

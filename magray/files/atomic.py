@@ -83,8 +83,9 @@ def _lives(pid: int) -> bool:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a table as a Parquet file, whole or not at all."""
-    with atomic_write(path) as unfinished:
-        pq.write_table(table, unfinished, compression="zstd")
+    # a file and not its path, which pyarrow would take for an address if it begins as in a:/b
+    with atomic_write(path) as unfinished, pa.OSFile(str(unfinished), "wb") as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def read_table(

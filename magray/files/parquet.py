@@ -97,4 +97,7 @@ def _plain_metadata(file: pa.NativeFile) -> pq.FileMetaData:
     if length > len(content):
         content = file.read_at(length, size - length)
     footer = content[-length:].replace(ARROW_SCHEMA, HIDDEN)
-    return pq.read_metadata(pa.BufferReader(_MAGIC + footer))
+    try:
+        return pq.read_metadata(pa.BufferReader(_MAGIC + footer))
+    except UnicodeDecodeError as error:
+        raise pa.ArrowInvalid("its footer holds text that is not UTF-8") from error

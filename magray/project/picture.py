@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magray.errors import UserError
+from magray.estimator.inputs import check_length
 from magray.imaging import MAX_MEGAPIXELS, VIEW_SIZE, check_picture, read_scan, write_picture
 from magray.imaging.cleaning import STEPS, Cleaned, clean
 from magray.imaging.cleaning.clean import cut
@@ -134,6 +135,8 @@ def _said(scan: Scan) -> str:
 
 def _pixel_nm(one: Read, scale_um: float | None, pixel_nm: float | None) -> float:
     """Return the size of a pixel, nm. Raises UserError if it is not known, or told otherwise than by the file."""
+    check_length(pixel_nm, "size of a pixel, nm")
+    check_length(scale_um, "scale, µm")
     found, told = one.cleaned.pixel, pixel_nm
     if scale_um is not None:
         height, width = one.scan.values.shape

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import (
     BaseModel,
     Field,
@@ -28,7 +27,7 @@ from pydantic import (
 
 from magray.config import ScaleSet
 from magray.errors import UserError
-from magray.files.atomic import atomic_write, read_table
+from magray.files.atomic import read_table, write_table
 from magray.files.parquet import complete
 from magray.files.records import NotNegative, Positive, Text
 from magray.training.schedule import Schedule
@@ -243,8 +242,7 @@ class Trials:
         """Add the row of a trial that has ended, and write the file."""
         self.rows[row["trial"]] = row
         table = pa.Table.from_pylist(list(self.rows.values()), schema=SEARCH)
-        with atomic_write(self.path) as unfinished:
-            pq.write_table(table.replace_schema_metadata({MADE_FROM: self.made_from}), unfinished, compression="zstd")
+        write_table(table.replace_schema_metadata({MADE_FROM: self.made_from}), self.path)
 
     def of(self, how: Strategy, step: str | None = None) -> list[Row]:
         """Return the rows of one strategy, or of one of its steps, in the order in which they ended."""

@@ -91,12 +91,13 @@ def _write(location: Location, driver: str, number: int) -> None:
 
 
 def _read(location: Location) -> dict[str, Any] | None:
-    """Return the lease, or None if there is none. One that is not JSON is one that nobody renews."""
+    """Return the lease, or None if there is none. A damaged one is one that nobody renews."""
     try:
         content = location.read(LEASE_FILE)
     except FileNotFoundError:
         return None
-    try:
-        return dict(json.loads(content))
-    except ValueError:
-        return {"driver": "", "beat": content.hex()}
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(content)
+        if isinstance(found, dict) and isinstance(found.get("driver"), str):
+            return found
+    return {"driver": "", "beat": content.hex()}

@@ -71,13 +71,14 @@ def test_of_two_drivers_that_start_at_once_one_works(tmp_path: Path) -> None:
         assert has or "another driver is at work on" in errors
 
 
-def test_a_lease_is_not_a_foreign_file_and_a_truncated_one_does_not_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("content", [b'{"driv', b"[1]", b"[" * 10**5, b'{"driver": 1}', b"\xff"])
+def test_a_lease_is_not_a_foreign_file_and_a_damaged_one_does_not_count(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "EXPIRY", 0.1)
     plan = plan_table([co_like((16, 16))], "small")
     store = create_store(str(tmp_path / "store"), "small", plan)
-    (tmp_path / "store" / LEASE_FILE).write_bytes(b'{"driv')
+    (tmp_path / "store" / LEASE_FILE).write_bytes(content)
     assert verify(store, plan).foreign == []
     with lease(store.location, print):
         pass

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from magray.config import load_config, read_config
+from magray.errors import UserError
 from tests.support.configs import QUICKSTART
 
 PROJECTS = [
@@ -34,6 +35,12 @@ def test_overrides_change_single_keys() -> None:
     assert config.campaign.cells == (128, 64)
     assert config.store_uri == "s3://bucket/films"
     assert config.fit.seed == 5
+
+
+def test_an_address_is_no_folder() -> None:
+    """As a path, s3://bucket would be a folder named "s3:"."""
+    with pytest.raises(UserError, match="output: input should be a local path; only a store can be at an address"):
+        load_config(QUICKSTART, ["output=s3://bucket/results"])
 
 
 def test_the_store_is_beside_the_results_unless_the_config_names_another() -> None:

@@ -51,6 +51,14 @@ def test_a_file_that_fails_to_be_written_leaves_the_former_and_nothing_else(tmp_
     assert path.read_text(encoding="utf-8") == "before"
 
 
+def test_a_name_with_a_colon_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyArrow takes a:/b for the address of a file on another system."""
+    monkeypatch.chdir(tmp_path)
+    Path("a:").mkdir()
+    write_table(pa.table({"x": [1]}), Path("a:/b.parquet"))
+    assert read_table(Path("a:/b.parquet"), pa.schema([("x", pa.int64())])).num_rows == 1
+
+
 def test_what_a_killed_writer_left_goes_with_the_next_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "study.parquet"
     killed = "import os, sys; from magray.files.atomic import atomic_write; from pathlib import Path\n"

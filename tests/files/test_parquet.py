@@ -228,6 +228,7 @@ def test_a_plan_cut_anywhere_is_refused_in_one_line(tmp_path: Path) -> None:
     write_table(plan_of_films(2), path)
     whole_plan = path.read_bytes()
     cut = [whole_plan[:length] for length in (0, 3, 4, 8, 12, len(whole_plan) // 2, len(whole_plan) - 1)]
+    cut += [whole_plan.replace(b"film_id", b"film_i\xff")]  # names that are no text
     cut += [whole_plan[:-8] + length.to_bytes(4, "little") + b"PAR1" for length in (0, 7, 2**31, 2**32 - 1)]
     for content in cut:
         path.write_bytes(content)

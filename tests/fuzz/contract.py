@@ -105,7 +105,8 @@ def _in_this_process(arguments: tuple[str, ...], log: Path) -> Run:
 
 
 def _in_new_process(arguments: tuple[str, ...]) -> Run:
-    environment = os.environ | {"PYTHONPATH": str(CONFIGS.parent), "COLUMNS": "80"}
+    no_cluster = {"RAY_ADDRESS": "127.0.0.1:1"}  # what is in order goes as far as that, and simulates nothing
+    environment = os.environ | {"PYTHONPATH": str(CONFIGS.parent), "COLUMNS": "80"} | no_cluster
     command = [sys.executable, "-c", NEW_PROCESS, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, timeout=SECONDS, env=environment, check=False)

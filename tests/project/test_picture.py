@@ -38,6 +38,12 @@ def test_a_scale_that_contradicts_the_file_is_refused_with_both(
         read_for_estimate([scan], scale_um, pixel_nm, AS_USUAL)
 
 
+@pytest.mark.parametrize(("scale_um", "pixel_nm"), [(None, 0.0), (0.0, None), (None, float("nan")), (1e300, None)])
+def test_a_scale_that_is_none_is_refused(scan: Path, scale_um: float | None, pixel_nm: float | None) -> None:
+    with pytest.raises(UserError, match="give a length from"):
+        read_for_estimate([scan], scale_um, pixel_nm, AS_USUAL)
+
+
 def test_a_scale_that_agrees_with_the_file_is_taken(scan: Path) -> None:
     assert read_for_estimate([scan], None, 8.3, AS_USUAL)[1].pixel_nm == 8.3
     assert read_for_estimate([scan], 1.25, None, AS_USUAL)[1].um == 1.25
