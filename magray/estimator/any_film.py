@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from scipy.ndimage import gaussian_filter
 
 from magray.errors import UserError
 from magray.estimator.baselines import Baselines, baselines
@@ -37,9 +36,9 @@ from magray.estimator.trust import Trust, domain_pictures
 from magray.estimator.weights import load_weights
 from magray.files.records import read_record
 from magray.films.reduced import critical_dmi, neel_threshold, stray_energy, wall_width
-from magray.imaging import VIEW_SIZE, area_average, check_picture, grey_range, tiles, to_mz
+from magray.imaging import VIEW_SIZE, check_picture, grey_range, tiles, to_mz
 from magray.imaging.microscope import CLEAN, detrend
-from magray.imaging.views import NM_PER_SCALE_UM
+from magray.imaging.views import NM_PER_SCALE_UM, resample
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
 
 Array = NDArray[np.float64]
@@ -47,8 +46,10 @@ Array = NDArray[np.float64]
 KIND, FORMAT = "any-film", 1
 MOST_TILES = 4  # squares of a picture that are seen
 IMPROBABLE = math.log(0.01)  # a ratio of evidences that true knowns fall below in at most 1 % of all cases (Markov)
+TOUCHING, STRONG, HALF = 10.0, 0.7, 0.5  # period over Δ, D over Dc, where a spiral may be meant; share of the draws
 MANY, SOME = 0.5, 0.05  # shares of draws outside of the training: refused, doubtful
 UNUSUAL, STRANGE = "0.99", "0.999"  # of the training's pictures are nearer to the middle of what the network sees
+PIXEL = 12**-0.5  # pixels: standard deviation of the mean over a pixel
 SHARPNESS, FAINTEST = (sum(ends) / 2 for ends in (CLEAN.blur, CLEAN.noise))  # pixels, units of mz: of the training
 FACTORS = np.exp(np.linspace(-1.5, 1.5, 61))  # of the size of a pixel, when another one is looked for
 NAMES = {"D": "|D|", "thickness": "thickness"}
@@ -150,7 +151,8 @@ class AnyFilmEstimator:
     def __init__(self, network: AnyFilmNetwork, description: AnyFilmDescription) -> None:
         self.network, self.description = network.eval().requires_grad_(False), description
         ranges = description.trained
-        self.trained = Trained(ranges["Q1"], ranges["tau"], ranges["delta"], ranges["d"][1])
+        ratio = ranges.get("t_over_wall_width", (0.0, math.inf))
+        self.trained = Trained(ranges["Q1"], ranges["tau"], ranges["delta"], ranges["d"][1], ratio)
 
     @classmethod
     def load(cls, folder: str | Path = ANY_FILM) -> "AnyFilmEstimator":
@@ -309,12 +311,18 @@ class AnyFilmEstimator:
         return float(found.median()) > limit
 
     def _outside(self, name: str, samples: Samples) -> str:
-        share = f"{samples.outside[name]:.0%} of what the knowns allow"
-        number, limits = {
-            "Q1": ("Keff / (µ0 Ms² / 2)", self.trained.Q1),
-            "tau": ("the thickness over the size of a pixel", self.trained.tau),
+        share = f"{samples.outside[name]:.0%} of what the"
+        if name == "d":
+            return (
+                f"D is above {self.trained.d:.3g} of the critical D in {share} picture allows: walls cost next to "
+                "nothing there, and how far D is above it cannot be told"
+            )
+        number, limits, said = {
+            "Q1": ("Keff / (µ0 Ms² / 2)", self.trained.Q1, "knowns allow"),
+            "tau": ("the thickness over the size of a pixel", self.trained.tau, "knowns allow"),
+            "t_over_wall_width": ("the thickness over √(Aex / Keff)", self.trained.t_over_wall_width, "picture allows"),
         }[name]
-        return f"{number} of {share} lies outside of the {limits[0]:.3g} to {limits[1]:.3g} of the training"
+        return f"{number} of {share} {said} lies outside of the {limits[0]:.3g} to {limits[1]:.3g} of the training"
 
     def _contradiction(self, picture: SeenPicture, samples: Samples) -> str:
         """Return that picture and constants do not fit, and the size of a pixel with which they would."""
@@ -337,6 +345,11 @@ class AnyFilmEstimator:
     def _doubts(self, samples: Samples, estimates: Mapping[str, Estimate], theory: Baselines) -> list[str]:
         """Return what speaks against the answer without forbidding it."""
         reasons = [self._outside(name, samples) for name, share in samples.outside.items() if SOME < share <= MANY]
+        if "Aex" in estimates and (spirals := _share_of_spirals(samples, theory.period)) > HALF:
+            reasons.append(
+                f"{spirals:.0%} of the films that fit have walls that touch each other: with a D above the critical D "
+                "they would look alike; give Aex"
+            )
         if "D" in estimates and theory.contradict(estimates["D"].value, estimates["D"].error):
             reasons.append(
                 f"stripe theory says |D| = {practical(theory.stripe_theory, theory.error, 'J/m2')}: perhaps the film's "
@@ -345,18 +358,23 @@ class AnyFilmEstimator:
         return reasons
 
 
+def _share_of_spirals(samples: Samples, period: float) -> float:
+    """Return the share of films whose walls fill their domains' period (m), so that a spiral has the same picture."""
+    films = samples.constants
+    touching = period < TOUCHING * wall_width(films["Aex"], films["Keff"])
+    strong = films["D"] > STRONG * critical_dmi(films["Aex"], films["Keff"])
+    return float((touching & strong).mean())
+
+
 def seen_as_in_training(squares: NDArray[np.float32], instrument: str | None) -> torch.Tensor:
     """Return views (k, 128, 128) of squares (k, h, h) of a picture, grey values 0…255, as the training shows them.
 
     Means over the pixels of a simulation are sharper than its pictures and without any noise, and a network that has
-    seen no such picture takes walls for narrower than they are. The mean of n × n pixels has a variance of
-    (1 − 1/n²) / 12 of its width, squared, along each axis; a Gaussian adds what lacks.
+    seen no such picture takes walls for narrower than they are.
     """
     if instrument != "none":
-        return detrend(to_mz(torch.from_numpy(area_average(squares))))
-    n = squares.shape[1] / VIEW_SIZE
-    width = n * math.sqrt(SHARPNESS**2 - (1 - 1 / n**2) / 12)
-    views = to_mz(torch.from_numpy(area_average(gaussian_filter(squares, (0, width, width), mode="reflect"))))
+        return detrend(to_mz(torch.from_numpy(resample(squares, PIXEL))))
+    views = to_mz(torch.from_numpy(resample(squares, SHARPNESS)))
     return detrend(views + FAINTEST * torch.randn(views.shape, generator=torch.Generator().manual_seed(0)))
 
 

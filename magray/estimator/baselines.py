@@ -30,13 +30,14 @@ DIFFERENT = 2.0  # errors
 class Baselines:
     """|D|, J/m², by stripe theory with its standard error, and by rescaling. NaN where no D fits.
 
-    threshold: |D| below which the walls do not show D; 0 for bulk DMI.
+    threshold: |D| below which the walls do not show D; 0 for bulk DMI. period: of the picture's domains, m.
     """
 
     stripe_theory: float
     error: float
     rescaling: float
     threshold: float
+    period: float
 
     def contradict(self, D: float, error: float) -> bool:
         """Return whether stripe theory and an estimate of |D|, J/m², differ by more than twice their errors."""
@@ -62,6 +63,7 @@ def baselines(
         stripe_error(layer, period, pixel * views.shape[-1], knowledge.history),
         dmi_of_picture(layer, views[0].numpy(), pixel),
         0.0 if knowledge.dmi == "bulk" else neel_threshold(Ms, thickness),
+        period,
     )
 
 

@@ -82,6 +82,7 @@ class Trained:
     tau: Limits
     delta: Limits
     d: float
+    t_over_wall_width: Limits = (0.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Samples:
     log_evidence: how much better these knowns explain the pictures than any film of the training does, as the natural
     logarithm of a ratio; with several pictures, that they show the same film is part of it. log_agreement: how much
     better one film explains several pictures than another film for each does. effective: independent draws.
-    outside: the share of the knowns' draws by the reduced number that lies outside of the training's.
+    outside: the share of the knowns' draws by the reduced number that lies outside of the training's; for d and t/Δ,
+    the share of what the pictures say.
     """
 
     constants: Mapping[str, Array]
@@ -135,6 +137,9 @@ def _sample(
         weights, terms = _weigh(heads, pictures, knowledge, films, trained, random)
     weights = np.where(np.logical_or.reduce(list(outside.values())), -np.inf, weights)
     shares = {name: float(out.mean()) for name, out in outside.items()}
+    beyond = _beyond_training(films, trained)
+    shares |= {name: _weight_of(out, weights) for name, out in beyond.items()}
+    terms, weights = (np.where(np.logical_or.reduce(list(beyond.values())), -np.inf, logs) for logs in (terms, weights))
     if not np.isfinite(weights).any():
         raise Refused(_nothing_fits(films, pictures, trained, shares))
     normed = np.exp(weights - weights.max())
@@ -204,6 +209,23 @@ def _outside(
     }
 
 
+def _beyond_training(films: Mapping[str, Array], trained: Trained) -> dict[str, NDArray[np.bool_]]:
+    """Return which complete films have a D above the training's, or walls too wide or narrow for their thickness."""
+    Keff = np.maximum(films["Keff"], 1e-9)
+    return {
+        "d": films["D"] > trained.d * critical_dmi(films["Aex"], Keff),
+        "t_over_wall_width": _beyond(films["thickness"] / wall_width(films["Aex"], Keff), trained.t_over_wall_width),
+    }
+
+
+def _weight_of(chosen: NDArray[np.bool_], log_weights: Array) -> float:
+    """Return the share of the chosen draws in the weight of all."""
+    if not np.isfinite(log_weights).any():
+        return float(chosen.mean())
+    weights = np.exp(log_weights - log_weights.max())
+    return float(weights[chosen].sum() / weights.sum())
+
+
 def _beyond(values: Array, limits: Limits) -> NDArray[np.bool_]:
     return ~((limits[0] <= values) & (values <= limits[1]))
 
@@ -225,8 +247,7 @@ def _weigh(
         films["D"] = np.asarray(dmi_of_wall_energy(films["Aex"], np.maximum(films["Keff"], 1e-9), sigma))
     weights = walls.log_weights(log_width, log_s)
     pairs = walls.consistency()
-    d = films["D"] / critical_dmi(films["Aex"], np.maximum(films["Keff"], 1e-9))
-    impossible = (d < 0) | (d > trained.d)
+    impossible = films["D"] < 0
     for picture in pictures:
         impossible |= _beyond(np.exp(log_width) / picture.pixel, trained.delta)
     weights = np.where(impossible, -np.inf, weights)
@@ -392,6 +413,16 @@ def _nothing_fits(
         tau = float(np.median(films["thickness"])) / pictures[0].pixel
         return "thickness: {:.3g} pixels of the network's view, and the training had {:.3g} to {:.3g}".format(
             tau, *trained.tau
+        )
+    if outside["d"] > 0.5:
+        return (
+            f"D is above {trained.d:.3g} of the critical D: walls cost next to nothing there, and how far D is above "
+            "it cannot be told; or picture and constants contradict each other"
+        )
+    if outside["t_over_wall_width"] > 0.5:
+        ratio = float(np.median(films["thickness"] / wall_width(films["Aex"], np.maximum(films["Keff"], 1e-9))))
+        return "thickness: {:.3g} widths of a wall, sqrt(Aex / Keff), and the training had {:.3g} to {:.3g}".format(
+            ratio, *trained.t_over_wall_width
         )
     return "no film of the training has these constants and this picture; check the constants and the scale"
 

@@ -30,11 +30,11 @@ def test_the_error_is_finite_where_no_D_gives_a_longer_period() -> None:
 
 def test_values_of_D_that_walls_do_not_feel_are_alike() -> None:
     threshold = neel_threshold(1.2e6, 1.4e-9)
-    theory = Baselines(0.1 * threshold, 0.01 * threshold, math.nan, threshold)
+    theory = Baselines(0.1 * threshold, 0.01 * threshold, math.nan, threshold, PERIOD)
     assert not theory.contradict(0.9 * threshold, 0.01 * threshold)
     assert theory.contradict(1.5 * threshold, 0.01 * threshold)
 
 
 @pytest.mark.parametrize("D", [0.0, 1e-3])
 def test_a_theory_without_a_value_contradicts_nothing(D: float) -> None:
-    assert not Baselines(math.nan, math.nan, math.nan, 0.0).contradict(D, 1e-6)
+    assert not Baselines(math.nan, math.nan, math.nan, 0.0, PERIOD).contradict(D, 1e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from magray.errors import Refused
 from magray.estimator.knowns import Knowledge, Normal, Range
-from magray.estimator.posterior import asked_of, error_budget, estimate_of, sample
+from magray.estimator.posterior import Samples, asked_of, error_budget, estimate_of, sample
 from magray.films.reduced import critical_dmi, stray_energy, wall_energy, wall_width
 from magray.units import MU0
 from tests.support.gaussian_heads import TRAINED, GaussianHeads, made_up_picture
@@ -155,7 +155,8 @@ def test_intervals_are_stretched_about_the_median_and_stay_above_zero() -> None:
         ({"Keff": 20 * KEFF}, "5.53 lies outside the 0.02 to 4 of the training"),
         ({"thickness": 100e-9}, "thickness: 25 pixels"),
         ({"Aex": 400 * AEX}, "no film of the training"),
-        ({"D": 20 * D}, "no film of the training"),
+        ({"Aex": 0.01 * AEX}, "thickness: .* widths of a wall"),
+        ({"D": 20 * D}, "D is above 0.97 of the critical D"),
     ],
 )
 def test_films_outside_of_the_training_are_refused_with_the_number_that_is_out(
@@ -163,3 +164,17 @@ def test_films_outside_of_the_training_are_refused_with_the_number_that_is_out(
 ) -> None:
     with pytest.raises(Refused, match=problem):
         sample(FLAT, [PICTURE], Knowledge({k: Normal(float(v)) for k, v in {**EXACT, **known}.items()}), TRAINED)  # type: ignore[arg-type]
+
+
+def test_walls_that_cost_nothing_may_be_those_of_a_larger_D() -> None:
+    """Where log s is as small as at d = 0.97, within 0.2, half of what the picture says lies above."""
+    Dc, knowledge = float(critical_dmi(AEX, KEFF)), Knowledge.of({**EXACT, "Aex": AEX})
+
+    def seen(d: float) -> Samples:
+        log_s = math.log(wall_energy(AEX, KEFF, d * Dc) / (MU0 * MS**2 * THICKNESS))
+        return sample(FLAT, [made_up_picture(LOG_DELTA, log_s, PIXEL)], knowledge, TRAINED)
+
+    assert seen(0.6).outside["d"] < 0.01
+    assert 0.3 < seen(0.97).outside["d"] < 0.7
+    with pytest.raises(Refused, match=r"D is above 0\.97 of the critical D"):
+        seen(0.99)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.imaging import area_average, cells_of, crop, rotate, scale_of, shifted, tiles, views
+from magray.imaging.views import resample
 
 
 def picture(*shape: int) -> NDArray[np.uint8]:
@@ -94,3 +95,18 @@ def test_views_of_a_shifted_film_begin_between_two_cells() -> None:
     np.testing.assert_allclose(seen[0], straight[0], rtol=1e-5)
     np.testing.assert_allclose(seen[1], 0.7 * straight[1] + 0.3 * next_row[1], rtol=1e-5)
     np.testing.assert_allclose(shifted(film, 0.0, 1.0), np.roll(film, -1, 2))
+
+
+@pytest.mark.parametrize("side", [128, 150, 192, 256, 300])
+def test_a_wave_is_seen_as_a_gaussian_sees_it_whatever_the_pixels_of_the_square(side: int) -> None:
+    """It keeps exp(−2 (π σ / period)²) of itself, and nothing else appears: means would leave a 500th of it at n = 1.5.
+
+    The last pixels, which see the mirrored edge, are left out.
+    """
+    period, spread, step = 16.0, 0.65, side / 128
+    cells = (np.arange(side) + 0.5) / step
+    square = np.broadcast_to(np.cos(2 * np.pi * cells / period), (1, side, side)).astype(np.float32)
+    seen = resample(square, spread)[0, :, 6:-6]
+    left = math.exp(-2 * (math.pi * spread / period) ** 2)
+    expected = left * np.cos(2 * np.pi * (np.arange(128) + 0.5) / period)
+    assert np.abs(seen - expected[6:-6]).max() < 1e-3

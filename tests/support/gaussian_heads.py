@@ -12,7 +12,7 @@ import torch
 from magray.estimator.posterior import SeenPicture, Trained
 from magray.network.any_film import Knowns
 
-TRAINED = Trained(Q1=(0.02, 4.0), tau=(0.02, 10.0), delta=(0.2, 20.0), d=0.97)
+TRAINED = Trained((0.02, 4.0), (0.02, 10.0), delta=(0.2, 20.0), d=0.97, t_over_wall_width=(0.01, 8.0))
 
 
 @dataclass

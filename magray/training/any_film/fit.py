@@ -112,6 +112,7 @@ def _trained_ranges(sampler: Sampler) -> dict[str, list[float]]:
             ("tau", films.thickness, True),
             ("delta", films.wall_width, True),
             ("d", films.d, False),
+            ("t_over_wall_width", films.thickness / films.wall_width, False),
         ):
             chosen = values[films.train]
             least, most = float(chosen.min()), float(chosen.max())
