@@ -16,12 +16,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -41,16 +41,17 @@ Drawn = NDArray[np.uint8]
 """What is written: (h, w), or (h, w, 3)."""
 
 BLUR, NOISE = 0.8, 0.1  # pixels, and units of mz
+QUALITY = 10  # of the JPEG
 SHIFT = 0.5  # bars, that an edit may move an answer by on average
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What is done to a picture. pixel: the size of its pixels afterwards, relative. quality: of a JPEG."""
+    """What is done to a picture. pixel: the size of its pixels afterwards, relative. suffix: of the file."""
 
     make: Callable[[Grey, np.random.Generator], Drawn]
     pixel: float = 1.0
-    quality: int | None = None
+    suffix: str = ".png"
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ def in_a_plot(picture: Grey, _: np.random.Generator) -> Drawn:
     bar = figure.add_axes(((100 + 2 * width) / total[0], 70 / total[1], 20 / total[0], 2 * height / total[1]))
     figure.colorbar(axes.imshow(picture, cmap="gray", interpolation="nearest"), cax=bar)
     axes.set_xlabel("x (pixels)")
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    with BytesIO() as file:
+        figure.savefig(file, format="png", dpi=100)
+        return np.asarray(Image.open(file).convert("RGB"))
 
 
 def with_a_scale_bar(picture: Grey, _: np.random.Generator) -> Drawn:
@@ -138,7 +139,7 @@ def turned(picture: Grey, _: np.random.Generator) -> Drawn:
 
 EDITS = {
     "brightness gradient": Edit(bright_to_one_side),
-    "JPEG 10": Edit(lambda picture, _: grey(picture), quality=10),
+    "JPEG 10": Edit(lambda picture, _: grey(picture), suffix=".jpg"),
     "blur 3 px": Edit(lambda picture, _: grey(gaussian_filter(picture, 3, mode="wrap"))),
     "5 % salt and pepper": Edit(salted),
     "gamma 2.2": Edit(lambda picture, _: grey(picture ** (1 / 2.2))),
@@ -166,9 +167,9 @@ def seen(image: Drawn, random: np.random.Generator) -> Grey:
     return np.asarray(np.clip((shown - low) / (high - low), 0, 1))
 
 
-def answer(film: Film, drawn: Drawn, path: Path, pixel: float = 1.0, quality: int | None = None) -> Said:
+def answer(film: Film, drawn: Drawn, path: Path, pixel: float = 1.0) -> Said:
     """Write a picture, and return what the estimator says of its file, told all constants but D and Aex."""
-    Image.fromarray(drawn).save(path, **({} if quality is None else {"quality": quality}))
+    Image.fromarray(drawn).save(path, quality=QUALITY)
     tells = told(film)
     try:
         found = estimate_film(
@@ -200,8 +201,8 @@ def measure(films: Iterable[tuple[Film, Drawn]], edits: Sequence[str] = tuple(ED
                 continue
             for name in edits:
                 edit, random = EDITS[name], np.random.default_rng(number)
-                path = Path(folder) / ("edited.png" if edit.quality is None else "edited.jpg")
-                said = answer(film, edit.make(picture, random), path, edit.pixel, edit.quality)
+                path = Path(folder) / f"edited{edit.suffix}"
+                said = answer(film, edit.make(picture, random), path, edit.pixel)
                 shift = (said.D - plain.D) / plain.error
                 record = {"film": number, "edit": name, "shift": shift, "trust": said.trust, "reasons": said.reasons}
                 records.append(record)
