@@ -40,7 +40,7 @@ Grey = NDArray[np.float64]
 Drawn = NDArray[np.uint8]
 """What is written: (h, w), or (h, w, 3)."""
 
-BLUR, NOISE = 0.8, 0.1  # pixels, and units of mz
+BLUR, NOISE = 1.6, 0.2  # pixels, and units of mz: of a view with half as many pixels, 0.84 and 0.1
 QUALITY = 10  # of the JPEG
 SHIFT = 0.5  # bars, that an edit may move an answer by on average
 

@@ -51,8 +51,8 @@ def _dead(values: Array) -> NDArray[np.bool_]:
 def mend_scars(values: Array) -> tuple[Array, str] | None:
     """Replace parts of single rows that differ from the rows above and below, by the mean of these.
 
-    A scar is a run of SCAR pixels that differ much. In a row with one, runs of FAINT_SCAR that differ less are of it too:
-    noise and walls break scars into pieces.
+    A scar is a run of SCAR pixels that differ much. Noise and walls break scars into pieces, so in a row with one, runs
+    of FAINT_SCAR pixels that differ less are mended as well.
     """
     above, row, below = values[:-2], values[1:-1], values[2:]
     jump = JUMP * _contrast(values)
