@@ -123,7 +123,7 @@ def pictures_through(
     signal = instrument.signal(Magnetisation(mz, cell, films.thickness[index] * cell, Ms))
     low, high = signal.amin((1, 2), keepdim=True), signal.amax((1, 2), keepdim=True)
     span = (high - low).clamp(min=LEAST)
-    grey = ((signal - low) / span * 255).round().to(torch.uint8)
+    grey = ((signal - low) / span * 255).round().to(torch.uint8).contiguous()
     view = views(grey, torch.arange(count, device=device), upright)
     measured = instrument.measured(low + (view + 1) / 2 * span)
     return detrend(measured / measured.std((1, 2), keepdim=True).clamp(min=LEAST))
