@@ -35,9 +35,13 @@ DIMENSIONS = {
     "field": _dimension("100 mT", A_per_m="1", kA_per_m="1e3", MA_per_m="1e6", T="1", mT="1e-3"),
     "time": _dimension("2 ns", s="1", ns="1e-9", ps="1e-12", fs="1e-15"),
     "temperature": _dimension("300 K", K="1"),
+    "angle": _dimension("12 deg", rad="1", deg="0.017453292519943295"),
+    "induction": _dimension("20 uT", T="1", mT="1e-3", uT="1e-6"),
+    "stiffness": _dimension("50 uN/m", N_per_m="1", mN_per_m="1e-3", uN_per_m="1e-6"),
+    "pole": _dimension("1 nAm", Am="1", nAm="1e-9"),
     "ratio": Dimension("", {"": Decimal(1)}, "0.1"),
 }
-_TESLA = ("T", "mT")  # µ0 H, so divided by µ0 to give A/m
+_TESLA = ("T", "mT")  # of a field: µ0 H, so divided by µ0 to give A/m
 _WRITTEN = re.compile(r"\s*([-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,9})?)\s*(\S*)\s*")
 _LONGEST = 100  # characters of a quantity
 _SPELLINGS = str.maketrans({"²": "2", "³": "3", "µ": "u", "μ": "u"})
@@ -60,7 +64,7 @@ def parse_quantity(text: object, dimension: str, name: str) -> float:
     if unit not in kind.factors:
         accepted = ", ".join(kind.factors) if kind.si else "none, it is a plain number"
         raise UserError(f"{name}: unit {written[2]} does not fit; accepted: {accepted}")
-    value = _product(Decimal(number), kind.factors[unit]) / (MU0 if unit in _TESLA else 1)
+    value = _product(Decimal(number), kind.factors[unit]) / (MU0 if dimension == "field" and unit in _TESLA else 1)
     if math.isinf(value):
         raise UserError(f"{name}: {text} is too large")
     if value == 0 and Decimal(number) != 0:

@@ -69,7 +69,12 @@ def estimate(
         str | None, typer.Option(metavar="KIND", help="minimised, quenched, thermal or demagnetised.")
     ] = None,
     instrument: Annotated[
-        str | None, typer.Option(metavar="KIND", help="microscope (if not told), or none for a simulated picture.")
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="microscope (blur and noise; if not told), none for a simulated picture, or kerr, mfm, peem, stxm, "
+            "sempa, nv, which the estimator must have been trained on.",
+        ),
     ] = None,
     resimulate: Annotated[
         bool, typer.Option("--resimulate", help="Compare the picture with films of the answer: minutes on a CPU.")

@@ -113,12 +113,23 @@ def any_film(
         float, typer.Option("--baseline-seconds", min=0.0, help="Time for the two-numbers baseline; 0: none.")
     ] = 60.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the network and its pictures.")] = 0,
+    instruments: Annotated[
+        Path | None,
+        typer.Option(
+            "--instruments",
+            metavar="CONFIG",
+            help="YAML file of instruments and their shares, as configs/any-film/instruments.yaml; without it, "
+            "half of the pictures are as they are and half blurred and noisy.",
+        ),
+    ] = None,
 ) -> None:
     """Fit the any-film estimator to films of every material, and measure it."""
     from magray.network.any_film import AnyFilmSettings
+    from magray.training.any_film.instruments import HALVES, read_instruments
     from magray.training.any_film.trainer import AnyFilmTraining
     from magray.workflows.any_film import run
 
-    training = AnyFilmTraining(pictures=pictures, seconds=seconds, batch=batch, seed=seed)
+    shares = HALVES if instruments is None else read_instruments(instruments)
+    training = AnyFilmTraining(pictures, seconds, batch, seed=seed, instruments=shares)
     with resumable():
         run(stores, output, AnyFilmSettings(width=width), training, baseline_seconds, typer.echo)

@@ -18,6 +18,7 @@ from magray.config.strict_yaml import MAX_CHARACTERS, parse
 from magray.errors import UserError, shortened
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_Read = TypeVar("_Read")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -56,6 +57,11 @@ def load_scale_cues(path: str | Path) -> ScaleCuesConfig:
     return _load(path, lambda text: _validated(ScaleCuesConfig, _keys_and_values(text)))
 
 
+def load_mapping(path: str | Path) -> dict[str, Any]:
+    """Read the keys and values of a YAML file that is no config of a stage. Raises UserError as `load_config`."""
+    return _load(path, _keys_and_values)
+
+
 def read_config(text: str, overrides: Sequence[str] = ()) -> Config:
     """Return the config in YAML `text`, changed by `overrides`. Raises UserError as `load_config`."""
     content = _overridden(text, overrides)
@@ -80,7 +86,7 @@ def _overridden(text: str, overrides: Sequence[str]) -> dict[str, Any]:
     return content
 
 
-def _load(path: str | Path, read: Callable[[str], _Model]) -> _Model:
+def _load(path: str | Path, read: Callable[[str], _Read]) -> _Read:
     """Return what `read` makes of a file's text. Raises UserError, one line that names the file."""
     try:
         with Path(path).open(encoding="utf-8") as file:

@@ -17,7 +17,7 @@ from magray.errors import UserError
 from magray.estimator.baselines import Baselines, baselines
 from magray.estimator.estimator import ANY_FILM, DESCRIPTION, SHIPPED, WEIGHTS, shipped
 from magray.estimator.inputs import GivenPicture, check_length, different_pictures, pictures_of
-from magray.estimator.knowns import CONSTANTS, INSTRUMENTS, Knowledge
+from magray.estimator.knowns import CONSTANTS, INSTRUMENTS, NOT_TOLD, Knowledge
 from magray.estimator.metadata import in_practice, practical
 from magray.estimator.posterior import (
     Estimate,
@@ -37,6 +37,7 @@ from magray.estimator.weights import load_weights
 from magray.files.records import read_record
 from magray.films.reduced import critical_dmi, neel_threshold, stray_energy, wall_width
 from magray.imaging import VIEW_SIZE, check_picture, grey_range, tiles, to_mz
+from magray.imaging.instruments import RANGES
 from magray.imaging.microscope import CLEAN, detrend
 from magray.imaging.views import NM_PER_SCALE_UM, resample
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
@@ -152,7 +153,9 @@ class AnyFilmEstimator:
         self.network, self.description = network.eval().requires_grad_(False), description
         ranges = description.trained
         ratio = ranges.get("t_over_wall_width", (0.0, math.inf))
-        self.trained = Trained(ranges["Q1"], ranges["tau"], ranges["delta"], ranges["d"][1], ratio)
+        self.trained = Trained(
+            ranges["Q1"], ranges["tau"], ranges["delta"], ranges["d"][1], ratio, description.settings.instruments
+        )
 
     @classmethod
     def load(cls, folder: str | Path = ANY_FILM) -> "AnyFilmEstimator":
@@ -188,6 +191,10 @@ class AnyFilmEstimator:
             raise UserError("give the size of the picture: either its scale, µm, or the size of a pixel, nm")
         check_length(pixel_nm, "size of a pixel, nm")
         check_length(scale_um, "scale, µm")
+        if (instrument := knowledge.instrument or NOT_TOLD) not in self.trained.instruments:
+            return self._through_another(instrument, pictures, knowledge, scale_um, pixel_nm)
+        if resimulate and instrument in RANGES:
+            raise UserError(f"films of the answer cannot be shown through {instrument} yet; leave --resimulate out")
         shown = [self._shown(one, scale_um, pixel_nm, knowledge) for one in different_pictures(pictures_of(pictures))]
         if not asked_of(knowledge):
             raise UserError("everything is known of this film; leave out what the pictures should tell")
@@ -199,6 +206,21 @@ class AnyFilmEstimator:
         found = resimulated(shown[0].views[0], shown[0].pixel, samples.constants, knowledge)
         reasons = (*posterior.reasons, *found.reasons())
         return replace(posterior, resimulation=found, reasons=reasons, trust="doubtful" if reasons else "trusted")
+
+    def _through_another(
+        self,
+        instrument: str,
+        pictures: GivenPicture | Iterable[GivenPicture],
+        knowledge: Knowledge,
+        scale_um: float | None,
+        pixel_nm: float | None,
+    ) -> Posterior:
+        """Return a refused answer for pictures of an instrument that the training has not shown."""
+        known = self.trained.instruments
+        nearest = next(one for one in (NOT_TOLD, *INSTRUMENTS) if one in known)
+        posterior = self.estimate(pictures, replace(knowledge, instrument=nearest), scale_um, pixel_nm)
+        reason = f"the estimator has seen no pictures of {instrument}, only of {', '.join(known)}"
+        return replace(posterior, trust="refused", reasons=(reason, *posterior.reasons))
 
     def _shown(
         self, picture: NDArray[Any], scale_um: float | None, pixel_nm: float | None, knowledge: Knowledge
@@ -280,7 +302,7 @@ class AnyFilmEstimator:
         return estimate_of(values, CONSTANTS[name].unit, (low, high), Dc if name == "D" else math.inf)
 
     def _stretch(self, knowledge: Knowledge, of: str) -> Stretch:
-        found = self.description.calibration.get(knowledge.instrument or INSTRUMENTS[-1], {}).get(of)
+        found = self.description.calibration.get(knowledge.instrument or NOT_TOLD, {}).get(of)
         return Stretch() if found is None else Stretch(*(tuple(found[key]) for key in ("at", "factors68", "factors95")))
 
     def _refusals(
@@ -304,7 +326,7 @@ class AnyFilmEstimator:
 
     def _strange(self, seen: Sequence[SeenPicture], knowledge: Knowledge, level: str) -> bool:
         """Return whether most pictures are farther from the training's, for the network, than so many of these."""
-        distances = self.description.calibration.get(knowledge.instrument or INSTRUMENTS[-1], {}).get("distances", {})
+        distances = self.description.calibration.get(knowledge.instrument or NOT_TOLD, {}).get("distances", {})
         limit = float(distances.get(level, math.inf))
         with torch.inference_mode():
             found = torch.stack([self.network.distance(picture.features)[0] for picture in seen])
@@ -452,8 +474,9 @@ def estimate(
 
     known: by constant (Ms, Ku1, Keff, Hk, Aex, D, thickness) a number (SI), a text such as "1.20 ± 0.05 MA/m", a
     `Normal` or a `Range`. dmi: interfacial or bulk. history: minimised, quenched, thermal or demagnetised. instrument:
-    microscope, or none for a picture of a simulation. resimulate: simulate films of the answer (minutes on a CPU) and
-    compare them with the first picture.
+    microscope (blur and noise), none for a picture of a simulation, or a real one (kerr, mfm, peem, stxm, sempa, nv):
+    an answer is refused unless the estimator was trained on it. resimulate: simulate films of the answer (minutes on a
+    CPU) and compare them with the first picture.
     """
-    knowledge = Knowledge.of(known or {}, dmi, history, instrument or INSTRUMENTS[-1])
+    knowledge = Knowledge.of(known or {}, dmi, history, instrument or NOT_TOLD)
     return _loaded(str(estimator)).estimate(pictures, knowledge, scale_um, pixel_nm, resimulate)

@@ -20,12 +20,14 @@ from magray.estimator.metadata import practical
 from magray.films.design import HISTORIES, KINDS, History
 from magray.films.film import Dmi
 from magray.films.reduced import effective_anisotropy, stray_energy
+from magray.imaging.instruments import REFUSED
 from magray.units import DIMENSIONS, MU0, parse_quantity
 
 Array = NDArray[np.float64]
 Choice = TypeVar("Choice", bound=str)
-Instrument = Literal["none", "microscope"]
+Instrument = Literal["none", "microscope", "kerr", "mfm", "peem", "stxm", "sempa", "nv"]
 INSTRUMENTS: tuple[Instrument, ...] = get_args(Instrument)
+NOT_TOLD: Instrument = "microscope"  # what a picture is taken for whose instrument is not told
 
 CONTRADICTION = 3.0  # standard deviations between constants that describe one film
 ROUNDING = 0.02  # relative, of constants that are given without errors
@@ -160,6 +162,8 @@ class Knowledge:
         for name, one in known.items():
             _check_constant(name, one)
         _check_anisotropy(known)
+        if instrument in REFUSED:
+            raise UserError(f"instrument: {REFUSED[instrument]}; take the picture with one of {', '.join(INSTRUMENTS)}")
         return cls(
             known,
             _choice(dmi, "dmi", KINDS),

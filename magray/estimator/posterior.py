@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from magray.errors import Refused
-from magray.estimator.knowns import CONSTANTS, INSTRUMENTS, Knowledge
+from magray.estimator.knowns import CONSTANTS, Knowledge
 from magray.films.design import HISTORIES, KINDS
 from magray.films.reduced import (
     critical_dmi,
@@ -29,7 +29,7 @@ from magray.films.reduced import (
     wall_energy,
     wall_width,
 )
-from magray.network.any_film import Knowns
+from magray.network.any_film import INSTRUMENTS, Knowns
 from magray.units import MU0
 
 Array = NDArray[np.float64]
@@ -76,13 +76,14 @@ class Heads(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """The ranges of the reduced numbers of the training films; `d` begins at 0."""
+    """The ranges of the reduced numbers of the training films, and the instruments; `d` begins at 0."""
 
     Q1: Limits
     tau: Limits
     delta: Limits
     d: float
     t_over_wall_width: Limits = (0.0, math.inf)
+    instruments: tuple[str, ...] = INSTRUMENTS
 
 
 @dataclass(frozen=True)
@@ -363,7 +364,7 @@ class _Walls:
         kinds = [
             _index(KINDS, knowledge.dmi),
             _index(HISTORIES, knowledge.history),
-            _index(INSTRUMENTS, knowledge.instrument),
+            _index(self.trained.instruments, knowledge.instrument),
         ]
         return Knowns(*self._numbers(pixel), *(torch.full((self.draws,), kind, device=self.device) for kind in kinds))
 

@@ -19,7 +19,6 @@ SEEDS = (1, 2)  # of the test pictures
 TIMES = 2  # pictures of each test film and seed
 DECILES, RANK_BINS = 10, 20
 LEAST_PICTURES = 20  # of a group that is scored
-INSTRUMENT_SHARES = {"as they are": 0.0, "microscope": 1.0}
 QUANTITIES = ("D, Aex known", "D, Aex unknown", "wall width")
 BASELINE_WIDTH = 8  # of a picture's two numbers' first layer, which stands in the place of the body
 
@@ -110,10 +109,11 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the scores of each instrument, seed and group of films; what is told is the history, or not."""
     results: dict[str, Any] = {}
-    for name, share in INSTRUMENT_SHARES.items():
-        factors = calibration["microscope" if share else "none"]
+    for place, instrument in enumerate(sampler.instruments):
+        factors = calibration[instrument.name]
+        name = "as they are" if instrument.name == "none" else instrument.name
         for seed in SEEDS:
-            pictures = sampler.held_out("test", share, TIMES, seed)
+            pictures = sampler.held_out("test", place, TIMES, seed)
             for told in (True, False):
                 said = answers(network, pictures, execution, history=told)
                 tested = Tested.of(pictures, said, factors)
@@ -171,7 +171,9 @@ def baseline(
 ) -> dict[str, Any]:
     """Return the scores of a network that is told two numbers of each picture, trained on as many films."""
     torch.manual_seed(training.seed)
-    network = _TwoNumbers(replace(settings, width=BASELINE_WIDTH / 32)).to(sampler.device)
+    instruments = tuple(one.name for one in sampler.instruments)
+    settings = replace(settings, width=BASELINE_WIDTH / 32, instruments=instruments)
+    network = _TwoNumbers(settings).to(sampler.device)
     standardise(network, sampler, training.batch)
     AnyFilmTrainer(network, sampler, training, execution).train(say)
     return evaluate(network, sampler, calibrate(network, sampler, execution), execution)

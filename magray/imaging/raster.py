@@ -5,6 +5,7 @@ the file says                     the grey value is
 a palette, RGB, YCbCr, CMYK       the luminance of the colour
 transparency                      refused, unless every pixel is opaque
 several frames                    refused
+JPEG of low quality               refused, unless the picture is large
 an orientation (EXIF)             that of the upright picture
 """
 
@@ -26,10 +27,13 @@ from magray.imaging.luminance import (
     upright,
 )
 from magray.imaging.scan import Scan
+from magray.imaging.views import VIEW_SIZE
 
 ORIENTATION = 0x0112
 SCANS = 100  # a progressive JPEG has about ten; thousands in a small file take minutes
 FRAMES = 1000
+QUALITY, FINEST = 50, 10  # of a JPEG as libjpeg counts it, and the least step of quantisation that it has then
+BLOCK = 8  # pixels of a JPEG that are compressed together
 
 
 def read_raster(file: IO[bytes], format: str, max_megapixels: float) -> list[Scan]:  # noqa: A002
@@ -41,12 +45,26 @@ def read_raster(file: IO[bytes], format: str, max_megapixels: float) -> list[Sca
         check_size(*picture.size, len(picture.getbands()), max_megapixels)
         check_single(_frames(picture))
         orientation = picture.getexif().get(ORIENTATION, 1)
+        _check_quality(picture)
         picture.load()
         if picture.has_transparency_data:
             check_opaque(_transparent(picture))
         values = np.ascontiguousarray(upright(_grey(picture), orientation), np.float32)
         shown = _colours(picture)
         return [Scan(values, format=format, colours=None if shown is None else upright(shown, orientation))]
+
+
+def _check_quality(picture: Image.Image) -> None:
+    """Raise UserError for a JPEG whose compression leaves blocks that are seen, and hides walls."""
+    table = getattr(picture, "quantization", {}).get(0)
+    if not table or min(picture.size) >= BLOCK * VIEW_SIZE:
+        return
+    scale = min(table) / FINEST
+    if scale > 1.1:
+        raise UserError(
+            f"is compressed too much, as a JPEG of quality {QUALITY / scale:.0f}: its blocks hide the walls; "
+            f"save it as a PNG or TIFF, or as a JPEG of quality {QUALITY} or more"
+        )
 
 
 def _frames(picture: Image.Image) -> int | str:

@@ -29,7 +29,6 @@ from magray.network.mixture import PARAMETERS, Mixture
 
 INSTRUMENTS = ("none", "microscope")
 UNKNOWN = -1
-KNOWNS = 2 + len(KINDS) + len(HISTORIES) + 1  # numbers that stand for what is known
 BODY = (*FILTERS[:4], 2 * FILTERS[4])  # filters of the blocks at a width of 1
 LEAST_VARIANCE = 1e-3  # of a direction of the features, relative to the mean
 QUIET = 0.3  # what the last layers' first weights are scaled by
@@ -37,20 +36,29 @@ QUIET = 0.3  # what the last layers' first weights are scaled by
 
 @dataclass(frozen=True)
 class AnyFilmSettings:
-    """The sizes of the network. width: of the body, relative to the paper's. components: of each mixture."""
+    """The sizes of the network, and the instruments that it is told of.
+
+    width: of the body, relative to the paper's. components: of each mixture.
+    """
 
     width: float = 2.0
     components: int = 8
     hidden: int = 256
     embedding: int = 128
+    instruments: tuple[str, ...] = INSTRUMENTS
+
+    @property
+    def knowns(self) -> int:
+        """How many numbers stand for what is known: of instruments, all but the first one's."""
+        return 2 + len(KINDS) + len(HISTORIES) + len(self.instruments) - 1
 
 
 @dataclass
 class Knowns:
     """The known numbers of n films and their pictures: (n,) each.
 
-    dmi, history, instrument: integers, the places in KINDS, HISTORIES and INSTRUMENTS. UNKNOWN for a kind of DMI or a
-    history that is not known.
+    dmi, history, instrument: integers, the places in KINDS, HISTORIES and the settings' instruments. UNKNOWN for a kind
+    of DMI or a history that is not known.
     """
 
     log_Q1: torch.Tensor
@@ -85,7 +93,7 @@ class AnyFilmNetwork(nn.Module):
         self.size = size
         self.layers = blocks(filters)
         self.embed = nn.Sequential(
-            nn.Linear(KNOWNS, settings.embedding),
+            nn.Linear(settings.knowns, settings.embedding),
             nn.ReLU(),
             nn.Linear(settings.embedding, settings.embedding),
             nn.ReLU(),
@@ -96,7 +104,11 @@ class AnyFilmNetwork(nn.Module):
         self.first, self.second = nn.Linear(size, hidden), nn.Linear(hidden, hidden)
         self.density = _density(hidden, components)
         self.prior_density = nn.Sequential(
-            nn.Linear(KNOWNS, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), _density(hidden, components)
+            nn.Linear(settings.knowns, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            _density(hidden, components),
         )
         self.pair_density = nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), _density(hidden, components))
         self.pair_prior = nn.Parameter(_spread_out(components))
@@ -155,7 +167,8 @@ class AnyFilmNetwork(nn.Module):
     def _told(self, knowns: Knowns) -> torch.Tensor:
         numbers = (knowns.numbers() - self.known_mean) / self.known_spread
         kinds = (_one_hot(knowns.dmi, len(KINDS)), _one_hot(knowns.history, len(HISTORIES)))
-        return torch.cat([numbers, *kinds, knowns.instrument[:, None].float()], 1)
+        instruments = _one_hot(knowns.instrument - 1, len(self.settings.instruments) - 1)
+        return torch.cat([numbers, *kinds, instruments], 1)
 
     def _sought(self, parameters: torch.Tensor) -> Mixture:
         return Mixture(parameters.view(len(parameters), -1, PARAMETERS), self.sought_mean, self.sought_spread)

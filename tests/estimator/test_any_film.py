@@ -6,7 +6,7 @@ The stand-in reads log δ and log s, whatever the picture, within errors that ar
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,10 @@ from magray.estimator.any_film import (
     is_any_film,
     seen_as_in_training,
 )
-from magray.estimator.knowns import Knowledge
+from magray.estimator.knowns import INSTRUMENTS, Knowledge
 from magray.estimator.weights import save_weights
 from magray.films.reduced import wall_energy, wall_width
+from magray.imaging.instruments import RANGES
 from magray.imaging.microscope import detrend
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
 from magray.training.any_film.views import turned_views
@@ -103,6 +104,26 @@ def test_only_the_pictures_part_of_the_error_is_stretched_by_the_calibration(pic
             for one in (stand_in(), stand_in(None, calibration))
         )
         assert least < wide / plain < most
+
+
+def test_a_picture_of_an_instrument_that_no_training_showed_is_refused(picture: NDArray[np.float32]) -> None:
+    """The value is there for --force; it is what a picture with blur and noise would say."""
+    known = Knowledge.of(KNOWN, instrument="mfm")
+    answer = stand_in().estimate(picture, known, pixel_nm=PIXEL_NM)
+    assert answer.trust == "refused"
+    assert answer.reasons[0] == "the estimator has seen no pictures of mfm, only of none, microscope"
+    assert answer.parameters["D"].value == pytest.approx(D, rel=0.03)
+    told = replace(stand_in().description, settings=AnyFilmSettings(instruments=("none", "mfm")))
+    trained = AnyFilmEstimator(stand_in().network, told)
+    assert trained.estimate(picture, known, pixel_nm=PIXEL_NM).trust != "refused"
+    with pytest.raises(UserError, match="leave --resimulate out"):
+        trained.estimate(picture, known, pixel_nm=PIXEL_NM, resimulate=True)
+
+
+def test_lorentz_pictures_are_refused_with_the_reason() -> None:
+    with pytest.raises(UserError, match="sees the induction in the plane"):
+        Knowledge.of(KNOWN, instrument="lorentz")
+    assert set(RANGES) < set(INSTRUMENTS)
 
 
 def test_a_picture_without_domains_is_refused() -> None:

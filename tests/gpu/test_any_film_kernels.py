@@ -1,6 +1,7 @@
 """The any-film estimator's training on the GPU: views and a recorded step by kernels, against PyTorch."""
 
 import copy
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from magray.network.kernels.kernels import compile_for
 from magray.network.kernels.turned import TurnedViews
 from magray.training.any_film.films import FilmSet, read_films
 from magray.training.any_film.fit import standardise
+from magray.training.any_film.instruments import read_instruments
 from magray.training.any_film.sampler import Sampler
 from magray.training.any_film.trainer import AnyFilmTrainer, AnyFilmTraining, features_of, loss_of
 from magray.training.any_film.views import random_geometry, turned_views
@@ -69,3 +71,16 @@ def test_recorded_steps_learn(films: FilmSet, tmp_path: Path) -> None:
     first, second = float(trainer.step(standing)), float(trainer.step(standing))
     assert first != second
     assert trainer.train(lambda _: None)["loss"] < first - 0.5
+
+
+def test_recorded_steps_show_pictures_through_instruments(films: FilmSet) -> None:
+    """The filters, the counts and the views of their signals are part of the graph, and drawn anew each time."""
+    torch.manual_seed(0)
+    instruments = read_instruments(Path(__file__).parents[2] / "configs" / "any-film" / "instruments.yaml")
+    sampler = Sampler([films], KERNELS, instruments)
+    network = AnyFilmNetwork(AnyFilmSettings(width=1.0, instruments=tuple(one.name for one in instruments))).to(GPU)
+    standardise(network, sampler, 128)
+    trainer = AnyFilmTrainer(network, sampler, AnyFilmTraining(batch=128, instruments=instruments), KERNELS)
+    losses = {float(trainer.step(trainer.hyperparameters.clone())) for _ in range(3)}
+    assert len(losses) == 3
+    assert all(math.isfinite(loss) for loss in losses)

@@ -364,6 +364,18 @@ def test_a_file_much_larger_than_a_picture_is_refused(tmp_path: Path) -> None:
         read_picture(tmp_path / "a.png")
 
 
+def test_a_jpeg_of_low_quality_is_refused_unless_its_blocks_are_not_seen(tmp_path: Path) -> None:
+    """Of 1024 pixels, eight make one that the network sees."""
+    path = tmp_path / "domains.jpg"
+    stripes = np.where(np.arange(1024) // 40 % 2, np.uint8(200), np.uint8(50))
+    for side, quality in ((256, 50), (1024, 10)):
+        Image.fromarray(np.tile(stripes[:side], (side, 1))).save(path, quality=quality)
+        assert read_picture(path).shape == (side, side)
+    Image.fromarray(np.tile(stripes[:256], (256, 1))).save(path, quality=10)
+    with pytest.raises(UserError, match=r"domains.jpg: is compressed too much, as a JPEG of quality 10: .* save it as"):
+        read_picture(path)
+
+
 def test_a_jpeg_of_endless_scans_is_refused(tmp_path: Path) -> None:
     progressive = bytes_of(by_pillow(BYTES, progressive=True), tmp_path / "a.jpg")
     scan = progressive[progressive.rindex(b"\xff\xda") : -2]

@@ -88,7 +88,7 @@ def test_pixels_are_turned_but_not_stretched() -> None:
 def test_pictures_have_the_numbers_of_their_films(store: Store, films: FilmSet, sampler: Sampler) -> None:
     """The sampler's numbers in pixels are the reduced numbers of the film's SI constants at that size of a pixel."""
     index = torch.arange(len(films.Q1))
-    pictures = sampler.pictures(0, index, 0.5)
+    pictures = sampler.pictures(0, index, 1)
     table = store.films(columns=["film_id", "Ms", "Ku1", "Aex", "D", "dz", "protocol"])
     constants = {name: torch.from_numpy(table[name].to_numpy().copy()) for name in ("Ms", "Ku1", "Aex", "D", "dz")}
     pixel = 4e-9 * films.thickness / pictures.tau
@@ -127,7 +127,7 @@ def test_films_of_two_sizes_share_each_batch_by_their_area(films: FilmSet, tmp_p
 
 
 def test_held_out_pictures_depend_on_their_seed_alone(sampler: Sampler) -> None:
-    first, again, other = (sampler.held_out("test", 0.5, 1, seed).views for seed in (1, 1, 2))
+    first, again, other = (sampler.held_out("test", 1, 1, seed).views for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

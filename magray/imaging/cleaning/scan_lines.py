@@ -4,25 +4,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, label, maximum_filter, median_filter, minimum_filter
+from scipy.ndimage import binary_dilation, distance_transform_edt, label, median_filter, rank_filter, uniform_filter1d
 
 from magray.errors import UserError
 
 Array = NDArray[Any]
 OUTER = 0.005  # of the pixels, at each end of the contrast, that do not count for it
-JUMP = 0.3  # of the contrast, between a scar and the rows that it should resemble
-DEAD = 0.5  # of the contrast, between a dead pixel and all of its neighbours
+JUMP, FAINT_JUMP = 0.2, 0.1  # of the contrast, between a scar and the rows that it should resemble
+DEAD = 0.5  # of the contrast, between a dead pixel and all of its neighbours but one, which may be dead too
 MOST_MISSING = 0.25  # of the pixels
 MOST_DEAD = 0.1  # of the pixels; more is noise, which is no fault of single pixels
 SCAR = 8  # pixels along a row, at least
 MOST_SCARS = 0.1  # of the pixels
 SHIFT = 0.05  # of the contrast, from row to row
 TILT = 0.3  # of the variance, that a plane explains
+ROW = np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]])  # what is connected in a row
 RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 
 
 def mend_pixels(values: Array) -> tuple[Array, str] | None:
-    """Fill pixels without a value, and those that differ from all of their neighbours, from what surrounds them."""
+    """Fill pixels without a value, and those that differ from their neighbours, from what surrounds them."""
     missing = ~np.isfinite(values)
     if missing.mean() > MOST_MISSING:
         raise UserError(f"{missing.mean():.0%} of its pixels have no value; crop to a part that was measured")
@@ -42,27 +43,36 @@ def mend_pixels(values: Array) -> tuple[Array, str] | None:
 
 def _dead(values: Array) -> NDArray[np.bool_]:
     jump = DEAD * _contrast(values)
-    above = values > maximum_filter(values, footprint=RING, mode="nearest") + jump
-    below = values < minimum_filter(values, footprint=RING, mode="nearest") - jump
+    above = values > rank_filter(values, -2, footprint=RING, mode="nearest") + jump
+    below = values < rank_filter(values, 1, footprint=RING, mode="nearest") - jump
     return np.asarray((above | below) & (jump > 0))
 
 
 def mend_scars(values: Array) -> tuple[Array, str] | None:
-    """Replace parts of single rows that differ from the rows above and below, by the mean of these."""
-    above, row, below = values[:-2], values[1:-1], values[2:]
-    jump = JUMP * _contrast(values)
-    if jump <= 0:
+    """Replace parts of single rows that differ from the rows above and below, by the mean of these.
+
+    Rows are compared as means over SCAR pixels, in which noise is weaker. Walls and saturation break scars into pieces,
+    so in a row with a scar, parts that differ less are mended as well.
+    """
+    smooth, contrast = uniform_filter1d(values.astype(np.float64), SCAR, axis=1, mode="nearest"), _contrast(values)
+    if contrast <= 0:
         return None
+    above, row, below = smooth[:-2], smooth[1:-1], smooth[2:]
     found = np.zeros(values.shape, bool)
-    low, high = np.minimum(above, below), np.maximum(above, below)
-    for wrong in (row > high + jump, row < low - jump):
-        runs, _ = label(wrong, np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]]))
-        found[1:-1] |= (np.bincount(runs.ravel())[runs] >= SCAR) & wrong
+    for off in (row - np.maximum(above, below), np.minimum(above, below) - row):
+        struck = _runs(off > JUMP * contrast).any(1, keepdims=True)
+        found[1:-1] |= struck & binary_dilation(off > FAINT_JUMP * contrast, np.ones((1, SCAR + 1), bool))
     if not 0 < found.mean() < MOST_SCARS:
         return None
     mended = values.astype(np.float64)
     mended[1:-1] = np.where(found[1:-1], (mended[:-2] + mended[2:]) / 2, mended[1:-1])
     return mended.astype(_floating(values)), f"{found.any(1).sum()} rows with scars mended"
+
+
+def _runs(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the pixels of runs along rows that are as long as a scar."""
+    runs, _ = label(wrong, ROW)
+    return np.asarray((np.bincount(runs.ravel())[runs] >= SCAR) & wrong)
 
 
 def level_rows(values: Array) -> tuple[Array, str] | None:

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from magray.estimator.weights import save_weights
 from magray.files.atomic import atomic_write
 from magray.films.design import HISTORIES, KINDS
 from magray.imaging import VIEW_SIZE
-from magray.imaging.microscope import CLEAN, MICROSCOPE
-from magray.network.any_film import INSTRUMENTS, AnyFilmNetwork, AnyFilmSettings
+from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
 from magray.network.branches import own_device
 from magray.network.execution import ExecutionConfig
 from magray.store import open_store
@@ -50,7 +49,8 @@ def fit_any_film(
         films.append(read_films(open_store(store), device))
         say(f"{store}: {_films_line(films[-1])}")
     torch.manual_seed(training.seed)
-    sampler = Sampler(films, execution, training.microscope)
+    sampler = Sampler(films, execution, training.instruments)
+    settings = replace(settings, instruments=tuple(one.name for one in training.instruments))
     network = AnyFilmNetwork(settings).to(device)
     standardise(network, sampler, training.batch)
     trainer = AnyFilmTrainer(network, sampler, training, execution)
@@ -60,12 +60,12 @@ def fit_any_film(
         "kind": KIND,
         "format": FORMAT,
         "settings": asdict(settings),
-        "training": asdict(training) | done,
+        "training": {name: value for name, value in asdict(training).items() if name != "instruments"} | done,
         "films": [len(one.train) for one in films],
         "trained": _trained_ranges(sampler),
         "dmi": KINDS,
         "histories": HISTORIES,
-        "instruments": {"none": asdict(CLEAN), "microscope": asdict(MICROSCOPE)},
+        "instruments": {one.name: one.described() | {"share": one.share} for one in training.instruments},
         "calibration": calibrate(network, sampler, execution),
         "seed": training.seed,
         "versions": versions(),
@@ -132,19 +132,21 @@ def calibrate(network: AnyFilmNetwork, sampler: Sampler, execution: ExecutionCon
     times = max(1, min(8, CALIBRATION_PICTURES // films))
     found: dict[str, Any] = {}
     features = []
-    for share, instrument in enumerate(INSTRUMENTS):
-        pictures = sampler.held_out("calibration", float(share), times, CALIBRATION_SEED)
+    for place, instrument in enumerate(sampler.instruments):
+        pictures = sampler.held_out("calibration", place, times, CALIBRATION_SEED)
         drawn = torch.rand(2, len(pictures), generator=torch.Generator().manual_seed(CALIBRATION_SEED))
         told = (drawn > torch.tensor([[0.3], [0.5]])).to(sampler.device)
         said = answers(network, pictures, execution, told[0], told[1])
-        found[instrument] = {
+        found[instrument.name] = {
             "D, Aex known": conformal_factors(said.d_aex_known, pictures.d),
             "D, Aex unknown": conformal_factors(said.d_aex_unknown, pictures.d),
             "wall width": conformal_factors(said.delta, pictures.delta),
         }
         features.append(said.features)
     network.whiten(torch.cat(features))
-    for instrument, seen in zip(INSTRUMENTS, features, strict=True):
+    for instrument, seen in zip(sampler.instruments, features, strict=True):
         distances = network.distance(seen).cpu()
-        found[instrument]["distances"] = {str(level): float(distances.quantile(level)) for level in DISTANCE_LEVELS}
+        found[instrument.name]["distances"] = {
+            str(level): float(distances.quantile(level)) for level in DISTANCE_LEVELS
+        }
     return found | {"largest d": DEEPEST, "pixels of a view": VIEW_SIZE}

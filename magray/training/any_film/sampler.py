@@ -1,4 +1,4 @@
-"""Draw pictures of films, as they are or through a microscope, with the numbers that are known and sought of them."""
+"""Draw pictures of films through instruments, with the numbers that are known and sought of them."""
 
 import math
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 import torch
 
 from magray.imaging import VIEW_SIZE
-from magray.imaging.microscope import BAND_LIMIT, CLEAN, MICROSCOPE, blurred, detrend
 from magray.network.any_film import UNKNOWN, Knowns
 from magray.network.execution import ExecutionConfig
 from magray.training.any_film.films import FilmSet
+from magray.training.any_film.instruments import HALVES, InstrumentShare, pictures_through
 from magray.training.any_film.views import random_geometry, reach_of, views_of
 
 Range = tuple[float, float]
@@ -59,13 +59,12 @@ class Pictures:
 
 
 class Sampler:
-    """Draws pictures of sets of films, each set in proportion to the area of its films.
+    """Draws pictures of sets of films, each set in proportion to the area of its films, through `instruments`."""
 
-    microscope: the share of the pictures that are seen through one.
-    """
-
-    def __init__(self, films: Sequence[FilmSet], execution: ExecutionConfig, microscope: float = 0.5) -> None:
-        self.films, self.microscope = list(films), microscope
+    def __init__(
+        self, films: Sequence[FilmSet], execution: ExecutionConfig, instruments: Sequence[InstrumentShare] = HALVES
+    ) -> None:
+        self.films, self.instruments = list(films), list(instruments)
         self.device = films[0].images.device
         self.pixels = [pixel_range(one.side) for one in films]
         self.views = [views_of(self.device, reach_of(high), execution) for _, high in self.pixels]
@@ -74,39 +73,35 @@ class Sampler:
         self.in_window = [one.has_walls() & (one.period() <= one.side / 3) for one in films]
 
     def train(self, count: int) -> Pictures:
-        """Return new pictures of films to train with."""
-        parts, left = [], count
-        for place, (one, share) in enumerate(zip(self.films, self.shares, strict=True)):
-            mine = left if one is self.films[-1] else min(round(share * count), left)
-            left -= mine
-            if mine:
-                drawn = (torch.rand(mine, device=self.device) * len(one.train)).long().clamp(max=len(one.train) - 1)
-                parts.append(self.pictures(place, one.train[drawn], self.microscope))
+        """Return new pictures of films to train with: always the same number of each set and instrument."""
+        parts, seen = [], [one.share for one in self.instruments]
+        for place, mine in enumerate(divided(count, self.shares)):
+            films = self.films[place].train
+            for instrument, some in enumerate(divided(mine, seen)):
+                if some:
+                    drawn = (torch.rand(some, device=self.device) * len(films)).long().clamp(max=len(films) - 1)
+                    parts.append(self.pictures(place, films[drawn], instrument))
         return Pictures.joined(parts)
 
-    def pictures(self, place: int, index: torch.Tensor, microscope: float) -> Pictures:
-        """Return a new picture of each of some films of a set. microscope: share of pictures through one."""
-        films, count = self.films[place], len(index)
+    def pictures(self, place: int, index: torch.Tensor, instrument: int) -> Pictures:
+        """Return a new picture of each of some films of a set, through one of the instruments."""
+        films = self.films[place]
         low, high = self.pixels[place]
-        drawn = torch.rand(4, count, device=self.device)
-        pixel = low * torch.exp(drawn[0] * math.log(high / low))
-        seen = drawn[1] < microscope
-        blur = torch.where(seen, _between(MICROSCOPE.blur, drawn[2]), _between(CLEAN.blur, drawn[2]))
-        noise = torch.where(seen, _between(MICROSCOPE.noise, drawn[3]), _between(CLEAN.noise, drawn[3]))
-        views = self.views[place](films.images, index, random_geometry(pixel, films.side))
-        views = blurred(views, (blur.square() - BAND_LIMIT**2).clamp(min=0).sqrt())
-        views = detrend(views + noise[:, None, None] * torch.randn_like(views))
+        pixel = low * torch.exp(torch.rand(len(index), device=self.device) * math.log(high / low))
+        geometry = random_geometry(pixel, films.side)
+        views = pictures_through(self.instruments[instrument], self.views[place], films, index, geometry)
         columns = (films.Q1, films.thickness, films.wall_width, films.d, films.dmi, films.history)
         Q1, thickness, width, d, dmi, history = (column[index] for column in columns)
         in_window = self.in_window[place][index]
-        return Pictures(views, Q1, thickness / pixel, width / pixel, d, dmi, history, seen.long(), in_window)
+        seen = torch.full_like(index, instrument)
+        return Pictures(views, Q1, thickness / pixel, width / pixel, d, dmi, history, seen, in_window)
 
-    def held_out(self, part: str, microscope: float, times: int = 1, seed: int = 0, size: int = 512) -> Pictures:
+    def held_out(self, part: str, instrument: int, times: int = 1, seed: int = 0, size: int = 512) -> Pictures:
         """Return `times` pictures of each film of a part, "calibration" or "test"; the seed decides the pictures."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             parts = [
-                self.pictures(place, some, microscope)
+                self.pictures(place, some, instrument)
                 for place, one in enumerate(self.films)
                 for _ in range(times)
                 for some in torch.split(getattr(one, part), size)
@@ -114,14 +109,18 @@ class Sampler:
         return Pictures.joined(parts)
 
 
+def divided(count: int, shares: Sequence[float]) -> list[int]:
+    """Return whole numbers in proportion to shares, which add up to `count`."""
+    parts: list[int] = []
+    for share in shares[:-1]:
+        parts.append(min(round(share * count), count - sum(parts)))
+    return [*parts, count - sum(parts)]
+
+
 def pixel_range(side: int) -> Range:
     """Return the smallest and the largest pixel, in cells, of the views of films so many cells wide."""
     largest = side / VIEW_SIZE
     return min(1.0, largest / 2), largest
-
-
-def _between(limits: Range, drawn: torch.Tensor) -> torch.Tensor:
-    return limits[0] + (limits[1] - limits[0]) * drawn
 
 
 def _told(values: torch.Tensor, told: torch.Tensor | bool) -> torch.Tensor:

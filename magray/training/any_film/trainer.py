@@ -14,6 +14,7 @@ from magray.network.any_film import AnyFilmNetwork, Knowns, kernel_features
 from magray.network.execution import ExecutionConfig
 from magray.network.kernels.kernels import compile_for
 from magray.network.kernels.update import Update
+from magray.training.any_film.instruments import HALVES, InstrumentShare
 from magray.training.any_film.sampler import Pictures, Sampler
 from magray.training.optimizer import BETA2, EPS, AdamW, FlatParameters, Rule, adamw, hyperparameter_table
 
@@ -34,8 +35,8 @@ class AnyFilmTraining:
     batch: int = 1024
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
-    microscope: float = 0.5
     seed: int = 0
+    instruments: tuple[InstrumentShare, ...] = HALVES
 
 
 class AnyFilmTrainer:
