@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from magray.imaging.microscope import Microscope
+    from magray.training.starting_point import StartingPoint
 
 CONFIG_KEY = b"magray.config"  # in the metadata of plan.parquet: the resolved config
 PICTURE = "held_out_film.png"
@@ -88,7 +89,7 @@ class FilmsProject:
 
     def plan(self) -> StageResult:
         """Write plan.parquet. Raises UserError if the folder holds a plan of other films."""
-        self._check_scales()
+        self._check_fits()
         path, summary, inputs = self.folder / "plan.parquet", self.summary, self.config.to_yaml()
         # sampling a million films takes a minute
         if summary.plan and self.cache.is_done("plan", inputs, [path]) and _config_of(path) == inputs:
@@ -139,8 +140,8 @@ class FilmsProject:
                 table = table.append_column(name, numbers[name])
         return table
 
-    def _check_scales(self) -> None:
-        """Raise UserError unless the films have room for the scales that are trained and tested."""
+    def _check_fits(self) -> None:
+        """Raise UserError unless fits can be made of the films."""
 
 
 @dataclass(frozen=True)
@@ -225,9 +226,11 @@ class Project(FilmsProject):
         """Return the name of a fit as a stage, its inputs, and the files that it makes."""
         from magray.estimator.estimator import DESCRIPTION, WEIGHTS
 
-        train_config = self._fit_config(trial).model_dump_json(exclude={"train_scales", "seeds", "workers"})
+        left_out = {"train_scales", "seeds", "workers", "start_from"}
+        train_config, start = self._fit_config(trial).model_dump_json(exclude=left_out), self._start()
+        inputs = [train_config, str(trial.train_set), films, *([start.sha256] if start else [])]
         folder = self.estimator_folder(*trial)
-        return _stage_name(trial), [train_config, str(trial.train_set), films], [folder / WEIGHTS, folder / DESCRIPTION]
+        return _stage_name(trial), inputs, [folder / WEIGHTS, folder / DESCRIPTION]
 
     def _remove_checkpoints(self) -> None:
         """Remove the checkpoints of fits, and no other file in their folder."""
@@ -359,12 +362,23 @@ class Project(FilmsProject):
         cached, seconds = self.cache.run("report", inputs, [page], work)
         return StageResult(str(page), cached, seconds)
 
-    def _check_scales(self) -> None:
-        """Raise UserError unless every scale is a whole number of cells that fits into a film."""
+    def _check_fits(self) -> None:
+        """Raise UserError unless every scale is a whole number of cells that fits into a film, and fits can start."""
         campaign = self.config.campaign
         scales = {scale for train_set in self.config.fit.train_scales for scale in train_set.scales_um}
         scales |= set(self.config.study.test_scales)
         check_room(sorted(scales), campaign.cell_size[0] * 1e9, min(campaign.cells))
+        if self.config.fit.start_from is not None:
+            self._start()
+
+    def _start(self) -> "StartingPoint | None":
+        """Return what the fits start from. Raises UserError if that is one of this project's own estimators."""
+        from magray.training.starting_point import StartingPoint
+
+        start, own = self.config.fit.start_from, (self.folder / "estimator").resolve()
+        if start is not None and Path(start).resolve().is_relative_to(own):
+            raise UserError(f"fit.start_from: {start} is of this project, whose fits replace it; copy it elsewhere")
+        return StartingPoint.of(self.config.fit)
 
     def _converged_films(self) -> list[str]:
         """Return the sorted ids of the committed films that converged, for training and for tests."""
