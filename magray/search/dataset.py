@@ -92,8 +92,9 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
     width than a scale; and if a width of the search is not that of the estimator that its fits start from.
     """
     start = StartingPoint.of(fit)
-    for width in (1.0, *search.widths) if start else ():  # 1: of ranges and exhaustive searches
-        start.check_width(width, "widths of the search")
+    if start is not None:
+        for width in (1.0, *search.widths):  # 1: of ranges and exhaustive searches
+            start.check_width(width, "widths of the search")
     films = store.films("train", ["film_id", "pixel_nm", "width", "height", *fit.targets])
     if films.num_rows < 4:
         raise UserError(

@@ -77,6 +77,8 @@ class StartingPoint:
         former = NETWORKS[self.metadata.network](len(self.metadata.targets), self.metadata.width)
         former.load_state_dict(dict(self.weights))
         split_backbone(network)[0].load_state_dict(split_backbone(former)[0].state_dict())
+        weight: torch.Tensor
+        bias: torch.Tensor
         if isinstance(network, ScaleAwareCnn) and isinstance(former, ScaleAwareCnn):
             network.scale.load_state_dict(former.scale.state_dict())
             weight, bias = former.estimates.weight, former.estimates.bias
