@@ -71,6 +71,7 @@ class Recipe:
     train_set: ScaleSet
     test_scales: Sequence[float]
     batch: int
+    width: float
 
     def fit(self, films: Films, start: StartingPoint | None, views: int, rate: float) -> Predictor:
         """Return a network of D that was trained on about `views` pictures of films."""
@@ -78,6 +79,7 @@ class Recipe:
             epochs=EPOCHS,
             learning_rate=rate,
             symmetries="all",
+            width=self.width,
             batch=self.batch,
             weight_decay=WEIGHT_DECAY,
         ).drawn_from(self.train_set)
@@ -126,12 +128,18 @@ def simulated(count: int, cells: int, backend: str) -> tuple[Films, float]:
 
 
 def fits(
-    arguments: argparse.Namespace, recipe: Recipe, choosing: Films, training: Films
+    arguments: argparse.Namespace, estimator: Estimator, recipe: Recipe, choosing: Films, training: Films
 ) -> Iterator[tuple[Fit, Predictor]]:
     """Yield each fit and its network: the estimator as it is, the specialist, and fits with few films from both."""
-    estimator = Estimator.load(arguments.start_from, own_device())
-    named = {"start_from": arguments.start_from, "width": estimator.metadata.width}
-    start = StartingPoint.of(FitConfig(train_scales=[recipe.train_set], epochs=1, learning_rate=1.0, **named))
+    config = FitConfig(
+        train_scales=[recipe.train_set],
+        epochs=EPOCHS,
+        views_per_epoch=1,
+        learning_rate=arguments.rates[0],
+        width=recipe.width,
+        start_from=arguments.start_from,
+    )
+    start = StartingPoint.of(config)
     yield {"start": arguments.start_from, "films": 0, "views": 0}, estimator
     begin = time.monotonic()
     views, rate = arguments.specialist_views, arguments.specialist_rate
@@ -222,7 +230,8 @@ def main() -> None:
     films, seconds = simulated(spare + arguments.specialist, arguments.cells, arguments.backend)
     print(f"{len(films)} films in {seconds:.0f} s", flush=True)
     tests, choosing, training = films[: arguments.tests], films[arguments.tests : spare], films[spare:]
-    recipe = Recipe(arguments.train_set, arguments.test_scales, arguments.batch)
+    estimator = Estimator.load(arguments.start_from, device)
+    recipe = Recipe(arguments.train_set, arguments.test_scales, arguments.batch, estimator.metadata.width)
     result: dict[str, Any] = {
         "machine": torch.cuda.get_device_name() if device.type == "cuda" else processor(),
         "versions": versions(),
@@ -234,7 +243,7 @@ def main() -> None:
         "simulation": {"films": len(films), "seconds": seconds},
         "fits": [],
     }
-    for fit, predictor in fits(arguments, recipe, choosing, training):
+    for fit, predictor in fits(arguments, estimator, recipe, choosing, training):
         errors = recipe.errors(predictor, tests)
         result["fits"].append(fit | {"errors": errors})
         result["seconds"] = time.monotonic() - begin
