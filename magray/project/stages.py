@@ -89,7 +89,7 @@ class FilmsProject:
 
     def plan(self) -> StageResult:
         """Write plan.parquet. Raises UserError if the folder holds a plan of other films."""
-        self._check_fits()
+        self._check_scales()
         path, summary, inputs = self.folder / "plan.parquet", self.summary, self.config.to_yaml()
         # sampling a million films takes a minute
         if summary.plan and self.cache.is_done("plan", inputs, [path]) and _config_of(path) == inputs:
@@ -140,8 +140,8 @@ class FilmsProject:
                 table = table.append_column(name, numbers[name])
         return table
 
-    def _check_fits(self) -> None:
-        """Raise UserError unless fits can be made of the films."""
+    def _check_scales(self) -> None:
+        """Raise UserError unless the films have room for the scales that are trained and tested."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,11 @@ class Project(FilmsProject):
         if first and train_set == self.config.fit.train_scales[0]:
             return top
         return top / str(train_set) if first else top / str(train_set) / f"seed-{seed}"
+
+    def simulate(self) -> StageResult:
+        """Simulate the planned films that the store lacks, once it is certain that fits can start."""
+        self._start()
+        return super().simulate()
 
     def fit(self) -> list[StageResult]:
         """Fit an estimator for each training set and seed, side by side if the cluster has several GPUs."""
@@ -362,21 +367,23 @@ class Project(FilmsProject):
         cached, seconds = self.cache.run("report", inputs, [page], work)
         return StageResult(str(page), cached, seconds)
 
-    def _check_fits(self) -> None:
-        """Raise UserError unless every scale is a whole number of cells that fits into a film, and fits can start."""
+    def _check_scales(self) -> None:
+        """Raise UserError unless every scale is a whole number of cells that fits into a film."""
         campaign = self.config.campaign
         scales = {scale for train_set in self.config.fit.train_scales for scale in train_set.scales_um}
         scales |= set(self.config.study.test_scales)
         check_room(sorted(scales), campaign.cell_size[0] * 1e9, min(campaign.cells))
-        if self.config.fit.start_from is not None:
-            self._start()
 
     def _start(self) -> "StartingPoint | None":
-        """Return what the fits start from. Raises UserError if that is one of this project's own estimators."""
+        """Return what the fits start from; None for random weights.
+
+        Raises UserError if they cannot start there, or it is one of this project's own estimators.
+        """
+        if (start := self.config.fit.start_from) is None:
+            return None
         from magray.training.starting_point import StartingPoint
 
-        start, own = self.config.fit.start_from, (self.folder / "estimator").resolve()
-        if start is not None and Path(start).resolve().is_relative_to(own):
+        if Path(start).resolve().is_relative_to((self.folder / "estimator").resolve()):
             raise UserError(f"fit.start_from: {start} is of this project, whose fits replace it; copy it elsewhere")
         return StartingPoint.of(self.config.fit)
 

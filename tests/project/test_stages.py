@@ -234,7 +234,7 @@ def test_a_start_that_cannot_be_is_refused_before_films_are_simulated(fits: Fits
     ):
         project = project_of(tmp_path / "run", f"fit.start_from={start}")
         with pytest.raises(UserError, match=reason):
-            project.plan()
+            project.simulate()
     assert not (tmp_path / "run/plan.parquet").exists()
 
 
