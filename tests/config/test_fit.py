@@ -41,7 +41,7 @@ from tests.support.configs import QUICKSTART, check_refusal
         ("fit.microscope={blur: [0 nm, 1 nm], noise: [0, 1e300]}", "both 0 or more and up to 100"),
         ("study.test_scales=[1e300]", "input should be at most 10,000 µm, since films are smaller"),
         ("study.test_scales=[1e-310]", "input should be at least 0.001 µm, since domains are larger"),
-        ("fit.start_from=''", "fit.start_from: input should have at least 1 character"),
+        ("fit.start_from=''", "fit.start_from: string should have at least 1 character"),
         ("fit.start_from=3", "fit.start_from: input should be a valid string, not 3"),
         ("fit.learning_rate=true", "fit.learning_rate: input should be a valid number, not True"),
         ("fit.learning_rate=.inf", "fit.learning_rate: input should be a valid number, not '.inf'"),
