@@ -45,7 +45,9 @@ def _whole_path(name: str) -> str:
     return str(at_home(name)) if name.startswith("~") else name
 
 
-StartFrom = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_whole_path)]
+StartFrom = Annotated[
+    str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$"), AfterValidator(_whole_path)
+]
 
 
 class MicroscopeConfig(Section):
