@@ -62,16 +62,7 @@ def _config(draw: DrawFn, specimen: Specimen) -> Case:
 def _override(draw: DrawFn, specimen: Specimen) -> Case:
     tree = yaml.safe_load(specimen.configs["quickstart.yaml"])
     keys = [f"{section}.{key}" for section, content in tree.items() if isinstance(content, dict) for key in content]
-    keys += [
-        "simulate.store",
-        "fit.seeds",
-        "fit.width",
-        "fit.start_from",
-        "fit.microscope",
-        "campaign.protocol.stages",
-        "name",
-        "output",
-    ]
+    keys += ["simulate.store", "fit.seeds", "fit.width", "fit.microscope", "campaign.protocol.stages", "name", "output"]
     words = st.sampled_from([word for word in (*TOKENS, *WORDS) if "\0" not in word]) | SCALARS.map(
         lambda one: f"{one}"
     )
