@@ -18,6 +18,7 @@ from magray.config.section import (
     at_most,
 )
 from magray.errors import UserError
+from magray.files.paths import at_home
 from magray.units import in_si, parse_quantity
 
 Parameter = Literal["D", "Ms", "Ku1", "Aex", "sigma"]
@@ -37,6 +38,16 @@ def _check_width(width: float) -> float:
 
 
 Width = Annotated[float, AfterValidator(_check_width)]
+
+
+def _whole_path(name: str) -> str:
+    """Return a name or path of an estimator with the user's home in place of ~; ./name remains a path."""
+    return str(at_home(name)) if name.startswith("~") else name
+
+
+StartFrom = Annotated[
+    str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$"), AfterValidator(_whole_path)
+]
 
 
 class MicroscopeConfig(Section):
@@ -74,6 +85,9 @@ class FitConfig(Section):
     # µm: sets such as "0.25+0.5+1.0", and ranges such as "0.25..1.0": any scale in it; the network is given the scale
     train_scales: list[TrainScales] = Field(min_length=1)
     epochs: Epochs
+    # an estimator whose network the training goes on with: a name such as co-like, or a folder such as ./co-like;
+    # default: random weights, as in the paper
+    start_from: StartFrom | None = None
     # random ones, at each scale of a set, and 4 times as many for a range; default: every view, as in the paper
     views_per_epoch: Views | None = None
     symmetries: Literal["rotations", "all"] = "rotations"  # all: mirrored and inverted too, exact at zero field

@@ -39,9 +39,14 @@ class ScaleAwareCnn(nn.Module):
     def head(self, features: torch.Tensor, scales_um: torch.Tensor) -> torch.Tensor:
         """Return estimates (n, outputs) from the features of views (n, features) and their scales (n,) in µm."""
         with torch.autocast(features.device.type, enabled=False):  # bfloat16 resolves a scale to 0.4 % only
-            gain, shift = self.scale(scales_um[:, None].float().log2()).chunk(2, dim=1)
+            gain, shift = self.modulation(scales_um)
             estimates: torch.Tensor = self.estimates(features.float() * (1 + gain) + shift)
         return estimates
+
+    def modulation(self, scales_um: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is added to a gain of 1, and the shift, of every feature (n, features) at scales (n,) in µm."""
+        gain, shift = self.scale(scales_um[:, None].float().log2()).chunk(2, dim=1)
+        return gain, shift
 
 
 def paper_cnn(outputs: int, width: float = 1.0) -> nn.Sequential:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from magray.imaging.microscope import Microscope
+    from magray.training.starting_point import StartingPoint
 
 CONFIG_KEY = b"magray.config"  # in the metadata of plan.parquet: the resolved config
 PICTURE = "held_out_film.png"
@@ -178,6 +179,11 @@ class Project(FilmsProject):
             return top
         return top / str(train_set) if first else top / str(train_set) / f"seed-{seed}"
 
+    def simulate(self) -> StageResult:
+        """Simulate the planned films that the store lacks, once it is certain that fits can start."""
+        self._start()
+        return super().simulate()
+
     def fit(self) -> list[StageResult]:
         """Fit an estimator for each training set and seed, side by side if the cluster has several GPUs."""
         from magray.runtime.connect import connect
@@ -225,9 +231,11 @@ class Project(FilmsProject):
         """Return the name of a fit as a stage, its inputs, and the files that it makes."""
         from magray.estimator.estimator import DESCRIPTION, WEIGHTS
 
-        train_config = self._fit_config(trial).model_dump_json(exclude={"train_scales", "seeds", "workers"})
+        left_out = {"train_scales", "seeds", "workers", "start_from"}
+        train_config, start = self._fit_config(trial).model_dump_json(exclude=left_out), self._start()
+        inputs = [train_config, str(trial.train_set), films, *([start.sha256] if start else [])]
         folder = self.estimator_folder(*trial)
-        return _stage_name(trial), [train_config, str(trial.train_set), films], [folder / WEIGHTS, folder / DESCRIPTION]
+        return _stage_name(trial), inputs, [folder / WEIGHTS, folder / DESCRIPTION]
 
     def _remove_checkpoints(self) -> None:
         """Remove the checkpoints of fits, and no other file in their folder."""
@@ -365,6 +373,19 @@ class Project(FilmsProject):
         scales = {scale for train_set in self.config.fit.train_scales for scale in train_set.scales_um}
         scales |= set(self.config.study.test_scales)
         check_room(sorted(scales), campaign.cell_size[0] * 1e9, min(campaign.cells))
+
+    def _start(self) -> "StartingPoint | None":
+        """Return what the fits start from; None for random weights.
+
+        Raises UserError if they cannot start there, or it is one of this project's own estimators.
+        """
+        if (start := self.config.fit.start_from) is None:
+            return None
+        from magray.training.starting_point import StartingPoint
+
+        if Path(start).resolve().is_relative_to((self.folder / "estimator").resolve()):
+            raise UserError(f"fit.start_from: {start} is of this project, whose fits replace it; copy it elsewhere")
+        return StartingPoint.of(self.config.fit)
 
     def _converged_films(self) -> list[str]:
         """Return the sorted ids of the committed films that converged, for training and for tests."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from magray.config import FitConfig, SearchConfig
 from magray.errors import UserError
@@ -28,6 +29,7 @@ from magray.training.config import TrainConfig
 from magray.training.crops import FilmBatch, scale_count
 from magray.training.fit import calibration_ids, check_finite, check_one_cell_size, target_of
 from magray.training.spec import target_values
+from magray.training.starting_point import StartingPoint
 from magray.training.trainer import Trainer
 
 EPOCHS = 9  # into which the budget of a trial is divided
@@ -53,6 +55,7 @@ class SearchDataset:
     test_scales: tuple[float, ...]
     train_config: TrainConfig
     made_from: str
+    start: StartingPoint | None = None  # None: random weights
 
     def train_config_of(self, candidate: Candidate) -> TrainConfig:
         """Return the project's training config with the changes of a candidate, whose budget EPOCHS epochs share."""
@@ -86,8 +89,12 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
     """Return the dataset of a search over the films of a store, for a project with the config `fit`.
 
     Raises UserError if there are too few films, or they have several cell sizes, the same value of a target, or less
-    width than a scale.
+    width than a scale; and if a width of the search is not that of the estimator that its fits start from.
     """
+    start = StartingPoint.of(fit)
+    if start is not None:
+        for width in (1.0, *search.widths):  # 1: of ranges and exhaustive searches
+            start.check_width(width, "widths of the search")
     films = store.films("train", ["film_id", "pixel_nm", "width", "height", *fit.targets])
     if films.num_rows < 4:
         raise UserError(
@@ -110,6 +117,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
         train_config, epochs=0, learning_rate=0.0, views_per_epoch=None, schedule="one-cycle", width=1.0, seed=0
     )
     facts = [films["film_id"].to_pylist(), test_ids, fit.targets, test_scales, asdict(common)]
+    facts += [start.sha256] if start else []
     return SearchDataset(
         images=store.images(trained["film_id"].to_pylist()),
         values=target_values(trained, fit.targets),
@@ -120,6 +128,7 @@ def prepare(store: Store, fit: FitConfig, search: SearchConfig) -> SearchDataset
         test_scales=test_scales,
         train_config=train_config,
         made_from=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
+        start=start,
     )
 
 
@@ -173,10 +182,14 @@ def _trainer(dataset: SearchDataset, candidate: Candidate, device: torch.device)
     sides = tuple(cells_of(scale, dataset.pixel_nm) for scale in candidate.scales)
     values, n = standardised(dataset.values, dataset.targets).to(device), candidate.films
     films = FilmBatch(_resident(dataset, device)[:n], values[:n], sides, scale_of(1, dataset.pixel_nm))
+
+    def initialise(network: nn.Module) -> None:
+        if dataset.start is not None:
+            dataset.start.initialise(network, dataset.targets, candidate.scales)
+
     # compilation would take longer than the trial
-    return Trainer(
-        films, dataset.train_config_of(candidate), execution=replace(ExecutionConfig.of(device), compiled=False)
-    )
+    execution = replace(ExecutionConfig.of(device), compiled=False)
+    return Trainer(films, dataset.train_config_of(candidate), execution=execution, initialise=initialise)
 
 
 _on_device: dict[tuple[str, str], torch.Tensor] = {}  # kept, because a process runs one trial after another

@@ -25,6 +25,7 @@ from magray.store import Store, open_store
 from magray.training.config import TrainConfig
 from magray.training.ray import train
 from magray.training.spec import TrainingSpec
+from magray.training.starting_point import StartingPoint
 
 CONSTANTS = ("Ms", "Ku1", "Aex", "D", "sigma", "dz")  # columns whose ranges say which films an estimator is for
 
@@ -52,7 +53,8 @@ def fit(
     """Fit an estimator of `config.targets` to the store's training films at the scales of `train_set`.
 
     The estimator is saved to `folder`, checkpoints to `work_folder`, which all nodes must be able to read.
-    Raises UserError if the store has too few films, or a target is the same in all of them.
+    Raises UserError if the store has too few films, a target is the same in all of them, or the fit cannot start from
+    the estimator that the config names.
     """
     start = time.monotonic()
     connect()
@@ -68,6 +70,8 @@ def fit(
         "loss": state["loss"],
         "versions": {name: versions()[name] for name in ("magray", "ray", "torch")},
     }
+    if spec.start is not None:
+        provenance["start"] = spec.start.provenance()
     network = spec.network()
     network.load_state_dict(state["network"])
     calibration = Calibration(**state["calibration"])
@@ -100,6 +104,7 @@ def _training_spec(store: Store, config: FitConfig, train_set: ScaleSet) -> Trai
         shape=shape,
         films_at_once=config.films_at_once,
         config=TrainConfig.of(config.model_dump()).drawn_from(train_set),
+        start=StartingPoint.of(config),
     )
 
 

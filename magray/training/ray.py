@@ -162,7 +162,7 @@ def _run_epochs(
     """Train from `state` to the last epoch. keep: called with the trainer and its loss when a checkpoint is due."""
     reduce = torch.distributed.all_reduce if workers > 1 else None
     with spec.films(device, at_once) as films:
-        trainer = Trainer(films, spec.config, rank, workers, reduce)
+        trainer = Trainer(films, spec.config, rank, workers, reduce, initialise=spec.initialise)
         if state:
             trainer.load(state)
         while trainer.epoch < spec.config.epochs:

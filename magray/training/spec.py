@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from magray.training.config import TrainConfig
 from magray.training.crops import FilmBatch
 from magray.training.loader import epoch_films
 from magray.training.prefetch import FilmChunk, PrefetchBuffer
+from magray.training.starting_point import StartingPoint
 
 CALIBRATION_FILMS = 4096  # of the reserved films, where the device cannot hold all: far more than calibration needs
 
@@ -34,7 +35,7 @@ class TrainingSpec:
     """The input of a training worker as plain data; the worker reads the films from the store itself.
 
     film_ids: to train on. calibration_ids: to measure errors on. pixel_nm, shape (ny, nx): of both. films_at_once: the
-    number of films on the device; None: the worker chooses it.
+    number of films on the device; None: the worker chooses it. start: None: random weights.
     """
 
     store_uri: str
@@ -48,11 +49,16 @@ class TrainingSpec:
     films_at_once: int | None = None
     constants: tuple[ParameterRange, ...] = ()
     protocols: tuple[str, ...] = ()
+    start: StartingPoint | None = None
 
     @property
     def name(self) -> str:
         """Return a name that depends on the content only, by which checkpoints are found again."""
-        return "fit-" + hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        content = asdict(replace(self, start=None))
+        del content["start"]  # fits from random weights keep their names
+        if self.start is not None:
+            content["start"] = self.start.sha256
+        return "fit-" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @contextmanager
     def films(self, device: torch.device, at_once: int) -> Iterator[FilmBatch]:
@@ -78,6 +84,11 @@ class TrainingSpec:
     def network(self) -> nn.Module:
         """Return an untrained network."""
         return NETWORKS[self.config.network](len(self.targets), self.config.width)
+
+    def initialise(self, network: nn.Module) -> None:
+        """Set the weights of a new network to those of the starting point, if there is one."""
+        if self.start is not None:
+            self.start.initialise(network, self.targets, self.scales_um)
 
     def calibration(self, network: nn.Module, at_once: int) -> Calibration:
         """Return the errors of a trained network on the calibration films.

@@ -28,7 +28,8 @@ class Trainer:
     """A network in training, which can be saved and resumed after any epoch.
 
     rank, workers: this process among those that share every batch. reduce: adds a tensor of all of them, in place.
-    execution: the best for the films' device by default.
+    execution: the best for the films' device by default. initialise: sets the weights of the new network, which are
+    random otherwise.
     Raises UserError if there are more workers than pictures in a batch, or a chunk of films has fewer views than that.
     """
 
@@ -40,11 +41,15 @@ class Trainer:
         workers: int = 1,
         reduce: Callable[[torch.Tensor], object] | None = None,
         execution: ExecutionConfig | None = None,
+        initialise: Callable[[nn.Module], object] | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.films, self.config, self.rank, self.workers = films, config, rank, workers
         self.device = films.images.device
-        self.network = NETWORKS[config.network](films.targets.shape[1], config.width).to(self.device)
+        self.network = NETWORKS[config.network](films.targets.shape[1], config.width)
+        if initialise is not None:
+            initialise(self.network)
+        self.network.to(self.device)
         chunk_sizes = chunk_views(films, config)
         self.views = sum(chunk_sizes)  # in an epoch
         self.batch = min(config.batch, self.views)

@@ -47,15 +47,19 @@ def _print_answer(project: Project, console: Console) -> None:
     command = f"magray estimate {picture} --estimator {folder / 'estimator'} --scale-um {answer.scale_um:g}"
     console.print(f"\nA film that no estimator has seen:\n$ {escape(command)}", soft_wrap=True)
     console.print(f"[bold]{escape(answer.text)}[/bold]  (true: {_true_values(answer)})", highlight=False)
-    _print_shipped_answers(project, picture, answer, console)
+    _print_other_answers(project, picture, answer, console)
     seconds = sum(summary.seconds.values())
     console.print(
         f"\n{seconds / 60:.1f} minutes in total. Open {folder / 'report' / 'index.html'}", soft_wrap=True, markup=False
     )
 
 
-def _print_shipped_answers(project: Project, picture: Path, answer: HeldOutAnswer, console: Console) -> None:
-    """Print the answers of shipped estimators that were trained on such films, at this scale, as seen here."""
+def _print_other_answers(project: Project, picture: Path, answer: HeldOutAnswer, console: Console) -> None:
+    """Print the answers of other estimators to the same picture.
+
+    These are the one that the fit started from, whatever it knows, and shipped ones that were trained on such films, at
+    this scale, as seen here.
+    """
     store = open_store(project.config.store_uri)
     rows = store.table(filter=pc.field("film_id") == answer.film_id).to_pylist()
     if not rows:
@@ -63,15 +67,19 @@ def _print_shipped_answers(project: Project, picture: Path, answer: HeldOutAnswe
             f"{project.folder / 'summary.json'} names film {answer.film_id}, which the store lacks; "
             "move summary.json away to run its stages again"
         )
-    film = rows[0]
-    for name in shipped():
+    film, start = rows[0], project.config.fit.start_from
+    for name in dict.fromkeys([*([start] if start else []), *shipped()]):
         estimator, scale_um = Estimator.load(name), answer.scale_um
         about = estimator.metadata
-        if about.knows(film) and about.microscope == project.microscope and about.trained_at(scale_um):
-            console.print(f"\nAn estimator that ships with magray, of {about.training_films:,} films:", soft_wrap=True)
-            command = f"$ magray estimate {picture} --estimator {name} --scale-um {scale_um:g}"
-            console.print(command, soft_wrap=True, markup=False)
-            console.print(f"[bold]{estimator.predict(read_picture(picture), scale_um)}[/bold]", highlight=False)
+        knows = about.knows(film) and about.microscope == project.microscope and about.trained_at(scale_um)
+        if not knows and name != start:
+            continue
+        origin = "The estimator that the fit started from" if name == start else "An estimator that ships with magray"
+        whose = f"of {about.training_films:,} films" + ("" if knows else ", none of which are like this one")
+        console.print(f"\n{origin}, {whose}:", soft_wrap=True)
+        command = f"$ magray estimate {picture} --estimator {name} --scale-um {scale_um:g}"
+        console.print(command, soft_wrap=True, markup=False)
+        console.print(f"[bold]{estimator.predict(read_picture(picture), scale_um)}[/bold]", highlight=False)
     _print_any_film_answer(project, picture, answer, film, console)
 
 

@@ -418,7 +418,7 @@ def test_a_store_can_be_looked_into(magray: Magray, store: Path, tmp_path: Path)
     film_id = listed[1].split("\t")[0]
     assert "2 of 2 films" in magray("store", "show", store).out
     assert f"film_id: {film_id}\n" in magray("store", "show", store, film_id).out
-    assert "Ms: 1500000.0 A/m\n" in magray("store", "show", store, film_id).out
+    assert "Ms: 1200000.0 A/m\n" in magray("store", "show", store, film_id).out
     assert magray("store", "verify", store).code == 0
     assert magray("store", "export", store, tmp_path / "pictures").code == 0
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 2

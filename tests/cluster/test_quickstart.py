@@ -89,12 +89,13 @@ def test_the_value_it_prints_is_the_value_for_the_picture_it_saved(finished: tup
     assert f"(true: {film['D'] * 1e3:.3g} mJ/m²)" in said
 
 
-def test_a_pretrained_estimator_answers_beside_its_own(finished: tuple[Config, str]) -> None:
+def test_the_estimator_that_it_started_from_answers_beside_its_own(finished: tuple[Config, str]) -> None:
     config, said = finished
     picture = config.output / "report" / "held_out_film.png"
     answer = estimate_pictures(picture, estimator="co-like", scale_um=0.5)
     assert f"--estimator co-like --scale-um 0.5\n{answer}\n" in said
-    assert "co-like-microscope" not in said, "these pictures are of films as they are"
+    assert "started from, of 7,604 films, none of which are like this one:" in said
+    assert "co-like-microscope" not in said, "it knows neither such films nor films as they are"
 
 
 def test_a_second_run_does_nothing_again(finished: tuple[Config, str]) -> None:

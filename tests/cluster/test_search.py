@@ -47,6 +47,7 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def project_of(stripes: Path, output: Path, *changes: str) -> Config:
     own = [f"output={output}", f"simulate.store={stripes}", "fit.batch=16", "fit.learning_rate=4.0e-3"]
+    own += ["fit.start_from=null"]  # of a width of 1
     return load_config(QUICKSTART, [*own, *changes])
 
 

@@ -1,5 +1,7 @@
 """Training, microscope and test scales: refused in one line where no estimator can come of them."""
 
+from pathlib import Path
+
 import pytest
 
 from magray.config import load_config
@@ -39,12 +41,22 @@ from tests.support.configs import QUICKSTART, check_refusal
         ("fit.microscope={blur: [0 nm, 1 nm], noise: [0, 1e300]}", "both 0 or more and up to 100"),
         ("study.test_scales=[1e300]", "input should be at most 10,000 µm, since films are smaller"),
         ("study.test_scales=[1e-310]", "input should be at least 0.001 µm, since domains are larger"),
+        ("fit.start_from=''", "fit.start_from: string should have at least 1 character"),
+        ("fit.start_from=3", "fit.start_from: input should be a valid string, not 3"),
         ("fit.learning_rate=true", "fit.learning_rate: input should be a valid number, not True"),
         ("fit.learning_rate=.inf", "fit.learning_rate: input should be a valid number, not '.inf'"),
     ],
 )
 def test_a_fit_that_cannot_be_is_refused_in_one_line(override: str, complaint: str) -> None:
     check_refusal(override, complaint)
+
+
+def test_a_fit_starts_from_a_name_or_a_path_as_written_but_for_the_home() -> None:
+    """./co-like is a folder of the user's, and co-like an estimator of magray's."""
+    for written in ("co-like", "./co-like"):
+        assert load_config(QUICKSTART, [f"fit.start_from={written}"]).fit.start_from == written
+    at_home = load_config(QUICKSTART, ["fit.start_from=~/mine"]).fit.start_from
+    assert at_home == str(Path.home() / "mine")
 
 
 def test_the_last_seed_is_a_seed_too() -> None:

@@ -35,7 +35,7 @@ def test_a_wrong_override_is_refused_in_one_line(override: str, complaint: str) 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     path = tmp_path / "short.yaml"
-    path.write_text(QUICKSTART.read_text().replace("  Ku1: 1.6 MJ/m3\n", ""))
+    path.write_text(QUICKSTART.read_text().replace("  Ku1: 1.05 MJ/m3\n", ""))
     with pytest.raises(UserError, match=r"short.yaml: campaign.Ku1 is missing$"):
         load_config(path)
 

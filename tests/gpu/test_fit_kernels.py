@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from magray.config import FitConfig, ScaleSet
 from magray.estimator.estimator import Estimator
 from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.imaging.microscope import Microscope
@@ -18,6 +20,7 @@ from magray.network.execution import ExecutionConfig
 from magray.training.config import TrainConfig
 from magray.training.crops import FilmBatch
 from magray.training.optimizer import hyperparameter_table
+from magray.training.starting_point import StartingPoint
 from magray.training.step import Step
 from magray.training.trainer import Trainer
 from tests.support.stripes import stripes
@@ -91,6 +94,24 @@ def test_the_same_seed_gives_the_same_network(films: FilmBatch, exact_products: 
             training.run_epoch()
         ends.append(training.state()["network"])
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_training_goes_on_with_the_weights_of_an_estimator(films: FilmBatch) -> None:
+    """They reach the kernels: a step at a rate of 0 has the loss of the same network by layers on a CPU."""
+    scales = ScaleSet.parse("0.5..1.0")
+    fit = FitConfig(train_scales=[scales], epochs=1, views_per_epoch=1, learning_rate=1e-3, start_from="co-like")
+    start, losses = StartingPoint.of(fit), []
+    assert start is not None
+    target = replace(start.metadata.targets[0], mean=0.4e-3)
+    initialise = partial(start.initialise, targets=[target], scales_um=scales.scales_um)
+    here = replace(films, images=films.images.cpu(), targets=films.targets.cpu())
+    for batch, execution in ((films, KERNELS), (here, ExecutionConfig(bfloat16=False))):
+        training = Trainer(batch, replace(CONFIG, network="scale-aware"), execution=execution, initialise=initialise)
+        standing = hyperparameter_table("constant", 0.0, 0.0, 1)[0].to(batch.images.device)
+        losses.append(float(training.step(training.batches(0)[0], standing)))
+        weights = training.network.state_dict()
+        assert torch.equal(weights["blocks.0.weight"].cpu(), start.weights["blocks.0.weight"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
 def test_what_a_microscope_adds_is_new_in_each_step_and_the_same_after_a_resumption(

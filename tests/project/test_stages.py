@@ -20,10 +20,11 @@ from magray.films import plan_table, sample
 from magray.imaging import read_picture
 from magray.micromagnetics import RelaxedFilm
 from magray.network.branches import paper_cnn
+from magray.project.cache import fingerprint
 from magray.project.stages import Project
 from magray.report.project import figure_names
 from magray.report.summary import Summary
-from magray.store import create_store, rows_of
+from magray.store import create_store, open_store, rows_of
 from tests.support.stripes import stripes
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
@@ -197,6 +198,44 @@ def test_a_summary_of_a_former_version_keeps_what_was_done(fits: Fits, tmp_path:
     assert json.loads((project.folder / "summary.json").read_text())["made_by_hand"] == {"note": "kept"}
     assert project.fit()[0].cached
     assert fits.count == 1
+
+
+def test_a_fit_from_other_weights_is_done_again_and_from_the_same_ones_is_not(fits: Fits, tmp_path: Path) -> None:
+    """Weights count, not the folder's name; a project without a start has the fits of versions that knew none."""
+    for seed in (1, 2):
+        estimator(seed).save(tmp_path / str(seed))
+    changes = ["fit.width=0.5", "fit.start_from={}"]
+
+    def cached(start: str | Path) -> bool:
+        return project_of(tmp_path / "run", changes[0], changes[1].format(start)).fit()[0].cached
+
+    assert not cached("null")
+    assert not cached(tmp_path / "1")
+    assert cached(tmp_path / "1")
+    (tmp_path / "1").rename(tmp_path / "moved")
+    assert cached(tmp_path / "moved")
+    assert not cached(tmp_path / "2")
+    estimator(3).save(tmp_path / "2")
+    assert not cached(tmp_path / "2")
+
+
+def test_a_fit_of_a_version_without_starting_points_is_done(fits: Fits, tmp_path: Path) -> None:
+    project = project_of(tmp_path / "run", "fit.start_from=null")
+    fit = project.config.fit.model_dump_json(exclude={"train_scales", "seeds", "workers", "start_from"})
+    ids = open_store(project.config.store_uri).films(columns=["film_id"])["film_id"].to_pylist()
+    project.fit()
+    assert project.summary.done["fit 0.5 seed 1"] == fingerprint([fit, "0.5", ids])
+
+
+def test_a_start_that_cannot_be_is_refused_before_films_are_simulated(fits: Fits, tmp_path: Path) -> None:
+    for start, reason in (
+        (tmp_path / "none", "fit.start_from: .*none: there is no such estimator folder"),
+        (tmp_path / "run/estimator/1.0", "is of this project, whose fits replace it; copy it elsewhere"),
+    ):
+        project = project_of(tmp_path / "run", f"fit.start_from={start}")
+        with pytest.raises(UserError, match=reason):
+            project.simulate()
+    assert not (tmp_path / "run/plan.parquet").exists()
 
 
 def test_a_fit_that_was_interrupted_adds_up_its_seconds(fits: Fits, tmp_path: Path) -> None:

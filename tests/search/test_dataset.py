@@ -1,6 +1,7 @@
 """A trial of a search: its films, its errors, and its continuation after an interruption."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 
 from magray.config import FitConfig, ScaleSet, SearchConfig
 from magray.errors import UserError
+from magray.estimator.estimator import Estimator
+from magray.estimator.metadata import Calibration, EstimatorMetadata
 from magray.estimator.predictor import Predictor
 from magray.network.branches import paper_cnn
 from magray.search.dataset import SearchDataset, errors_of, learn, prepare
@@ -62,6 +65,22 @@ def test_the_error_is_of_the_worst_target_and_of_its_range(dataset: SearchDatase
         for i, target in enumerate(dataset.targets)
     ]
     assert errors_of(nothing, dataset) == pytest.approx([max(expected)] * 2)
+
+
+def test_trials_begin_where_the_projects_fits_do(store: Store, dataset: SearchDataset, tmp_path: Path) -> None:
+    """After a rung at the smallest learning rate a network still has the layers of the estimator."""
+    targets = dataset.targets[:1]
+    calibration = Calibration((0.25,), {"D": (1e-5,)}, films=9)
+    former = Estimator(paper_cnn(1), EstimatorMetadata(targets, (0.25,), 80, calibration, {}))
+    former.save(tmp_path / "former")
+    fit = FIT.model_copy(update={"start_from": str(tmp_path / "former")})
+    tuned = prepare(store, fit, SETTINGS)
+    assert tuned.made_from != dataset.made_from
+    next(learn(tuned, replace(CANDIDATE, learning_rate=1e-9), CPU, tmp_path / "trial.pt"))
+    trained = torch.load(tmp_path / "trial.pt", weights_only=True)["training"]["network"]
+    torch.testing.assert_close(trained["0.weight"], former.network.state_dict()["0.weight"], rtol=0, atol=1e-7)
+    with pytest.raises(UserError, match=r"^fit.start_from: .* one of 2 \(widths of the search\) cannot start$"):
+        prepare(store, fit, SETTINGS.model_copy(update={"widths": [1.0, 2.0]}))
 
 
 @pytest.fixture
