@@ -1,0 +1,87 @@
+"""The application on Ray Serve: on this machine for `magray serve`, and on a cluster by cluster/serve.yaml."""
+
+import os
+import socket
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import HTTPOptions
+from ray.serve.schema import LoggingConfig
+
+from magray.environment import cores
+from magray.errors import UserError
+from magray.runtime.connect import connect
+from magray.serve.app import make_app
+from magray.serve.guard import LOOPBACK
+
+TOKEN = "MAGRAY_SERVE_TOKEN"
+SHORTEST_TOKEN = 16  # characters
+QUEUED = 64  # requests, beyond which Ray Serve answers 503
+AT_ONCE = 8  # requests that a replica reads; it answers them one after the other
+LOGGING = LoggingConfig(enable_access_log=False, log_level="ERROR")
+
+
+def build(arguments: dict[str, Any]) -> Application:
+    """Return the application for a cluster, whose replicas cluster/serve.yaml counts. It takes no arguments.
+
+    Raises UserError unless the environment holds a token: a cluster is not on loopback.
+    """
+    if arguments:
+        raise UserError(f"the application takes no arguments, not {', '.join(arguments)}")
+    token_of_environment()
+    return application(with_token=True)
+
+
+def application(with_token: bool, **autoscaling: int) -> Application:
+    """Return the application. A replica keeps one core busy, and reads the token from its own environment."""
+
+    def made() -> FastAPI:
+        return make_app(token_of_environment() if with_token else None)
+
+    deployment = serve.deployment(
+        serve.ingress(made)(),
+        name="magray",
+        ray_actor_options={"num_cpus": 1},
+        max_ongoing_requests=AT_ONCE,
+        max_queued_requests=QUEUED,
+        autoscaling_config={"target_ongoing_requests": 2, "upscale_delay_s": 2, **autoscaling},
+        logging_config=LOGGING,
+    )
+    return deployment.bind()
+
+
+def start(host: str, port: int) -> str:
+    """Start the service on this machine, and return the URL of its page; it runs until this process ends.
+
+    Raises UserError if the port is taken, and for an address that is not loopback without a token.
+    """
+    if with_token := host not in LOOPBACK:
+        token_of_environment()
+    _check_free(host, port)
+    connect()
+    serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=LOGGING)
+    serve.run(application(with_token, max_replicas=max(1, cores())), name="magray", route_prefix="/")
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def token_of_environment() -> str:
+    """Return the token of the service. Raises UserError if there is none, or one that can be guessed."""
+    token = os.environ.get(TOKEN, "")
+    if len(token) < SHORTEST_TOKEN:
+        raise UserError(
+            f"set {TOKEN} to a secret of at least {SHORTEST_TOKEN} characters, as from `openssl rand -hex 32`: "
+            "whoever is not on this machine has to show it"
+        )
+    return token
+
+
+def _check_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((host, port))
+    except OSError as error:
+        raise UserError(f"{host}:{port} cannot be listened on: {error.strerror}; choose another --port") from error
