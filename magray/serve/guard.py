@@ -3,13 +3,17 @@
 import base64
 import binascii
 import hmac
+import os
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from magray.errors import UserError
 from magray.serve.problems import ProblemResponse
 
+TOKEN = "MAGRAY_SERVE_TOKEN"  # the variable of the environment
+SHORTEST_TOKEN = 16  # characters
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -23,6 +27,22 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 ASK = {"WWW-Authenticate": 'Basic realm="magray", charset="UTF-8"'}
+
+
+def token_for(host: str) -> str | None:
+    """Return what requests to this address have to show; None on loopback. Raises UserError if it is not set."""
+    return None if host in LOOPBACK else token_of_environment()
+
+
+def token_of_environment() -> str:
+    """Return the token of the service. Raises UserError if there is none, or one that can be guessed."""
+    token = os.environ.get(TOKEN, "")
+    if len(token) < SHORTEST_TOKEN:
+        raise UserError(
+            f"set {TOKEN} to a secret of at least {SHORTEST_TOKEN} characters, as from `openssl rand -hex 32`: "
+            "whoever is not on this machine has to show it"
+        )
+    return token
 
 
 class Guard:

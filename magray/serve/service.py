@@ -1,6 +1,5 @@
 """The application on Ray Serve: on this machine for `magray serve`, and on a cluster by cluster/serve.yaml."""
 
-import os
 import socket
 from typing import Any
 
@@ -14,10 +13,8 @@ from magray.environment import cores
 from magray.errors import UserError
 from magray.runtime.connect import connect
 from magray.serve.app import make_app
-from magray.serve.guard import LOOPBACK
+from magray.serve.guard import token_for, token_of_environment
 
-TOKEN = "MAGRAY_SERVE_TOKEN"
-SHORTEST_TOKEN = 16  # characters
 QUEUED = 64  # requests, beyond which Ray Serve answers 503
 AT_ONCE = 8  # requests that a replica reads; it answers them one after the other
 LOGGING = LoggingConfig(enable_access_log=False, log_level="ERROR")
@@ -57,24 +54,12 @@ def start(host: str, port: int) -> str:
 
     Raises UserError if the port is taken, and for an address that is not loopback without a token.
     """
-    if with_token := host not in LOOPBACK:
-        token_of_environment()
+    with_token = token_for(host) is not None
     _check_free(host, port)
     connect()
     serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=LOGGING)
     serve.run(application(with_token, max_replicas=max(1, cores())), name="magray", route_prefix="/")
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-
-
-def token_of_environment() -> str:
-    """Return the token of the service. Raises UserError if there is none, or one that can be guessed."""
-    token = os.environ.get(TOKEN, "")
-    if len(token) < SHORTEST_TOKEN:
-        raise UserError(
-            f"set {TOKEN} to a secret of at least {SHORTEST_TOKEN} characters, as from `openssl rand -hex 32`: "
-            "whoever is not on this machine has to show it"
-        )
-    return token
 
 
 def _check_free(host: str, port: int) -> None:

@@ -33,7 +33,7 @@ export function answerNodes(record, force) {
     button.addEventListener("click", force);
     nodes.push(button);
   }
-  nodes.push(element("div", { class: "parameters" }, ...names.map((name) => parameter(record, name)), ...pairs(record)));
+  nodes.push(...names.map((name) => parameter(record, name)), ...pairs(record));
   const lines = Object.entries(record.baselines ?? {}).filter(([, one]) => one.D.value !== null);
   if (lines.length) {
     nodes.push(element("h3", {}, "What theory says"), element("ul", { class: "reasons" }, ...lines.map(theory)));
@@ -61,15 +61,18 @@ export function valueText(estimate) {
 function parameter(record, name) {
   const estimate = record.parameters[name];
   const { factor, unit } = inPractice(estimate.unit);
-  const heading = element("p", { class: "value" }, `${nameOf(name)} = ${valueText(estimate)}`);
-  const made = element("div", {}, heading);
+  const answer = element("div", {}, element("p", { class: "value" }, `${nameOf(name)} = ${valueText(estimate)}`));
   if (Number.isFinite(estimate.low95)) {
     const ends = [estimate.low95, estimate.high95].map((end) => digits(end * factor, 3));
-    made.append(element("p", { class: "fact" }, `95 %: ${ends.join(" … ")} ${unit}`));
+    answer.append(element("p", { class: "fact" }, `95 %: ${ends.join(" … ")} ${unit}`));
   }
-  made.append(posterior(estimate, record.draws?.[name] ?? [], name));
+  answer.append(posterior(estimate, record.draws?.[name] ?? [], name));
+  const made = element("div", { class: "parameter" }, answer);
   const shares = Object.entries(record.budget?.[name] ?? {});
-  if (shares.length) made.append(element("h3", {}, `Where the error of ${nameOf(name)} comes from`), budget(shares, factor, unit));
+  if (shares.length) {
+    const heading = element("h3", {}, `Where the error of ${nameOf(name)} comes from`);
+    made.append(element("div", {}, heading, budget(shares, factor, unit)));
+  }
   return made;
 }
 
@@ -161,5 +164,5 @@ function pairs(record) {
     plot.append(drawn("text", { x: 34, y: 164 - (150 * (value / d.factor - y0)) / (y1 - y0), "text-anchor": "end" }, digits(value, 4)));
   }
   const title = `|D|, ${d.unit}, against Aex, ${a.unit}`;
-  return [element("div", {}, element("h3", {}, title), plot)];
+  return [element("div", { class: "parameter" }, element("div", {}, element("h3", {}, title), plot))];
 }
