@@ -155,7 +155,8 @@ def preview(path: str | Path, reading: Reading = AS_USUAL) -> Preview:
         scan = scans[0] if reading.channel is None else chosen(scans, reading.channel)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    done, seen, doubt = (), None, None
+    done: tuple[str, ...] = ()
+    seen = None
     try:
         one = _cleaned(path, scan, reading)
         done = one.cleaned.done
@@ -184,7 +185,7 @@ def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
     finite = values[np.isfinite(values)]
     low, high = grey_range(finite) if finite.size else (0.0, 1.0)
     share = (np.nan_to_num(values, nan=low, posinf=high, neginf=low).astype(np.float64) - low) / ((high - low) or 1.0)
-    return (255 * np.clip(share, 0, 1)).astype(np.uint8)
+    return np.asarray(255 * np.clip(share, 0, 1), np.uint8)
 
 
 def differ(one: float, other: float) -> bool:

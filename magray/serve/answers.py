@@ -93,7 +93,7 @@ def warm_up() -> None:
     drawn = np.tanh(3 * (wave[:, None] + wave))
     image = io.BytesIO()
     Image.fromarray((127.5 * (drawn + 1)).astype(np.uint8)).save(image, "PNG")
-    request = EstimateRequest(pixel_nm=8.0, Ms="1 MA/m", Keff="0.2 MJ/m3", thickness="2 nm")  # type: ignore[call-arg]
+    request = EstimateRequest(pixel_nm=8.0, Ms="1 MA/m", Keff="0.2 MJ/m3", thickness="2 nm")
     estimate_record(request, [Upload("drawn.png", image.getvalue())])
 
 

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from magray import __version__
 from magray.serve.bodies import FORM, JSON, PICTURE, PICTURES, Body, read_body
 from magray.serve.guard import Guard
-from magray.serve.problems import Problem, answer_problems
+from magray.serve.problems import AsciiJsonResponse, Problem, answer_problems
 from magray.serve.requests import EstimateRequest, PictureRequest, request_of
 
 SECONDS_TO_SEND, SECONDS_TO_ANSWER = 60.0, 60.0
@@ -52,7 +52,7 @@ def make_app(token: str | None) -> FastAPI:
         return await _in_time(future, SECONDS_TO_ANSWER, 504, "the answer takes too long; crop or shrink the picture")
 
     @app.post("/v1/estimate", openapi_extra=_described(EstimateRequest), responses=_PROBLEMS)
-    async def estimate(request: Request) -> JSONResponse:
+    async def estimate(request: Request) -> AsciiJsonResponse:
         """Estimate a film's parameters from pictures: the answer of `magray estimate --json`, in SI units."""
         body = await _body(request)
 
@@ -61,10 +61,10 @@ def make_app(token: str | None) -> FastAPI:
 
             return estimate_record(request_of(EstimateRequest, body.options), body.uploads)
 
-        return JSONResponse(await within_time(work_of))
+        return AsciiJsonResponse(await within_time(work_of))
 
     @app.post("/v1/picture", openapi_extra=_described(PictureRequest), responses=_PROBLEMS)
-    async def picture(request: Request) -> JSONResponse:
+    async def picture(request: Request) -> AsciiJsonResponse:
         """Show what is read in a picture's file, what is done to it, and what the network sees."""
         body = await _body(request)
 
@@ -73,19 +73,19 @@ def make_app(token: str | None) -> FastAPI:
 
             return picture_record(request_of(PictureRequest, body.options), body.uploads)
 
-        return JSONResponse(await within_time(work_of))
+        return AsciiJsonResponse(await within_time(work_of))
 
     @app.get("/v1/choices")
-    async def choices() -> JSONResponse:
+    async def choices() -> AsciiJsonResponse:
         """List what a request can choose from: estimators, constants with their units, kinds, and limits."""
         from magray.serve.answers import choices
 
-        return JSONResponse(await asyncio.to_thread(choices))
+        return AsciiJsonResponse(await asyncio.to_thread(choices))
 
     @app.get("/v1/health")
-    async def health() -> JSONResponse:
+    async def health() -> AsciiJsonResponse:
         """Say that the service is up."""
-        return JSONResponse({"status": "ok", "version": __version__})
+        return AsciiJsonResponse({"status": "ok", "version": __version__})
 
     return app
 

@@ -1,5 +1,6 @@
 """Errors as HTTP has them: application/problem+json (RFC 9457), with the sentences of the command line."""
 
+import json
 from http import HTTPStatus
 
 from fastapi import FastAPI
@@ -18,7 +19,15 @@ class Problem(Exception):
         self.status, self.detail, self.headers = status, detail, headers
 
 
-class ProblemResponse(JSONResponse):
+class AsciiJsonResponse(JSONResponse):
+    """JSON in ASCII, which holds every text that a request can bring, also halves of characters."""
+
+    def render(self, content: object) -> bytes:
+        """Return the bytes of a record. Raises ValueError for numbers that JSON lacks."""
+        return json.dumps(content, allow_nan=False).encode()
+
+
+class ProblemResponse(AsciiJsonResponse):
     """A problem as JSON: type, title, status, detail."""
 
     media_type = "application/problem+json"

@@ -37,8 +37,7 @@ def application(with_token: bool, **autoscaling: int) -> Application:
     def made() -> FastAPI:
         return make_app(token_of_environment() if with_token else None)
 
-    deployment = serve.deployment(
-        serve.ingress(made)(),
+    deployed = serve.deployment(
         name="magray",
         ray_actor_options={"num_cpus": 1},
         max_ongoing_requests=AT_ONCE,
@@ -46,7 +45,7 @@ def application(with_token: bool, **autoscaling: int) -> Application:
         autoscaling_config={"target_ongoing_requests": 2, "upscale_delay_s": 2, **autoscaling},
         logging_config=LOGGING,
     )
-    return deployment.bind()
+    return deployed(serve.ingress(made)()).bind()
 
 
 def start(host: str, port: int) -> str:
