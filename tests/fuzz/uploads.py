@@ -24,6 +24,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from magray.serve.requests import EstimateRequest
 from tests.support.http_service import Answer, ask, form, served
 from tests.support.microscope_files import gsf, sxm
 from tests.support.stripes import stripes
@@ -45,20 +46,7 @@ TEXTS = (
     ),
     *("-1", "1e999", "nan", "١", "1" * 5000, "null", "0,0,-1,-1", "9" * 300, "1 ± ± 1 MA/m", "1..0 MA/m", "{{7*7}}"),
 )
-OPTIONS = (
-    "pixel_nm",
-    "scale_um",
-    "channel",
-    "crop",
-    "clean",
-    "estimator",
-    "Ms",
-    "Keff",
-    "Hk",
-    "history",
-    "dmi",
-    "draws",
-)
+OPTIONS = tuple(EstimateRequest.model_fields)
 GROWTH = 1.10  # of memory, from a tenth of the requests to the end
 STREAM = 65  # MB: more than the service takes
 
