@@ -1,5 +1,6 @@
 """The application on Ray Serve: on this machine for `magray serve`, and on a cluster by cluster/serve.yaml."""
 
+import os
 import socket
 from typing import Any
 
@@ -10,13 +11,17 @@ from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
 from magray.environment import cores
-from magray.errors import UserError
+from magray.errors import UserError, one_line
 from magray.runtime.connect import connect
 from magray.serve.app import make_app
 from magray.serve.guard import token_for, token_of_environment
 
 QUEUED = 64  # requests, beyond which Ray Serve answers 503
 AT_ONCE = 8  # requests that a replica reads; it answers them one after the other
+PATIENCE = {  # seconds, after which Ray would start its HTTP server anew: too few on a machine that does other things
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "50",
+}
 LOGGING = LoggingConfig(enable_access_log=False, log_level="ERROR")
 
 
@@ -55,9 +60,14 @@ def start(host: str, port: int) -> str:
     """
     with_token = token_for(host) is not None
     _check_free(host, port)
+    for name, seconds in PATIENCE.items():
+        os.environ.setdefault(name, seconds)
     connect()
-    serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=LOGGING)
-    serve.run(application(with_token, max_replicas=max(1, cores())), name="magray", route_prefix="/")
+    try:
+        serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=LOGGING)
+        serve.run(application(with_token, max_replicas=max(1, cores())), name="magray", route_prefix="/")
+    except Exception as error:  # Ray raises what it likes
+        raise UserError(f"Ray Serve does not start on this machine: {one_line(error)}") from error
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 

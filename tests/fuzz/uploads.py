@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from magray.serve.requests import EstimateRequest
@@ -51,9 +52,9 @@ GROWTH = 1.10  # of memory, from a tenth of the requests to the end
 STREAM = 65  # MB: more than the service takes
 
 
-def grey_picture() -> np.ndarray[Any, np.dtype[np.uint8]]:
+def grey_picture() -> NDArray[np.uint8]:
     """Return stripes as 8-bit grey values."""
-    return np.uint8(127.5 * (stripes(6, 0.5, 1, 128) + 1))
+    return np.asarray(127.5 * (stripes(6, 0.5, 1, 128) + 1), np.uint8)
 
 
 def specimens() -> list[bytes]:

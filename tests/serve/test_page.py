@@ -76,8 +76,8 @@ def test_a_line_over_the_scale_bar_gives_the_size_of_a_pixel(tab: "Tab", tmp_pat
 def test_an_answer_has_values_posterior_budget_and_downloads(tab: "Tab", tmp_path: Path) -> None:
     drop(tab, picture(tmp_path, "a <img src=x onerror=alert(1)>.png"))
     tab.click("input[value=crop]")
-    tab.drag("#canvas", (0.0, 0.0), (0.9, 0.9))
-    tab.wait("document.querySelector('#crop').value.startsWith('0,0,14')")
+    tab.drag("#canvas", (0.1, 0.1), (0.95, 0.95))
+    tab.wait("document.querySelector('#crop').value.startsWith('16,16,13')")
     tab.type("#pixel", "4")
     tell(tab)
     tab.click("#go")

@@ -55,7 +55,7 @@ def served(token: str | None = None) -> Iterator[str]:
 def ask(url: str, body: bytes | Iterator[bytes] | None = None, **headers: str) -> Answer:
     """Return the answer to a request; headers are written with _ for -."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(url, body, named)  # type: ignore[arg-type]  # an iterator is sent in chunks
+    request = urllib.request.Request(url, body, named)  # an iterator is sent in chunks
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return Answer(answer.status, answer.headers.get_content_type(), answer.read())

@@ -7,7 +7,6 @@ const VERDICTS = {
   doubtful: "Take this answer with care:",
   refused: "This answer cannot be trusted:",
 };
-const NAMES = { D: "|D|" };
 const THEORY = { stripe_theory: "Stripe theory, from the period alone", rescaling: "Rescaling, from the domains" };
 const WIDTH = 360;
 
@@ -17,7 +16,8 @@ export function usePracticalUnits(units) {
   practical = units;
 }
 
-export const nameOf = (name) => NAMES[name] ?? name;
+// A picture shows no sign of D; an estimator of one material knows it from its films.
+const nameOf = (name, record) => (name === "D" && record.budget ? "|D|" : name);
 
 export function inPractice(unit) {
   const [factor, name] = practical[unit] ?? [1, unit];
@@ -33,15 +33,21 @@ export function answerNodes(record, force) {
     button.addEventListener("click", force);
     nodes.push(button);
   }
-  nodes.push(...names.map((name) => parameter(record, name)), ...pairs(record));
-  const lines = Object.entries(record.baselines ?? {}).filter(([, one]) => one.D.value !== null);
-  if (lines.length) {
-    nodes.push(element("h3", {}, "What theory says"), element("ul", { class: "reasons" }, ...lines.map(theory)));
-  }
-  if (record.notes?.length) {
-    nodes.push(element("h3", {}, "Notes"), element("ul", { class: "reasons" }, ...record.notes.map((one) => element("li", {}, one))));
-  }
+  nodes.push(...names.map((name) => parameter(record, name)));
+  const beside = [...pairs(record), ...remarks(record)];
+  if (beside.length) nodes.push(element("div", { class: "parameter" }, ...beside));
   return nodes;
+}
+
+// What theory says, and what the picture cannot tell.
+function remarks(record) {
+  const theories = Object.entries(record.baselines ?? {}).filter(([, one]) => one.D.value !== null);
+  const lists = [
+    ["What theory says", theories.map(theory)],
+    ["Notes", (record.notes ?? []).map((one) => element("li", {}, one))],
+  ].filter(([, items]) => items.length);
+  const nodes = lists.flatMap(([title, items]) => [element("h3", {}, title), element("ul", { class: "reasons" }, ...items)]);
+  return nodes.length ? [element("div", {}, ...nodes)] : [];
 }
 
 function verdict(record) {
@@ -61,16 +67,16 @@ export function valueText(estimate) {
 function parameter(record, name) {
   const estimate = record.parameters[name];
   const { factor, unit } = inPractice(estimate.unit);
-  const answer = element("div", {}, element("p", { class: "value" }, `${nameOf(name)} = ${valueText(estimate)}`));
+  const answer = element("div", {}, element("p", { class: "value" }, `${nameOf(name, record)} = ${valueText(estimate)}`));
   if (Number.isFinite(estimate.low95)) {
     const ends = [estimate.low95, estimate.high95].map((end) => digits(end * factor, 3));
     answer.append(element("p", { class: "fact" }, `95 %: ${ends.join(" … ")} ${unit}`));
   }
-  answer.append(posterior(estimate, record.draws?.[name] ?? [], name));
+  answer.append(posterior(estimate, record.draws?.[name] ?? [], nameOf(name, record)));
   const made = element("div", { class: "parameter" }, answer);
   const shares = Object.entries(record.budget?.[name] ?? {});
   if (shares.length) {
-    const heading = element("h3", {}, `Where the error of ${nameOf(name)} comes from`);
+    const heading = element("h3", {}, `Where the error of ${nameOf(name, record)} comes from`);
     made.append(element("div", {}, heading, budget(shares, factor, unit)));
   }
   return made;
@@ -86,7 +92,7 @@ function posterior(estimate, draws, name) {
   const x = (value) => 10 + ((WIDTH - 20) * (value - from)) / (to - from);
   const heights = densities(draws, from, to);
   const points = heights.map((height, k) => `${(10 + ((WIDTH - 20) * k) / (heights.length - 1)).toFixed(1)} ${(96 - 86 * height).toFixed(1)}`);
-  const plot = drawn("svg", { class: "plot", viewBox: `0 0 ${WIDTH} 140`, role: "img" }, drawn("title", {}, `Posterior of ${nameOf(name)}`));
+  const plot = drawn("svg", { class: "plot", viewBox: `0 0 ${WIDTH} 140`, role: "img" }, drawn("title", {}, `Posterior of ${name}`));
   if (draws.length) {
     plot.append(
       drawn("path", { class: "area", d: `M10 96L${points.join("L")}L${WIDTH - 10} 96Z` }),
@@ -164,5 +170,5 @@ function pairs(record) {
     plot.append(drawn("text", { x: 34, y: 164 - (150 * (value / d.factor - y0)) / (y1 - y0), "text-anchor": "end" }, digits(value, 4)));
   }
   const title = `|D|, ${d.unit}, against Aex, ${a.unit}`;
-  return [element("div", { class: "parameter" }, element("div", {}, element("h3", {}, title), plot))];
+  return [element("div", {}, element("h3", {}, title), plot)];
 }
