@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from magray.errors import UserError
 from magray.project.estimate import Question, answer
 from tests.support.http_service import ask, ask_form, needs_serve
 from tests.support.stripes import labyrinth
@@ -19,6 +21,8 @@ pytestmark = needs_serve
 
 
 def test_the_command_serves_the_page_and_the_answers_of_the_command_line_until_ctrl_c(tmp_path: Path) -> None:
+    from magray.serve.service import start
+
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -44,6 +48,8 @@ def test_the_command_serves_the_page_and_the_answers_of_the_command_line_until_c
         assert ask_form(f"{url}/v1/estimate", [("a.png", b"")], pixel_nm=8).status == 422
         too_large = (bytes(2**20) for _ in range(65))
         assert ask(f"{url}/v1/estimate", too_large, Content_Type="application/json").status == 413
+        with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on: Address already in use"):
+            start("127.0.0.1", port)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0

@@ -33,6 +33,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator["tuple[Tab, str]"
 def tab(page: "tuple[Tab, str]") -> Iterator["Tab"]:
     """Open the page anew; afterwards it must have met no error, nor have offended its own policy."""
     tab, url = page
+    tab.errors.clear()
     tab.open(url)
     tab.wait("document.querySelector('#Ms')")
     yield tab
@@ -100,6 +101,7 @@ def test_an_answer_has_values_posterior_budget_and_downloads(tab: "Tab", tmp_pat
     report = tab.downloaded("magray.html").read_text()
     assert "SHA-256 of a &lt;img src=x onerror=alert(1)&gt;.png" in report
     assert "<script" not in report
+    assert "<style>:root" in report
 
 
 def test_a_picture_without_domains_is_refused_with_reasons(tab: "Tab", tmp_path: Path) -> None:

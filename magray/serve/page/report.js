@@ -45,9 +45,6 @@ function asReport({ version, answers, style, images, time }) {
   const meta = page.createElement("meta");
   meta.setAttribute("charset", "utf-8");
   page.head.prepend(meta);
-  const rules = page.createElement("style");
-  rules.textContent = style;
-  page.head.append(rules);
   const main = element("main", {});
   main.append(element("header", {}, element("p", { class: "eyebrow" }, `magray ${version}`), element("h1", {}, "Answer"), element("p", {}, time)));
   for (const { names, digests, asked, record } of answers) {
@@ -60,7 +57,8 @@ function asReport({ version, answers, style, images, time }) {
     main.append(section);
   }
   page.body.append(page.importNode(main, true));
-  return `<!doctype html>\n${page.documentElement.outerHTML}\n`;
+  const html = page.documentElement.outerHTML.replace("</head>", () => `<style>${style}</style></head>`); // page.css
+  return `<!doctype html>\n${html}\n`;
 }
 
 function table(rows) {
