@@ -1,4 +1,4 @@
-"""`magray serve` as people run it: on Ray Serve, on this machine, until Ctrl-C."""
+"""`magray serve` as people run it: on Ray Serve, on this machine."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from tests.support.stripes import labyrinth
 pytestmark = needs_serve
 
 
-def test_the_command_serves_the_page_and_the_answers_of_the_command_line_until_ctrl_c(tmp_path: Path) -> None:
+def test_the_command_serves_the_page_and_the_answers_of_the_command_line_until_it_is_ended(tmp_path: Path) -> None:
     from magray.serve.service import start
 
     with socket.socket() as free:
@@ -50,7 +50,7 @@ def test_the_command_serves_the_page_and_the_answers_of_the_command_line_until_c
         assert ask(f"{url}/v1/estimate", too_large, Content_Type="application/json").status == 413
         with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on: Address already in use"):
             start("127.0.0.1", port)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     assert errors.strip() == "ended"
