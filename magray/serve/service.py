@@ -2,7 +2,12 @@
 
 import os
 import socket
+import time
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from fastapi import FastAPI
 from ray import serve
@@ -22,6 +27,7 @@ PATIENCE = {  # seconds, after which Ray would start its HTTP server anew: too f
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "50",
 }
+START_SECONDS = 180.0
 LOGGING = LoggingConfig(enable_access_log=False, log_level="ERROR")
 
 
@@ -64,11 +70,30 @@ def start(host: str, port: int) -> str:
         os.environ.setdefault(name, seconds)
     connect()
     try:
-        serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=LOGGING)
+        with suppress(TimeoutError):  # of 60 s, which a busy machine may exceed; `_wait_for` waits on
+            serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=LOGGING)
         serve.run(application(with_token, max_replicas=max(1, cores())), name="magray", route_prefix="/")
     except Exception as error:  # Ray raises what it likes
         raise UserError(f"Ray Serve does not start on this machine: {one_line(error)}") from error
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    _wait_for(url)
+    return url
+
+
+def _wait_for(url: str) -> None:
+    """Return when the page is served, or asked a token for."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        try:
+            urlopen(url, timeout=START_SECONDS)
+            return
+        except HTTPError as error:
+            if error.code == HTTPStatus.UNAUTHORIZED:
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise UserError(f"{url} does not answer after {START_SECONDS:.0f} s; is this machine busy? Try again")
 
 
 def _check_free(host: str, port: int) -> None:
