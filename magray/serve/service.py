@@ -7,7 +7,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from fastapi import FastAPI
 from ray import serve
@@ -68,7 +68,7 @@ def start(host: str, port: int) -> str:
     _check_free(host, port)
     for name, seconds in PATIENCE.items():
         os.environ.setdefault(name, seconds)
-    connect()
+    connect("local")  # never the cluster of RAY_ADDRESS: there it is `serve deploy`
     try:
         with suppress(TimeoutError):  # of 60 s, which a busy machine may exceed; `_wait_for` waits on
             serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=LOGGING)
@@ -82,10 +82,10 @@ def start(host: str, port: int) -> str:
 
 def _wait_for(url: str) -> None:
     """Return when the page is served, or asked a token for."""
-    end = time.monotonic() + START_SECONDS
+    end, direct = time.monotonic() + START_SECONDS, build_opener(ProxyHandler({}))
     while time.monotonic() < end:
         try:
-            urlopen(url, timeout=START_SECONDS)
+            direct.open(url, timeout=START_SECONDS).close()
             return
         except HTTPError as error:
             if error.code == HTTPStatus.UNAUTHORIZED:
