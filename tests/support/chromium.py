@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.support.browser import NAMES, QUIET
 
-PATIENCE = 60.0  # seconds, on a machine that does other things
+PATIENCE = 180.0  # seconds, on a machine that does other things
 
 
 class Tab:
