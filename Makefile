@@ -11,7 +11,7 @@ help:
 	@echo "make quickstart   films, pictures, estimator, tolerance table and report, on this machine (runs/quickstart)"
 	@echo "make test         lint, types and tests"
 	@echo "make test-gpu     the tests that need an NVIDIA GPU and CuPy (magray[cuda13])"
-	@echo "make fuzz         20,000 damaged files and options; INPUTS=1000 SEED=2 make fuzz tries fewer, other ones"
+	@echo "make fuzz         20,000 damaged files and options, 10,000 uploads; INPUTS=1000 SEED=2 make fuzz tries fewer, other ones"
 	@echo "make soak         kill all commands at random moments, 200 times, for hours; KILLS=20 SEED=2 make soak"
 	@echo "make lint         ruff, mypy and the order of imports"
 	@echo "make bench        field evaluations per second of this machine"
@@ -44,6 +44,7 @@ test-gpu: $(READY)
 fuzz: $(READY)
 	DAMAGED_FILES=200 $(BIN)/pytest tests/imaging/test_picture_files.py tests/imaging/test_formats.py -k damaged_files
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1)
+	$(BIN)/python -m tests.fuzz.uploads --requests $(or $(INPUTS),10000) --seed $(or $(SEED),1)
 
 soak: $(READY)
 	$(BIN)/python -m tests.chaos.soak --kills $(or $(KILLS),200) --seed $(or $(SEED),1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from magray.cli import doctor, estimate, project, research, store
+from magray.cli import doctor, estimate, project, research, serve, store
 from magray.cli.console import INTERRUPTED, write_plainly
 from magray.errors import UserError, in_words, one_line
 from magray.masking import mask
@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(project.plan, project.simulate, project.fit, project.study, project.report, estimate.estimate),
-    estimate.picture,
+    *(estimate.picture, serve.serve),
     *(project.quickstart, research.search, research.protocols, research.paper),
     *(research.scale_cues, research.any_film, doctor.doctor),
 )

@@ -2,16 +2,12 @@
 
 import json
 import os
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from magray.errors import Refused, UserError
-
-if TYPE_CHECKING:
-    from magray.project.picture import Reading
 
 Channel = Annotated[
     str | None, typer.Option(metavar="NAME", help="Name or number of the picture in a file of several.")
@@ -86,37 +82,32 @@ def estimate(
     max_megapixels: Largest = 64,
 ) -> None:
     """Estimate a film's parameters from one or several pictures."""
-    from magray.project.estimate import estimate_film, estimate_pictures, knows_any_film
+    from magray.estimator.any_film import Posterior
+    from magray.project.estimate import Question, answer
+    from magray.project.picture import Reading
 
-    reading = _reading(channel, crop, clean, max_megapixels)
     constants = {"Ms": Ms, "Ku1": Ku1, "Keff": Keff, "Hk": Hk, "Aex": Aex, "D": D, "thickness": thickness}
-    known = {name: text for name, text in constants.items() if text is not None}
-    kinds = {"dmi": dmi, "history": history, "instrument": instrument}
-    if knows_any_film(estimator):
-        posterior = estimate_film(
-            *pictures,
-            estimator=estimator,
-            known=known,
-            dmi=dmi,
-            history=history,
-            instrument=instrument,
-            scale_um=scale_um,
-            pixel_nm=pixel_nm,
-            reading=reading,
-            resimulate=resimulate,
-        )
-        _print(str(posterior), posterior.to_json(), posterior.trust, posterior.reasons, as_json, force)
-        if not as_json:
-            for note in posterior.notes:
-                typer.echo(note)
+    question = Question(
+        pictures,
+        estimator,
+        {name: text for name, text in constants.items() if text is not None},
+        dmi,
+        history,
+        instrument,
+        scale_um,
+        pixel_nm,
+        Reading.of(channel, crop, clean, max_megapixels),
+        resimulate,
+    )
+    found = answer(question)
+    if not isinstance(found, Posterior):
+        text = f"{found}\ntrained on {found.films}"
+        _print(text, found.to_json(), found.trust, found.warnings, as_json, force)
         return
-    if resimulate:
-        raise UserError(f"{estimator} knows no constants to simulate; --resimulate is for the estimator any-film")
-    if told := [*known, *(name for name, kind in kinds.items() if kind is not None)]:
-        raise UserError(f"{estimator} knows the films of its training only; --{told[0]} is for the estimator any-film")
-    answer = estimate_pictures(*pictures, estimator=estimator, scale_um=scale_um, pixel_nm=pixel_nm, reading=reading)
-    text = f"{answer}\ntrained on {answer.films}"
-    _print(text, answer.to_json(), answer.trust, answer.warnings, as_json, force)
+    _print(str(found), found.to_json(), found.trust, found.reasons, as_json, force)
+    if not as_json:
+        for note in found.notes:
+            typer.echo(note)
 
 
 def picture(
@@ -130,25 +121,11 @@ def picture(
     max_megapixels: Largest = 64,
 ) -> None:
     """Show what is read in a picture file, what is done to it, and whether it looks like domains."""
-    from magray.project.picture import describe
+    from magray.project.picture import Reading, describe
 
     if output is not None and output.suffix.lower() != ".png":
         raise UserError(f"--output: {output} is not the name of a .png")
-    typer.echo(describe(file, _reading(channel, crop, clean, max_megapixels), output))
-
-
-def _reading(channel: str | None, crop: str | None, clean: str, max_megapixels: float) -> "Reading":
-    """Return how files are read, by the options of a command."""
-    from magray.imaging.cleaning import steps_of
-    from magray.imaging.cleaning.frames import Box
-    from magray.project.picture import Reading
-
-    box = None
-    if crop is not None:
-        if not re.fullmatch(r"\d{1,6}(,\d{1,6}){3}", crop):
-            raise UserError("--crop: give four whole numbers, x,y,width,height, as in 0,0,512,480")
-        box = Box(*map(int, crop.split(",")))
-    return Reading(channel, max_megapixels, box, steps_of(clean))
+    typer.echo(describe(file, Reading.of(channel, crop, clean, max_megapixels), output))
 
 
 def _print(

@@ -1,7 +1,7 @@
 """Estimate parameters from picture files, and choose the held-out film whose estimate a project shows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,58 @@ if TYPE_CHECKING:
     from magray.estimator.any_film import Posterior
     from magray.estimator.estimator import Answer
     from magray.imaging.microscope import Microscope
+
+
+@dataclass(frozen=True)
+class Question:
+    """Pictures of one film, what is known of it, and the estimator that is asked: the arguments of `magray estimate`.
+
+    estimator: a folder, or the name of one that ships with magray. known: texts by constant, as "1.20 ± 0.05 MA/m".
+    """
+
+    pictures: Sequence[str | Path]
+    estimator: str = "any-film"
+    known: Mapping[str, str] = field(default_factory=dict)
+    dmi: str | None = None
+    history: str | None = None
+    instrument: str | None = None
+    scale_um: float | None = None
+    pixel_nm: float | None = None
+    reading: Reading = AS_USUAL
+    resimulate: bool = False
+
+
+def answer(question: Question) -> "Posterior | Answer":
+    """Return an estimator's answer, a `Posterior` from an estimator of any film and an `Answer` from another.
+
+    Raises UserError for what is wrong with the question, and Refused where no film can be meant.
+    """
+    asked = question
+    if knows_any_film(asked.estimator):
+        return estimate_film(
+            *asked.pictures,
+            estimator=asked.estimator,
+            known=asked.known,
+            dmi=asked.dmi,
+            history=asked.history,
+            instrument=asked.instrument,
+            scale_um=asked.scale_um,
+            pixel_nm=asked.pixel_nm,
+            reading=asked.reading,
+            resimulate=asked.resimulate,
+        )
+    name, kinds = asked.estimator, {"dmi": asked.dmi, "history": asked.history, "instrument": asked.instrument}
+    if asked.resimulate:
+        raise UserError(f"{name} knows no constants to simulate; --resimulate is for the estimator any-film")
+    if told := [*asked.known, *(kind for kind, value in kinds.items() if value is not None)]:
+        raise UserError(f"{name} knows the films of its training only; --{told[0]} is for the estimator any-film")
+    return estimate_pictures(
+        *asked.pictures,
+        estimator=name,
+        scale_um=asked.scale_um,
+        pixel_nm=asked.pixel_nm,
+        reading=asked.reading,
+    )
 
 
 def estimate_pictures(

@@ -1,5 +1,6 @@
 """Read picture files for an estimator: choose the channel, crop, clean, and agree on the scale with the file."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.estimator.inputs import check_length
-from magray.imaging import MAX_MEGAPIXELS, VIEW_SIZE, check_picture, read_scan, write_picture
-from magray.imaging.cleaning import STEPS, Cleaned, clean
+from magray.imaging import MAX_MEGAPIXELS, VIEW_SIZE, check_picture, grey_range, read_scan, read_scans, write_picture
+from magray.imaging.cleaning import STEPS, Cleaned, clean, steps_of
 from magray.imaging.cleaning.clean import cut
 from magray.imaging.cleaning.frames import Box
-from magray.imaging.scan import Scan
+from magray.imaging.scan import Scan, chosen
 from magray.imaging.views import NM_PER_SCALE_UM
 
 AGREEMENT = 0.05  # of the size of a pixel, as the user and the file tell it
@@ -29,6 +30,19 @@ class Reading:
     max_megapixels: float = MAX_MEGAPIXELS
     crop: Box | None = None
     steps: tuple[str, ...] = tuple(STEPS)
+
+    @classmethod
+    def of(cls, channel: str | None, crop: str | None, clean: str, max_megapixels: float) -> "Reading":
+        """Return the options from texts: a crop as "x,y,width,height", steps as `steps_of` reads them.
+
+        Raises UserError for other texts.
+        """
+        box = None
+        if crop is not None:
+            if not re.fullmatch(r"[0-9]{1,6}(,[0-9]{1,6}){3}", crop):
+                raise UserError("--crop: give four whole numbers, x,y,width,height, as in 0,0,512,480")
+            box = Box(*map(int, crop.split(",")))
+        return cls(channel, max_megapixels, box, steps_of(clean))
 
 
 @dataclass(frozen=True)
@@ -61,12 +75,35 @@ class Description:
         return "\n".join([self.read, *(self.done or ("nothing had to be cleaned",)), verdict])
 
 
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """What people check before an estimate: the channels of a file, the one that is read, and what the network sees.
+
+    shown: the picture as the file holds it, uncropped, grey values (h, w) of 8 bits. pixel: the width and height of one
+    of its pixels, m, None if the file does not tell it. seen: the views of the network side by side, grey values
+    (128, k · 128), None if there are none. doubt: why the picture cannot be used or does not look like domains.
+    """
+
+    channels: tuple[str, ...]
+    channel: int
+    shown: NDArray[np.uint8]
+    pixel: tuple[float, float] | None
+    read: str
+    done: tuple[str, ...]
+    seen: NDArray[np.uint8] | None
+    doubt: str | None
+
+
 AS_USUAL = Reading()
 
 
 def read_one(path: str | Path, reading: Reading = AS_USUAL) -> Read:
     """Return a picture of a file, cropped and cleaned. Raises UserError, which begins with the path."""
-    scan = read_scan(path, reading.channel, reading.max_megapixels)
+    return _cleaned(path, read_scan(path, reading.channel, reading.max_megapixels), reading)
+
+
+def _cleaned(path: str | Path, scan: Scan, reading: Reading) -> Read:
+    """Return a picture after it is cropped and cleaned. Raises UserError, which begins with the path."""
     try:
         cleaned = clean(scan if reading.crop is None else cut(scan, reading.crop), reading.steps)
     except UserError as error:
@@ -102,19 +139,54 @@ def read_for_estimate(
 
 def describe(path: str | Path, reading: Reading = AS_USUAL, output: Path | None = None) -> Description:
     """Return what is read in a file and done to it, and write what the network will see to `output`, a PNG."""
+    one = read_one(path, reading)
+    seen, doubt = _seen(one.cleaned)
+    if output is not None and seen is not None:
+        write_picture(output, seen)
+    return Description(_said(one.scan), one.cleaned.done, doubt)
+
+
+def preview(path: str | Path, reading: Reading = AS_USUAL) -> Preview:
+    """Return a picture file for people to look at; without a channel in `reading`, its first picture.
+
+    Raises UserError for what cannot be read; what speaks against the picture that is read is its `doubt`.
+    """
+    scans = read_scans(path, reading.max_megapixels)
+    try:
+        scan = scans[0] if reading.channel is None else chosen(scans, reading.channel)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    done: tuple[str, ...] = ()
+    seen = None
+    try:
+        one = _cleaned(path, scan, reading)
+        done = one.cleaned.done
+        seen, doubt = _seen(one.cleaned)
+    except UserError as error:
+        doubt = str(error)
+    number = next(index for index, other in enumerate(scans) if other is scan)
+    names = tuple(other.name for other in scans)
+    return Preview(names, number, _grey(scan.values), scan.pixel, _said(scan), done, seen, doubt)
+
+
+def _seen(cleaned: Cleaned) -> tuple[NDArray[np.uint8] | None, str | None]:
+    """Return the views that the network sees side by side, and why they do not look like domains."""
     from magray.estimator.any_film import seen_squares
 
-    one = read_one(path, reading)
-    if min(one.cleaned.values.shape) < VIEW_SIZE:
-        height, width = one.cleaned.values.shape
-        return Description(
-            _said(one.scan), one.cleaned.done, f"{width} × {height} pixels are too few; 128 × 128 are seen"
-        )
-    shown = seen_squares(one.cleaned.values, 1.0, None)
-    if output is not None:
-        row = np.concatenate(list(shown.views.numpy()), axis=1)
-        write_picture(output, np.clip((row / SHOWN + 1) * 127.5, 0, 255).astype(np.uint8))
-    return Description(_said(one.scan), one.cleaned.done, shown.no_domains)
+    height, width = cleaned.values.shape
+    if min(height, width) < VIEW_SIZE:
+        return None, f"{width} × {height} pixels are too few; 128 × 128 are seen"
+    shown = seen_squares(cleaned.values, 1.0, None)
+    row = np.concatenate(list(shown.views.numpy()), axis=1)
+    return np.clip((row / SHOWN + 1) * 127.5, 0, 255).astype(np.uint8), shown.no_domains
+
+
+def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return grey values of 8 bits from the darkest domains to the brightest; black where nothing was measured."""
+    finite = values[np.isfinite(values)]
+    low, high = grey_range(finite) if finite.size else (0.0, 1.0)
+    share = (np.nan_to_num(values, nan=low, posinf=high, neginf=low).astype(np.float64) - low) / ((high - low) or 1.0)
+    return np.asarray(255 * np.clip(share, 0, 1), np.uint8)
 
 
 def differ(one: float, other: float) -> bool:

@@ -9,7 +9,7 @@ import tifffile
 from magray.errors import UserError
 from magray.imaging import read_picture
 from magray.imaging.cleaning.frames import Box
-from magray.project.picture import AS_USUAL, Reading, describe, read_for_estimate
+from magray.project.picture import AS_USUAL, Reading, describe, preview, read_for_estimate
 from tests.support.microscope_files import sxm
 from tests.support.no_domains import no_domains
 from tests.support.stripes import stripes
@@ -77,3 +77,18 @@ def test_a_picture_too_small_or_without_domains_is_described_so(tmp_path: Path) 
     assert "too few" in str(describe(tmp_path / "a.sxm", Reading(channel="1")))
     np.save(tmp_path / "noise.npy", no_domains()["white noise"])
     assert "does not look like domains" in str(describe(tmp_path / "noise.npy"))
+
+
+def test_a_preview_shows_the_first_of_several_channels_and_what_is_wrong_with_it(tmp_path: Path) -> None:
+    """What `magray picture` refuses is to be seen all the same, so that one can choose another channel."""
+    pictures = np.stack([np.zeros((160, 160), np.float32), stripes(6, 0.4, 1, 160)])
+    tifffile.imwrite(tmp_path / "two.tif", pictures, photometric="minisblack")
+    first = preview(tmp_path / "two.tif")
+    assert (len(first.channels), first.channel, first.seen) == (2, 0, None)
+    assert first.shown.shape == (160, 160)
+    assert first.doubt is not None
+    assert "has no contrast" in first.doubt
+    second = preview(tmp_path / "two.tif", Reading(channel="2"))
+    assert second.channel == 1
+    assert second.seen is not None
+    assert second.seen.shape[0] == 128

@@ -1,7 +1,7 @@
 """The files in cluster/ conform to the schemas and the code that read them.
 
-KUBERAY_CRDS names a folder with the openAPIV3Schema of KubeRay's CRDs, as rayjobs.v1.schema.json and
-rayclusters.v1.schema.json; without it the tests of manifests against them are skipped.
+KUBERAY_CRDS names a folder with the openAPIV3Schema of KubeRay's CRDs, as rayjobs.v1.schema.json,
+rayclusters.v1.schema.json and rayservices.v1.schema.json; without it the tests of manifests against them are skipped.
 """
 
 import copy
@@ -31,6 +31,8 @@ CLUSTER = ROOT / "cluster"
 MANIFESTS = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in CLUSTER.glob("kuberay/*.yaml")}
 RAY_UP = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in CLUSTER.glob("ray-up/*.yaml")}
 JOB, RAY_CLUSTER = MANIFESTS["rayjob.yaml"]["spec"], MANIFESTS["raycluster.yaml"]["spec"]
+SERVICE = MANIFESTS["rayservice.yaml"]["spec"]
+SERVE = yaml.safe_load((CLUSTER / "serve.yaml").read_text(encoding="utf-8"))
 SUBMISSION_MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")  # not in the schema
 TEXT_FILES = [path for path in CLUSTER.rglob("*") if path.is_file()]
 
@@ -48,7 +50,7 @@ def strict(schema: Any) -> Any:
     return result
 
 
-@pytest.fixture(params=["rayjob", "raycluster"])
+@pytest.fixture(params=["rayjob", "raycluster", "rayservice"])
 def checked(request: pytest.FixtureRequest) -> tuple[dict[str, Any], jsonschema.Draft7Validator]:
     """A manifest, and the validator of its kind."""
     folder = os.environ.get("KUBERAY_CRDS")
@@ -66,7 +68,8 @@ def test_kuberay_knows_every_field(checked: tuple[dict[str, Any], jsonschema.Dra
 def test_a_misspelt_field_would_be_found(checked: tuple[dict[str, Any], jsonschema.Draft7Validator]) -> None:
     manifest, validator = checked
     wrong = copy.deepcopy(manifest)
-    cluster = wrong["spec"].get("rayClusterSpec", wrong["spec"])
+    spec = wrong["spec"]
+    cluster = spec.get("rayClusterSpec") or spec.get("rayClusterConfig") or spec
     cluster["workerGroupSpecs"][0]["maxReplica"] = 8
     assert not validator.is_valid(wrong)
 
@@ -104,9 +107,25 @@ def test_the_jobs_id_is_that_of_its_campaign(stage: str) -> None:
 
 
 def pods() -> list[dict[str, Any]]:
-    """The templates of all pods: head, workers, submitter."""
-    groups = [RAY_CLUSTER["headGroupSpec"], *RAY_CLUSTER["workerGroupSpecs"]]
+    """The templates of all pods: heads, workers, submitter."""
+    clusters = (RAY_CLUSTER, SERVICE["rayClusterConfig"])
+    groups = [group for cluster in clusters for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
     return [*(group["template"] for group in groups), JOB["submitterPodTemplate"]]
+
+
+def test_the_service_is_that_of_serve_yaml_and_every_pod_has_its_token_from_a_secret() -> None:
+    """serve.yaml is for clusters that run already; Ray's own schema reads it."""
+    pytest.importorskip("fastapi", reason="magray[serve] is not installed: serve.yaml was not read by Ray")
+    from ray.serve.schema import ServeDeploySchema
+
+    assert yaml.safe_load(SERVICE["serveConfigV2"]) == SERVE
+    assert ServeDeploySchema(**SERVE).applications[0].import_path == "magray.serve.service:build"
+    cluster = SERVICE["rayClusterConfig"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        (token,) = [one for one in container["env"] if one["name"] == "MAGRAY_SERVE_TOKEN"]
+        assert token["valueFrom"] == {"secretKeyRef": {"name": "magray-serve", "key": "token"}}
 
 
 def test_every_pod_asks_for_a_token_and_is_unprivileged() -> None:

@@ -1,0 +1,137 @@
+"""The application: the page and the service `/v1`, on any ASGI server. `magray.serve.service` has Ray Serve."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from magray import __version__
+from magray.serve.bodies import FORM, JSON, PICTURE, PICTURES, Body, read_body
+from magray.serve.guard import Guard
+from magray.serve.problems import AsciiJsonResponse, Problem, answer_problems
+from magray.serve.requests import EstimateRequest, PictureRequest, request_of
+
+SECONDS_TO_SEND, SECONDS_TO_ANSWER = 60.0, 60.0
+PAGE = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    **{f"/{name}.js": (f"{name}.js", "text/javascript") for name in ("page", "picture", "answer", "report", "dom")},
+    "/page.css": ("page.css", "text/css"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+PROBLEM = {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}
+Done = TypeVar("Done")
+
+
+def make_app(token: str | None) -> FastAPI:
+    """Return the application. token: what every request has to show; None on loopback alone.
+
+    One thread does the work of all requests, in their order: the readers of pictures share settings of their libraries.
+    """
+    work = ThreadPoolExecutor(1, "magray-estimate")
+
+    @asynccontextmanager
+    async def warm(_: FastAPI) -> AsyncIterator[None]:
+        work.submit(_warm_up)
+        yield
+        work.shutdown(wait=False, cancel_futures=True)
+
+    app = FastAPI(title="magray", version=__version__, docs_url=None, redoc_url=None, lifespan=warm)
+    answer_problems(app)
+    app.add_middleware(Guard, token=token)
+    for path in PAGE:
+        app.add_api_route(path, _page, include_in_schema=False)
+
+    async def within_time(work_of: Callable[[], Done]) -> Done:
+        future = asyncio.get_running_loop().run_in_executor(work, work_of)
+        return await _in_time(future, SECONDS_TO_ANSWER, 504, "the answer takes too long; crop or shrink the picture")
+
+    @app.post("/v1/estimate", openapi_extra=_described(EstimateRequest), responses=_PROBLEMS)
+    async def estimate(request: Request) -> AsciiJsonResponse:
+        """Estimate a film's parameters from pictures: the answer of `magray estimate --json`, in SI units."""
+        body = await _body(request)
+
+        def work_of() -> dict[str, Any]:
+            from magray.serve.answers import estimate_record
+
+            return estimate_record(request_of(EstimateRequest, body.options), body.uploads)
+
+        return AsciiJsonResponse(await within_time(work_of))
+
+    @app.post("/v1/picture", openapi_extra=_described(PictureRequest), responses=_PROBLEMS)
+    async def picture(request: Request) -> AsciiJsonResponse:
+        """Show what is read in a picture's file, what is done to it, and what the network sees."""
+        body = await _body(request)
+
+        def work_of() -> dict[str, Any]:
+            from magray.serve.answers import picture_record
+
+            return picture_record(request_of(PictureRequest, body.options), body.uploads)
+
+        return AsciiJsonResponse(await within_time(work_of))
+
+    @app.get("/v1/choices")
+    async def choices() -> AsciiJsonResponse:
+        """List what a request can choose from: estimators, constants with their units, kinds, and limits."""
+        from magray.serve.answers import choices
+
+        return AsciiJsonResponse(await asyncio.to_thread(choices))
+
+    @app.get("/v1/health")
+    async def health() -> AsciiJsonResponse:
+        """Say that the service is up."""
+        return AsciiJsonResponse({"status": "ok", "version": __version__})
+
+    return app
+
+
+async def _page(request: Request) -> Response:
+    name, kind = PAGE[request.url.path]
+    return Response(files("magray.serve").joinpath("page", name).read_bytes(), media_type=kind)
+
+
+async def _body(request: Request) -> Body:
+    return await _in_time(read_body(request), SECONDS_TO_SEND, 408, "the request came too slowly; send it again")
+
+
+async def _in_time(awaited: Awaitable[Done], seconds: float, status: int, otherwise: str) -> Done:
+    try:
+        return await asyncio.wait_for(awaited, seconds)
+    except TimeoutError:
+        raise Problem(status, otherwise) from None
+
+
+def _warm_up() -> None:
+    from magray.serve.answers import warm_up
+
+    warm_up()
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: PROBLEM | {"description": "The request is damaged."},
+    401: PROBLEM | {"description": "The token is missing or wrong."},
+    413: PROBLEM | {"description": "The request is too large."},
+    415: PROBLEM | {"description": "The request is neither a form nor JSON."},
+    422: PROBLEM | {"description": "A picture or an option cannot be used; the detail is what the command says."},
+}
+
+
+def _described(kind: type[PictureRequest]) -> dict[str, Any]:
+    """Return OpenAPI's description of a body, as a form and as JSON."""
+    schema = kind.model_json_schema()
+    data = {"type": "string", "contentEncoding": "base64"}
+    one = {"type": "object", "properties": {"name": {"type": "string"}, "data": data}, "required": ["data"]}
+    extra = {
+        FORM: {PICTURE: {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}},
+        JSON: {PICTURES: {"type": "array", "items": one}},
+    }
+    content = {
+        media: {"schema": schema | {"properties": fields | schema["properties"], "required": list(fields)}}
+        for media, fields in extra.items()
+    }
+    return {"requestBody": {"required": True, "content": content}}
