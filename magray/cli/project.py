@@ -1,6 +1,7 @@
 """Commands that run the stages of one project, and use its estimators."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,42 @@ Address = Annotated[
 ByPip = Annotated[
     bool, typer.Option("--pip", help="With http://: install magray for the job, on nodes without its image.")
 ]
+
+
+class Wanted(StrEnum):
+    """The projects that `magray init` knows."""
+
+    dmi = "dmi"
+    ms = "ms"
+    any_film = "any-film"
+
+
+class Size(StrEnum):
+    """The machines that `magray init` knows."""
+
+    laptop = "laptop"
+    cluster = "cluster"
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", parser=at_home, help="Folder of the project.")],
+    wanted: Annotated[
+        Wanted,
+        typer.Option("--for", help="An estimator of D or of Ms for one material, or films for one of any material."),
+    ] = Wanted.dmi,
+    size: Annotated[
+        Size, typer.Option(help="Minutes on a laptop's cores, or the size of the paper's studies, for GPUs.")
+    ] = Size.laptop,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="Folder or URI of the films, as s3://bucket/films; default: in FOLDER."),
+    ] = None,
+) -> None:
+    """Write a commented config to start a project from."""
+    from magray.config.starting import write_starting_config
+
+    path = write_starting_config(folder, wanted.value, size.value, store)
+    typer.echo(f"{path}: put in your film, then run magray plan {path}")
 
 
 def plan(config: ConfigPath, overrides: Overrides = None) -> None:
