@@ -29,7 +29,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    *(project.init, project.plan, project.simulate, project.fit, project.study, project.report, estimate.estimate),
+    *(
+        project.init,
+        project.schema,
+        project.plan,
+        project.simulate,
+        project.fit,
+        project.study,
+        project.report,
+        estimate.estimate,
+    ),
     estimate.picture,
     *(project.quickstart, research.search, research.protocols, research.paper),
     *(research.scale_cues, research.any_film, doctor.doctor),

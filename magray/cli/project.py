@@ -1,5 +1,6 @@
 """Commands that run the stages of one project, and use its estimators."""
 
+import json
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -64,6 +65,28 @@ def init(
 
     path = write_starting_config(folder, wanted.value, size.value, store)
     typer.echo(f"{path}: put in your film, then run magray plan {path}")
+
+
+class Kind(StrEnum):
+    """The kinds of configs."""
+
+    project = "project"
+    design = "design"
+    search = "search"
+    protocols = "protocols"
+    scale_cues = "scale-cues"
+    figure = "figure"
+
+
+def schema(
+    kind: Annotated[
+        Kind, typer.Argument(metavar="KIND", help="project, design, search, protocols, scale-cues or figure.")
+    ] = Kind.project,
+) -> None:
+    """Print the JSON Schema of configs of a kind, by which editors complete and check them."""
+    from magray.config.json_schema import json_schema
+
+    typer.echo(json.dumps(json_schema(kind.value), indent=2, ensure_ascii=False))
 
 
 def plan(config: ConfigPath, overrides: Overrides = None) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from magray.config.json_schema import json_schema
 from magray.errors import UserError
 from magray.files.atomic import atomic_write
 from magray.files.paths import refuse_credentials
@@ -15,11 +16,12 @@ Wanted = Literal["dmi", "ms", "any-film"]
 Size = Literal["laptop", "cluster"]
 
 CONFIG = "project.yaml"
+SCHEMA = "project.schema.json"  # beside it, for editors
 RESULTS = "results"  # the folder beside it
 
 
 def write_starting_config(folder: Path, wanted: Wanted, size: Size, store: str | None = None) -> Path:
-    """Write CONFIG into a folder, new or not, and return its path. Its results go beside it, into RESULTS.
+    """Write CONFIG and SCHEMA into a folder, new or not, and return CONFIG's path. Results go beside it, into RESULTS.
 
     wanted: what the project estimates. size: films and training for the machine. store: folder or URI of the films.
     Raises UserError if there is a CONFIG already, or the store's URI holds credentials.
@@ -29,8 +31,10 @@ def write_starting_config(folder: Path, wanted: Wanted, size: Size, store: str |
     if path.exists():
         raise UserError(f"{path} is there already; edit it, or choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(starting_config(folder.resolve(), wanted, size, store), encoding="utf-8")
+    schema = json.dumps(json_schema("design" if wanted == "any-film" else "project"), indent=2, ensure_ascii=False)
+    for name, text in ((SCHEMA, schema), (CONFIG, starting_config(folder.resolve(), wanted, size, store))):
+        with atomic_write(folder / name) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
     return path
 
 
@@ -40,6 +44,7 @@ def starting_config(folder: Path, wanted: Wanted, size: Size, store: str | None 
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._")[:200] or wanted
     return environment.get_template(f"{wanted}.yaml").render(
+        schema=SCHEMA,
         name=_quoted(name),
         output=_quoted(str(folder / RESULTS)),
         store=store and _quoted(store),

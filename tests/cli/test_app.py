@@ -135,7 +135,7 @@ finally:
 
 
 def test_every_command_explains_itself(magray: Magray) -> None:
-    names = ["init", "plan", "simulate", "fit", "study", "report", "estimate", "doctor", "quickstart"]
+    names = ["init", "schema", "plan", "simulate", "fit", "study", "report", "estimate", "doctor", "quickstart"]
     names += ["paper", "search", "protocols", "picture"]
     of_stores = ["ls", "show", "verify", "export", "compact"]
     for words in [[name] for name in names] + [["store", name] for name in of_stores]:
@@ -473,6 +473,8 @@ def test_a_new_project_can_be_planned(
     planned = magray("plan", folder / "project.yaml", "--set", f"{section}.films=4")
     assert planned.code == 0, planned.err
     assert pq.read_table(folder / "results" / "plan.parquet").num_rows == 4
+    kind = "design" if wanted == "any-film" else "project"
+    assert json.loads((folder / "project.schema.json").read_text()) == json.loads(magray("schema", kind).out)
     assert load_films(folder / "project.yaml").store_uri == (store or str(folder / "results" / "store"))
 
 
