@@ -139,14 +139,14 @@ def quickstart(
         run(load_config(config, overrides or ()), Console())
 
 
-def _project(config: Path, overrides: list[str] | None) -> "Project":
+def _project(config: str, overrides: list[str] | None) -> "Project":
     from magray.config import load_config
     from magray.project.stages import Project
 
     return Project(load_config(config, overrides or ()))
 
 
-def _films_project(config: Path, overrides: list[str] | None) -> "FilmsProject":
+def _films_project(config: str, overrides: list[str] | None) -> "FilmsProject":
     from magray.config import DesignedConfig, load_films
     from magray.project.stages import FilmsProject, Project
 
@@ -154,7 +154,7 @@ def _films_project(config: Path, overrides: list[str] | None) -> "FilmsProject":
     return FilmsProject(settings) if isinstance(settings, DesignedConfig) else Project(settings)
 
 
-def _submit(stage: str, config: Path, overrides: list[str] | None, address: str | None, by_pip: bool) -> None:
+def _submit(stage: str, config: str, overrides: list[str] | None, address: str | None, by_pip: bool) -> None:
     """Run the stage as a job and exit with its code, if `address` is a job server; otherwise make Ray join it."""
     if by_pip and not (address or "").startswith("http"):
         raise UserError("--pip is for jobs: give the job server too, as in --address http://127.0.0.1:8265")
@@ -166,7 +166,7 @@ def _submit(stage: str, config: Path, overrides: list[str] | None, address: str 
     if not is_job_server(address):
         os.environ["RAY_ADDRESS"] = address
         return
-    job = submit_stage(address, stage, config, overrides or (), by_pip)
+    job = submit_stage(address, stage, Path(config), overrides or (), by_pip)
     typer.echo(f"{job.id} {'submitted' if job.fresh else 'is already running'}: {mask(job.entrypoint)}")
     try:
         raise typer.Exit(follow(job, lambda text: typer.echo(text, nl=False)))

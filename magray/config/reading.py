@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TextIO, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,13 +17,14 @@ from magray.config.scale_cues import ScaleCuesConfig
 from magray.config.search import SearchConfig
 from magray.config.strict_yaml import MAX_CHARACTERS, lines, parse
 from magray.errors import UserError, shortened
+from magray.files.remote import is_url, open_url
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Place = tuple[str | int, ...]  # of a value: its key and those of the sections around it
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read the config in the YAML file `path`, changed by `overrides` such as "campaign.films=12".
+    """Read the config in the YAML file `path`, or at a URL, changed by `overrides` such as "campaign.films=12".
 
     Raises UserError, one line that names the file and the key, unless it is a complete and possible project.
     """
@@ -86,8 +88,10 @@ def _overridden(text: str, overrides: Sequence[str]) -> dict[str, Any]:
 def _load(path: str | Path, read: Callable[[str], _Model]) -> _Model:
     """Return what `read` makes of a file's text. Raises UserError, one line that names the file."""
     try:
-        with Path(path).open(encoding="utf-8") as file:
+        with _opened(path) as file:
             text = file.read(MAX_CHARACTERS + 1)  # no more of a device or of a file that is no config
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot read this config: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -98,6 +102,12 @@ def _load(path: str | Path, read: Callable[[str], _Model]) -> _Model:
         return read(text)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _opened(path: str | Path) -> TextIO:
+    if isinstance(path, str) and is_url(path):
+        return TextIOWrapper(open_url(path), encoding="utf-8")
+    return Path(path).open(encoding="utf-8")
 
 
 def _keys_and_values(text: str) -> dict[str, Any]:
