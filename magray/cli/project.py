@@ -12,6 +12,7 @@ from magray.cli.console import INTERRUPTED, print_results, print_tables, resumab
 from magray.cli.options import ConfigPath, Overrides
 from magray.errors import UserError
 from magray.files.paths import at_home
+from magray.files.remote import is_url
 from magray.masking import mask
 
 if TYPE_CHECKING:
@@ -166,6 +167,8 @@ def _submit(stage: str, config: str, overrides: list[str] | None, address: str |
     if not is_job_server(address):
         os.environ["RAY_ADDRESS"] = address
         return
+    if is_url(config):
+        raise UserError(f"{config} does not travel with the job: copy it below this folder, which does")
     job = submit_stage(address, stage, Path(config), overrides or (), by_pip)
     typer.echo(f"{job.id} {'submitted' if job.fresh else 'is already running'}: {mask(job.entrypoint)}")
     try:

@@ -478,6 +478,11 @@ def test_a_new_project_can_be_planned(
     assert load_films(folder / "project.yaml").store_uri == (store or str(folder / "results" / "store"))
 
 
+def test_a_job_takes_no_config_from_a_url(magray: Magray) -> None:
+    said = magray("simulate", "s3://bucket/project.yaml", "--address", "http://127.0.0.1:9")
+    refuses(said, "s3://bucket/project.yaml does not travel with the job")
+
+
 def test_a_new_project_replaces_no_other(magray: Magray, tmp_path: Path) -> None:
     (tmp_path / "project.yaml").write_text("name: mine")
     refuses(magray("init", tmp_path), "project.yaml is there already")

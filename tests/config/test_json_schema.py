@@ -1,6 +1,7 @@
 """Check the JSON Schema of configs against configs: what editors accept is what magray reads."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,9 +24,14 @@ KINDS: dict[str, list[Path]] = {
 }
 
 
+@cache
+def editor(kind: Kind) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json_schema(kind))
+
+
 def complaints(content: Any, kind: Kind = "project") -> list[str]:
     """Return where, and by which keyword of the schema, an editor finds something wrong."""
-    found = jsonschema.Draft202012Validator(json_schema(kind)).iter_errors(content)
+    found = editor(kind).iter_errors(content)
     return [f"{'.'.join(map(str, error.absolute_path))}: {error.validator}" for error in found]
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from magray.cli.app import app
 from magray.errors import UserError
+from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.films.origin import Origin, history_of
 from magray.interchange import Imported, Known, import_films
 from magray.store import STORE_SCHEMA, Store, create_store, open_store, verify
@@ -136,6 +137,19 @@ def test_the_command_reads_options_and_refuses_strangers(tmp_path: Path) -> None
     assert "holds no magnetisation" in answer(str(tmp_path / "empty"))
     (tmp_path / "film" / "m000012.ovf").write_bytes((tmp_path / "film" / "m000012.ovf").read_bytes()[:5000])
     assert "parts of the field are missing" in answer(str(tmp_path / "film"), *told)
+
+
+def test_an_estimator_says_which_program_made_its_films() -> None:
+    calibration = Calibration((0.25,), {"D": (0.1e-3,)}, 10)
+    target = Target("D", "J/m2", 0.5e-3, 0.2e-3, 0.1e-3, 1e-3)
+    metadata = EstimatorMetadata((target,), (0.25,), 50, calibration, {}, protocols=(Origin("mumax3").to_json(),))
+    assert metadata.films.endswith("; made by mumax3")
+
+
+@pytest.mark.parametrize("text", ['{"origin":3}', '{"origin":"x","stages":[]}', '{"origin":', "{}"])
+def test_a_damaged_origin_is_one_line(text: str) -> None:
+    with pytest.raises(UserError, match="is none; take it from a plan"):
+        history_of(text)
 
 
 def test_films_of_a_campaign_stay_by_themselves(tmp_path: Path) -> None:
