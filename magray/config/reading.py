@@ -105,7 +105,7 @@ def _load(path: str | Path, read: Callable[[str], _Model]) -> _Model:
 
 
 def _opened(path: str | Path) -> TextIO:
-    if isinstance(path, str) and is_url(path):
+    if is_url(path):
         return TextIOWrapper(open_url(path), encoding="utf-8")
     return Path(path).open(encoding="utf-8")
 

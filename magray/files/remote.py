@@ -5,13 +5,13 @@ package is not installed is named: s3:// needs s3fs, which magray[s3] brings.
 """
 
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeGuard
 
 from magray.errors import UserError, one_line
 from magray.files.paths import refuse_credentials
 
 
-def is_url(path: str | Path) -> bool:
+def is_url(path: str | Path) -> TypeGuard[str]:
     """Return whether a file is named by a URL. A Path is none: it has lost one of the slashes."""
     return isinstance(path, str) and "://" in path
 

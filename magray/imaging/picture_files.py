@@ -102,7 +102,7 @@ def write_picture(path: str | Path, image: NDArray[np.uint8]) -> None:
 
 def _opened(path: str | Path) -> IO[bytes]:
     """Return an open file. Raises UserError for what is no file."""
-    if isinstance(path, str) and is_url(path):
+    if is_url(path):
         return open_url(path)
     path = Path(path)
     _check_regular(path)

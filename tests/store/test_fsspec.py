@@ -14,7 +14,7 @@ from magray.store.location import locate
 from tests.support.anywhere import check_store_at
 
 
-class Folder(LocalFileSystem):
+class Folder(LocalFileSystem):  # type: ignore[misc]
     """This machine's files, by a scheme that pyarrow does not know."""
 
     protocol = "folder"
