@@ -29,7 +29,7 @@ def files_of_the_package() -> set[str]:
     return {
         str(path.relative_to(ROOT))
         for path in (ROOT / "magray").rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
+        if path.is_file() and path.parent.name != "__pycache__" and not path.name.startswith(".")
     }
 
 
