@@ -34,7 +34,7 @@ from magray.store.rows import pixels
 SUFFIXES = (".ovf", ".omf")
 FILMS_PER_FILE = 64
 _ANY_CELLS = (8, 8)  # in place of the film's: its numbers of cells need not suit magray's solvers
-_MAGNETISATION = re.compile(r"m(?:[_-]?\d+)?$|.*(?:magnetization|magnetisation)|.*-oxs_", re.IGNORECASE)
+_MAGNETISATION = re.compile(r"m[0-9]*$|.*magneti[sz]ation", re.IGNORECASE)
 _FILM_INPUTS = ("Ms", "Ku1", "Aex", "D", "dmi", "field", "open_edges", "demag")
 
 
@@ -99,6 +99,8 @@ def _rows(top: Path, campaign: str, told: Known) -> Iterator[dict[str, Any]]:
                 raise UserError(in_words(error)) from error
             except ValueError as error:
                 raise UserError(f"{path}: {error}") from error
+            except KeyError as error:
+                raise UserError(f"{path}: it lacks {error}") from error
     if not found:
         raise UserError(f"{top} holds no magnetisation, as m000000.ovf or drive-0/…Magnetization….omf")
 
@@ -107,7 +109,7 @@ def _last_field(folder: Path) -> Path | None:
     """Return the last magnetisation of a folder: mumax3's m*.ovf, or OOMMF's, whose names tell stage and iteration."""
     fields = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()]
     states = [path for path in fields if _MAGNETISATION.match(path.stem) and path.stem != "m0"]
-    return max(states, key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.stem)], default=None)
+    return max(states, key=lambda path: [int(digits) for digits in re.findall(r"[0-9]+", path.stem)], default=None)
 
 
 def _row(folder: Path, path: Path, campaign: str, told: Known) -> dict[str, Any]:
@@ -141,10 +143,11 @@ def _told_by(folder: Path) -> tuple[str, Known]:
 
 def _told_by_field(field: VectorField) -> Known:
     """Return the magnetisation of a field in A/m, as OOMMF's are. Raises ValueError if it varies from cell to cell."""
-    lengths = np.linalg.norm(field.values, axis=-1)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(field.values, axis=-1)
     largest = float(lengths.max())
-    if not largest > 0:
-        raise ValueError("it is 0 everywhere")
+    if not 0 < largest < math.inf:
+        raise ValueError("it is 0 everywhere, or has numbers that are not finite")
     if not np.allclose(lengths[lengths > 0], largest, rtol=1e-3):
         raise ValueError("its magnetisation differs in length from cell to cell, so it is no film of one material")
     return Known(Ms=largest if largest > 2 else None)  # a unit vector otherwise

@@ -23,7 +23,7 @@ def is_drive(folder: Path) -> bool:
     """Return whether a folder is one of a drive."""
     try:
         info = json.loads((folder / INFO).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(info, dict) and {"drive_number", "driver"} <= info.keys()
 

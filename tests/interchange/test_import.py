@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from magray.cli.app import app
@@ -13,6 +16,7 @@ from magray.errors import UserError
 from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.films.origin import Origin, history_of
 from magray.interchange import Imported, Known, import_films
+from magray.interchange.films import _rows
 from magray.store import STORE_SCHEMA, Store, create_store, open_store, verify
 from magray.store.rows import pixels
 from magray.units import MU0
@@ -137,6 +141,31 @@ def test_the_command_reads_options_and_refuses_strangers(tmp_path: Path) -> None
     assert "holds no magnetisation" in answer(str(tmp_path / "empty"))
     (tmp_path / "film" / "m000012.ovf").write_bytes((tmp_path / "film" / "m000012.ovf").read_bytes()[:5000])
     assert "parts of the field are missing" in answer(str(tmp_path / "film"), *told)
+
+
+def film_or_line(folder: Path) -> bool:
+    """Return whether a folder is a film, or is refused in one line."""
+    try:
+        return len(list(_rows(folder, "imported", Known()))) == 1
+    except UserError as error:
+        return "\n" not in str(error)
+
+
+WRITERS: list[Callable[[Path], Path]] = [mumax3_output, ubermag_drive]
+JUNK = [b"", b"\0", b"nan", b"inf", b"1e999", b"-" * 9, b"[" * 9999, b"9" * 5000, b"{}"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_damaged_folders_are_films_or_one_line(data: st.DataObject) -> None:
+    with TemporaryDirectory() as place:
+        folder = data.draw(st.sampled_from(WRITERS))(Path(place) / "film")
+        path = data.draw(st.sampled_from(sorted(folder.iterdir())))
+        content = path.read_bytes()
+        start = data.draw(st.integers(0, min(len(content), 2000)))
+        end = start + data.draw(st.sampled_from([0, 1, 50, len(content)]))
+        path.write_bytes(content[:start] + data.draw(st.sampled_from(JUNK)) + content[end:])
+        assert film_or_line(folder)
 
 
 def test_an_estimator_says_which_program_made_its_films() -> None:
