@@ -9,10 +9,11 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from magray._version import __version__
 from magray.cli import doctor, estimate, project, research, serve, store
 from magray.cli.console import INTERRUPTED, write_plainly
 from magray.errors import UserError, in_words, one_line
@@ -24,19 +25,33 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Estimate a magnetic film's parameters from a picture of its domains: simulate, train, estimate.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    *(project.plan, project.simulate, project.fit, project.study, project.report, estimate.estimate),
-    *(estimate.picture, serve.serve),
+    *(project.init, project.schema, project.plan, project.simulate, project.fit, project.study, project.report),
+    *(estimate.estimate, estimate.picture, serve.serve),
     *(project.quickstart, research.search, research.protocols, research.paper),
     *(research.scale_cues, research.any_film, doctor.doctor),
 )
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(store.app, name="store")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"magray {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Read the options that stand before a command."""
 
 
 def main() -> None:

@@ -28,10 +28,10 @@ Largest = Annotated[float, typer.Option(metavar="N", min=0, help="Refuse larger 
 
 def estimate(
     pictures: Annotated[
-        list[Path],
+        list[str],  # a Path would take one of a URL's slashes away
         typer.Argument(
             metavar="PICTURE",
-            help="Picture of a film's domains: PNG, TIFF, JPEG, GIF, BMP, or a file of a microscope; "
+            help="Picture of a film's domains, or its URL: PNG, TIFF, JPEG, GIF, BMP, or a file of a microscope; "
             "several are of one film.",
         ),
     ],
@@ -111,7 +111,7 @@ def estimate(
 
 
 def picture(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Picture, or file of a microscope.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Picture, or file of a microscope, or its URL.")],
     channel: Channel = None,
     crop: Crop = None,
     clean: Clean = "all",

@@ -1,6 +1,8 @@
 """Commands that run the stages of one project, and use its estimators."""
 
+import json
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,7 @@ from magray.cli.console import INTERRUPTED, print_results, print_tables, resumab
 from magray.cli.options import ConfigPath, Overrides
 from magray.errors import UserError
 from magray.files.paths import at_home
+from magray.files.remote import is_url
 from magray.masking import mask
 
 if TYPE_CHECKING:
@@ -27,6 +30,64 @@ Address = Annotated[
 ByPip = Annotated[
     bool, typer.Option("--pip", help="With http://: install magray for the job, on nodes without its image.")
 ]
+
+
+class Wanted(StrEnum):
+    """The projects that `magray init` knows."""
+
+    dmi = "dmi"
+    ms = "ms"
+    any_film = "any-film"
+
+
+class Size(StrEnum):
+    """The machines that `magray init` knows."""
+
+    laptop = "laptop"
+    cluster = "cluster"
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", parser=at_home, help="Folder of the project.")],
+    wanted: Annotated[
+        Wanted,
+        typer.Option("--for", help="An estimator of D or of Ms for one material, or films for one of any material."),
+    ] = Wanted.dmi,
+    size: Annotated[
+        Size, typer.Option(help="Minutes on a laptop's cores, or the size of the paper's studies, for GPUs.")
+    ] = Size.laptop,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="Folder or URI of the films, as s3://bucket/films; default: in FOLDER."),
+    ] = None,
+) -> None:
+    """Write a commented config to start a project from."""
+    from magray.config.starting import write_starting_config
+
+    path = write_starting_config(folder, wanted.value, size.value, store)
+    typer.echo(f"{path}: put in your film, then run magray plan {path}")
+
+
+class Kind(StrEnum):
+    """The kinds of configs."""
+
+    project = "project"
+    design = "design"
+    search = "search"
+    protocols = "protocols"
+    scale_cues = "scale-cues"
+    figure = "figure"
+
+
+def schema(
+    kind: Annotated[
+        Kind, typer.Argument(metavar="KIND", help="project, design, search, protocols, scale-cues or figure.")
+    ] = Kind.project,
+) -> None:
+    """Print the JSON Schema of configs of a kind, by which editors complete and check them."""
+    from magray.config.json_schema import json_schema
+
+    typer.echo(json.dumps(json_schema(kind.value), indent=2, ensure_ascii=False))
 
 
 def plan(config: ConfigPath, overrides: Overrides = None) -> None:
@@ -79,14 +140,14 @@ def quickstart(
         run(load_config(config, overrides or ()), Console())
 
 
-def _project(config: Path, overrides: list[str] | None) -> "Project":
+def _project(config: str, overrides: list[str] | None) -> "Project":
     from magray.config import load_config
     from magray.project.stages import Project
 
     return Project(load_config(config, overrides or ()))
 
 
-def _films_project(config: Path, overrides: list[str] | None) -> "FilmsProject":
+def _films_project(config: str, overrides: list[str] | None) -> "FilmsProject":
     from magray.config import DesignedConfig, load_films
     from magray.project.stages import FilmsProject, Project
 
@@ -94,7 +155,7 @@ def _films_project(config: Path, overrides: list[str] | None) -> "FilmsProject":
     return FilmsProject(settings) if isinstance(settings, DesignedConfig) else Project(settings)
 
 
-def _submit(stage: str, config: Path, overrides: list[str] | None, address: str | None, by_pip: bool) -> None:
+def _submit(stage: str, config: str, overrides: list[str] | None, address: str | None, by_pip: bool) -> None:
     """Run the stage as a job and exit with its code, if `address` is a job server; otherwise make Ray join it."""
     if by_pip and not (address or "").startswith("http"):
         raise UserError("--pip is for jobs: give the job server too, as in --address http://127.0.0.1:8265")
@@ -106,7 +167,9 @@ def _submit(stage: str, config: Path, overrides: list[str] | None, address: str 
     if not is_job_server(address):
         os.environ["RAY_ADDRESS"] = address
         return
-    job = submit_stage(address, stage, config, overrides or (), by_pip)
+    if is_url(config):
+        raise UserError(f"{config} does not travel with the job: copy it below this folder, which does")
+    job = submit_stage(address, stage, Path(config), overrides or (), by_pip)
     typer.echo(f"{job.id} {'submitted' if job.fresh else 'is already running'}: {mask(job.entrypoint)}")
     try:
         raise typer.Exit(follow(job, lambda text: typer.echo(text, nl=False)))

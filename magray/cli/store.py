@@ -74,6 +74,7 @@ class PictureFormat(StrEnum):
 
     png = "png"
     ovf = "ovf"
+    vtk = "vtk"
     hf = "hf"
 
 
@@ -82,13 +83,49 @@ def export(
     store: StoreUri,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", parser=at_home, help="New folder for the pictures.")],
     format: Annotated[  # noqa: A002
-        PictureFormat, typer.Option(help="PNG or OVF files with films.csv, or a Hugging Face data set.")
+        PictureFormat, typer.Option(help="PNG, OVF or VTK files with films.csv, or a Hugging Face data set.")
     ] = PictureFormat.png,
 ) -> None:
     """Write the pictures as files. Other programs can read them without the store."""
     from magray.store import export_pictures, open_store
 
     typer.echo(f"{export_pictures(open_store(store), folder, format.value)} pictures in {folder}")
+
+
+class DmiKind(StrEnum):
+    """Kinds of DMI that `magray store import` can be told."""
+
+    none = "none"
+    bulk = "bulk"
+    interfacial = "interfacial"
+
+
+@app.command("import")
+def import_(
+    store: StoreUri,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER", parser=at_home, help="Output of mumax3 or drives of Ubermag, also in folders below."
+        ),
+    ],
+    campaign: Annotated[str, typer.Option(metavar="NAME", help="Name of the films' campaign.")] = "imported",
+    Ms: Annotated[
+        str | None, typer.Option("--Ms", metavar="X", help='Of all films, as "1.1 MA/m"; before what the folders tell.')
+    ] = None,
+    Ku1: Annotated[str | None, typer.Option("--Ku1", metavar="X", help="Likewise, as the others below.")] = None,
+    Aex: Annotated[str | None, typer.Option("--Aex", metavar="X", help="Exchange stiffness.")] = None,
+    D: Annotated[str | None, typer.Option("--D", metavar="X", help="DMI, of the kind of --dmi.")] = None,
+    dmi: Annotated[DmiKind | None, typer.Option(help="Kind of DMI.")] = None,
+    field: Annotated[str | None, typer.Option(metavar="X,Y,Z", help='Applied field, as "0 T, 0 T, 20 mT".')] = None,
+) -> None:
+    """Add films that mumax3 or Ubermag simulated to a store, one for each folder of fields."""
+    from magray.interchange import import_films, known_from_texts
+
+    told = known_from_texts({"Ms": Ms, "Ku1": Ku1, "Aex": Aex, "D": D}, dmi.value if dmi else None, field)
+    with resumable():
+        done = import_films(store, folders, campaign, told, lambda line: typer.echo(f"magray: {line}", err=True))
+    typer.echo(f"{done.read} films read, {done.added} of them new in {store}")
 
 
 @app.command()

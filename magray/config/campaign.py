@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    ConfigDict,
     FieldSerializationInfo,
     Strict,
     ValidationInfo,
@@ -12,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from magray.config.quantities import quantities, quantity, quantity_or_range
 from magray.config.section import Films, Section, Seed
 from magray.errors import UserError, shortened
 from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Sampling, Sweep, Uniform
@@ -51,7 +53,8 @@ Direction = Annotated[tuple[float, float, float], Strict(False)]
 class _StageSettings(Section):
     """The keys of every stage: an applied field in place of the film's own."""
 
-    field: tuple[float, float, float] | None = None
+    field: Annotated[tuple[float, float, float] | None, quantities("field", 3)] = None
+    """Applied during this stage, along x, y and z, in place of the film's own."""
 
     @field_validator("field", mode="before")
     @classmethod
@@ -67,7 +70,9 @@ class MinimizeConfig(_StageSettings):
     """Descend until max |m × h| / Ms is below `torque`; give up after `max_evaluations` field evaluations."""
 
     torque: float = Minimize.torque
+    """Largest torque of the relaxed film, relative to Ms."""
     max_evaluations: int = Minimize.max_evaluations
+    """Field evaluations after which a film counts as not converged."""
 
     def stage(self) -> Stage:
         """Return the stage of a film's protocol."""
@@ -81,8 +86,11 @@ class QuenchConfig(_StageSettings):
     """Follow the Landau-Lifshitz-Gilbert equation with the damping `alpha` for a duration, at a temperature."""
 
     alpha: float
-    duration: float
-    temperature: float = Quench.temperature
+    """Damping."""
+    duration: Annotated[float, quantity("time")]
+    """Time that the film has."""
+    temperature: Annotated[float, quantity("temperature")] = Quench.temperature
+    """Above 0 K, each cell feels a thermal field."""
 
     @field_validator(*QUENCH_UNITS, mode="before")
     @classmethod
@@ -102,14 +110,22 @@ class QuenchConfig(_StageSettings):
 class DemagnetiseConfig(Section):
     """Minimise in an alternating field whose amplitude falls from `start` to `end`, by `ratio` or in `steps`."""
 
-    start: float
-    end: float
+    start: Annotated[float, quantity("field")]
+    """First and largest amplitude."""
+    end: Annotated[float, quantity("field")]
+    """Amplitude below which the alternation ends."""
     direction: Direction
+    """Of the field; any length."""
     ratio: float | None = None
+    """Of an amplitude to the one before; give either this or steps."""
     steps: int | None = None
+    """Number of fields; give either this or ratio."""
     noise: float = Demagnetise.noise
+    """Tilt of each cell before each field, rad."""
     torque: float = Demagnetise.torque
+    """Largest torque at the end of each field, relative to Ms."""
     max_evaluations: int = Demagnetise.max_evaluations
+    """Field evaluations in each field, at most."""
 
     @field_validator("start", "end", mode="before")
     @classmethod
@@ -128,12 +144,18 @@ class DemagnetiseConfig(Section):
 class SweepConfig(Section):
     """Minimise in fields from each of `fields` to the next by `step`, and record the mean m at each."""
 
-    fields: list[float]
+    fields: Annotated[list[float], quantities("field")]
+    """Where the sweep begins, turns and ends, such as [1 T, -1 T, 1 T]."""
     direction: Direction
-    step: float | None = None
+    """Of the field; any length."""
+    step: Annotated[float | None, quantity("field")] = None
+    """From one field to the next; without it, only the given fields."""
     noise: float = Sweep.noise
+    """Tilt of each cell before each field, rad."""
     torque: float = Sweep.torque
+    """Largest torque at the end of each field, relative to Ms."""
     max_evaluations: int = Sweep.max_evaluations
+    """Field evaluations in each field, at most."""
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -163,10 +185,16 @@ class SweepConfig(Section):
 class StageConfig(Section):
     """One stage of a protocol."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
     quench: QuenchConfig | None = None
+    """Follow the Landau-Lifshitz-Gilbert equation for a time."""
     minimize: MinimizeConfig | None = None
+    """Descend in energy."""
     demagnetise: DemagnetiseConfig | None = None
+    """Minimise in an alternating field of falling amplitude."""
     sweep: SweepConfig | None = None
+    """Follow a hysteresis loop."""
 
     def stage(self) -> Stage:
         """Return the stage that is given. Raises UserError unless it is exactly one."""
@@ -183,14 +211,18 @@ class UniformConfig(Section):
     """An initial state along one direction, with each cell tilted by about `noise` rad."""
 
     uniform: Direction
+    """Direction of m; any length."""
     noise: float = Uniform.noise
+    """Tilt of each cell, rad."""
 
 
 class ProtocolConfig(Section):
     """The protocol of a campaign: the initial state and the stages of every film."""
 
     initial: Literal["random"] | UniformConfig
+    """State at the start: random, or {uniform: [x, y, z]}."""
     stages: list[StageConfig]
+    """What gives the film its domains, one after the other."""
 
     def protocol(self) -> Protocol:
         """Return the protocol that every film of the campaign follows."""
@@ -204,20 +236,35 @@ class CampaignConfig(Section):
     """A campaign: how many films, their geometry, and constants, each one value or {uniform: [low, high]}."""
 
     films: Films
+    """Number of films. A larger number adds films to those of a smaller one."""
     seed: Seed
+    """Of all that is random; the same seed gives the same films."""
     cells: Annotated[tuple[int, int], Strict(False)]
-    cell_size: tuple[float, float, float]
-    Ms: float | UniformRange
-    Ku1: float | UniformRange
-    Aex: float | UniformRange
+    """Cells along x and y: even products of 2, 3, 5 and 7."""
+    cell_size: Annotated[tuple[float, float, float], quantities("length", 3)]
+    """Size of a cell along x, y and z; along z it is the film's thickness."""
+    Ms: Annotated[float | UniformRange, quantity_or_range("magnetisation")]
+    """Saturation magnetisation."""
+    Ku1: Annotated[float | UniformRange, quantity_or_range("anisotropy")]
+    """Uniaxial anisotropy along z."""
+    Aex: Annotated[float | UniformRange, quantity_or_range("exchange")]
+    """Exchange stiffness."""
     dmi: Dmi = "none"
-    D: float | UniformRange = 0.0
-    sigma: float | UniformRange = 0.0
-    grain_size: float | UniformRange = 0.0
+    """Kind of the Dzyaloshinskii-Moriya interaction."""
+    D: Annotated[float | UniformRange, quantity_or_range("dmi")] = 0.0
+    """Dzyaloshinskii-Moriya constant."""
+    sigma: Annotated[float | UniformRange, quantity_or_range("ratio")] = 0.0
+    """Standard deviation of Ku1 from grain to grain, relative to Ku1."""
+    grain_size: Annotated[float | UniformRange, quantity_or_range("length")] = 0.0
+    """Mean size of a grain; 0: each cell is a grain."""
     open_edges: OpenEdges = "none"
+    """Axes along which the film ends; along the others it repeats itself."""
     demag: bool = True
-    field: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Whether there is a demagnetising field."""
+    field: Annotated[tuple[float, float, float], quantities("field", 3)] = (0.0, 0.0, 0.0)
+    """Applied field along x, y and z."""
     protocol: ProtocolConfig
+    """How the films get their domains."""
 
     @field_validator(*CONSTANTS, mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from magray.config.quantities import quantities, quantity
 from magray.config.section import Films, Name, Place, Section, Seed
 from magray.config.simulate import SimulateConfig
 from magray.config.strict_yaml import dump
@@ -28,27 +29,38 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class DesignConfig(Section):
-    """Films spread evenly over Q1 = Keff / (½ µ0 Ms²), t/Δ, d = D/Dc, σ, the kinds of DMI and histories.
-
-    cell_size: of dx and dy; the thickness follows from t/Δ. wall_width: of a wall's profile, two cells or more. sigma:
-    the largest. grain_size: of half of the films. beyond: share of the films with periods beyond a third of the window.
-    """
+    """Films spread evenly over Q1 = Keff / (½ µ0 Ms²), t/Δ, d = D/Dc, σ, the kinds of DMI and histories."""
 
     films: Films
+    """Number of films."""
     seed: Seed
+    """Of all that is random; the same seed gives the same films."""
     cells: Annotated[tuple[int, int], Strict(False)]
-    cell_size: float
-    Ms: float
+    """Cells along x and y: even products of 2, 3, 5 and 7."""
+    cell_size: Annotated[float, quantity("length")]
+    """Size of a cell along x and y; the thickness follows from t_over_wall_width."""
+    Ms: Annotated[float, quantity("magnetisation")]
+    """Saturation magnetisation of all films: those with another are scaled copies of these."""
     Q1: Pair
+    """Range of Keff / (½ µ0 Ms²)."""
     t_over_wall_width: Pair
-    wall_width: tuple[float, float]
+    """Range of the thickness over Δ = √(Aex / Keff), evenly in its logarithm."""
+    wall_width: Annotated[tuple[float, float], quantities("length", 2)]
+    """Range of the width of a wall's profile, two cells or more."""
     d: Pair
+    """Range of D over the critical D."""
     sigma: Annotated[float, Field(ge=0, lt=1)]
-    grain_size: tuple[float, float]
+    """Largest standard deviation of Ku1 from grain to grain, relative to Ku1."""
+    grain_size: Annotated[tuple[float, float], quantities("length", 2)]
+    """Range of the mean size of a grain, in half of the films; in the others each cell is a grain."""
     beyond: Share
+    """Share of the films with periods of more than a third of the window."""
     histories: dict[str, Share]
+    """Shares of minimised, quenched, thermal and demagnetised films."""
     torque: float
+    """Largest torque at the end of every history, relative to Ms."""
     max_evaluations: int
+    """Field evaluations after which a film counts as not converged."""
 
     @field_validator(*QUANTITIES, mode="before")
     @classmethod
@@ -104,9 +116,13 @@ class DesignedConfig(Section):
     """A project that plans and simulates the films of a design; `magray fit` and `magray study` have no part in it."""
 
     name: Name
+    """Of the project, also in its store."""
     output: Place
+    """Folder of the project's results."""
     design: DesignConfig
+    """The films."""
     simulate: SimulateConfig = SimulateConfig()
+    """How the films are simulated; nothing here changes a film."""
 
     @property
     def store_uri(self) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, Strict, field_serializer, field_validator, model_validator
 
+from magray.config.quantities import quantities
 from magray.config.scales import ScaleSet, TrainScales
 from magray.config.section import (
     Count,
@@ -53,9 +54,12 @@ StartFrom = Annotated[
 class MicroscopeConfig(Section):
     """A microscope: the ranges in which every picture draws its blur and its noise, uniformly. See `imaging`."""
 
-    blur: Ends  # smallest and largest standard deviation of the point spread
-    noise: Ends  # smallest and largest standard deviation of white noise; domains are 2 apart
-    blur_pixels: Ends = (0.0, 0.0)  # as `blur`, but in pixels of the picture: the same at every scale
+    blur: Annotated[Ends, quantities("length", 2)]
+    """Smallest and largest standard deviation of the point spread."""
+    noise: Ends
+    """Smallest and largest standard deviation of white noise; domains are 2 apart."""
+    blur_pixels: Ends = (0.0, 0.0)
+    """As blur, but in pixels of the picture: the same at every scale."""
 
     @field_validator("blur", mode="before")
     @classmethod
@@ -82,29 +86,44 @@ class FitConfig(Section):
     """The training of estimators: targets, scales and optimiser. One is trained on each of `train_scales`."""
 
     targets: list[Parameter] = Field(default=["D"], min_length=1)
-    # µm: sets such as "0.25+0.5+1.0", and ranges such as "0.25..1.0": any scale in it; the network is given the scale
+    """What the networks estimate."""
     train_scales: list[TrainScales] = Field(min_length=1)
+    """A network is trained on each of these. µm: sets such as "0.25+0.5+1.0", and ranges such as "0.25..1.0", which
+    are any scale between; the network is given the scale."""
     epochs: Epochs
-    # an estimator whose network the training goes on with: a name such as co-like, or a folder such as ./co-like;
-    # default: random weights, as in the paper
+    """Passes over the films."""
     start_from: StartFrom | None = None
-    # random ones, at each scale of a set, and 4 times as many for a range; default: every view, as in the paper
+    """An estimator whose network the training goes on with: a name such as co-like, or a folder such as ./co-like;
+    without it random weights, as in the paper."""
     views_per_epoch: Views | None = None
-    symmetries: Literal["rotations", "all"] = "rotations"  # all: mirrored and inverted too, exact at zero field
-    microscope: MicroscopeConfig | None = None  # of training, tests and error bars; default: pictures as simulated
-    width: Width = 1.0  # of the network: filters, of the paper's numbers
-    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"  # of the learning rate
+    """Random views, at each scale of a set, and 4 times as many for a range; without it every view, as in the paper."""
+    symmetries: Literal["rotations", "all"] = "rotations"
+    """How views are turned. all: mirrored and inverted too, which is exact while no field is applied."""
+    microscope: MicroscopeConfig | None = None
+    """The microscope of training, tests and error bars; without it, pictures are as simulated."""
+    width: Width = 1.0
+    """Filters of the network, relative to the paper's: 0.5, 1 or 2."""
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    """Of the learning rate."""
     batch: Annotated[Count, at_most(65_536, "since a GPU holds a batch at once")] = 128
+    """Views of a training step."""
     learning_rate: LearningRate
+    """The highest of the schedule."""
     weight_decay: Annotated[float, Field(ge=0), at_most(1, "since all weights would vanish")] = 0.0
+    """Share of the weights that a step takes away, relative to the learning rate."""
     seed: Seed = 0
-    seeds: Seeds = 1  # estimators of each set, from `seed`, `seed` + 1, …: their spread shows how much is chance
-    workers: Processes = 1  # processes that share every batch, by Ray Train: on a GPU each, if there are as many
+    """Of all that is random."""
+    seeds: Seeds = 1
+    """Networks of each set, from seed, seed + 1, …: their spread shows how much is chance."""
+    workers: Processes = 1
+    """Processes that share every batch, by Ray Train: on a GPU each, if there are as many."""
     checkpoint_epochs: Epochs = 5
-    # on the device, of which half are trained on while the others are read; default: all, as far as they take no more
-    # than half of its free memory
+    """Epochs between two checkpoints, from which an interrupted fit goes on."""
     films_at_once: Annotated[Films, Field(ge=FEWEST_FILMS)] | None = None
-    calibration_fraction: float = Field(default=0.15, ge=0.05, le=0.5)  # of the training films, kept for error bars
+    """Films on the device, of which half are trained on while the others are read; without it all, as far as they take
+    no more than half of its free memory."""
+    calibration_fraction: float = Field(default=0.15, ge=0.05, le=0.5)
+    """Share of the training films that is kept for error bars."""
 
     @field_validator("targets")
     @classmethod

@@ -14,17 +14,24 @@ class StudyConfig(Section):
     """The scales, µm, at which every estimator is tested on films that it was not trained on."""
 
     test_scales: list[Scale] = Field(min_length=1)
+    """Lengths of the side that a picture shows, µm."""
 
 
 class Config(Section):
     """A project: its folder `output`, and all settings that decide what the folder will hold."""
 
     name: Name
+    """Of the project, also in its store."""
     output: Place
+    """Folder of the project's results."""
     campaign: CampaignConfig
+    """The films."""
     simulate: SimulateConfig = SimulateConfig()
+    """How the films are simulated; nothing here changes a film."""
     fit: FitConfig
+    """How networks are trained on the films."""
     study: StudyConfig
+    """The scales at which the networks are tested."""
 
     @property
     def store_uri(self) -> str:

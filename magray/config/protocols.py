@@ -12,12 +12,18 @@ from magray.errors import UserError
 class ProtocolsConfig(Section):
     """A study of protocols: each project's estimator is tested on the films of all projects."""
 
-    projects: list[Place] = Field(min_length=2)  # their configs, from this file's folder
+    projects: list[Place] = Field(min_length=2)
+    """The projects' configs, from this file's folder."""
     output: Place
-    train_set: TrainScales  # such as "0.5+1.0"
-    epochs: Epochs  # of every project's fits, whatever the project itself says
-    seeds: Seeds  # likewise
-    test_scales: list[Scale] = Field(min_length=1)  # µm
+    """Folder of the results."""
+    train_set: TrainScales
+    """Scales of training, µm, such as "0.5+1.0"."""
+    epochs: Epochs
+    """Of every project's fits, whatever the project itself says."""
+    seeds: Seeds
+    """Networks of every project, whatever the project itself says."""
+    test_scales: list[Scale] = Field(min_length=1)
+    """Lengths of the side that a picture shows, µm."""
 
     @model_validator(mode="after")
     def _tests_what_it_trains(self) -> Self:

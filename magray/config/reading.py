@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TextIO, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,15 +15,17 @@ from magray.config.project import Config
 from magray.config.protocols import ProtocolsConfig
 from magray.config.scale_cues import ScaleCuesConfig
 from magray.config.search import SearchConfig
-from magray.config.strict_yaml import MAX_CHARACTERS, parse
+from magray.config.strict_yaml import MAX_CHARACTERS, lines, parse
 from magray.errors import UserError, shortened
+from magray.files.remote import is_url, open_url
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Read = TypeVar("_Read")
+_Place = tuple[str | int, ...]  # of a value: its key and those of the sections around it
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read the config in the YAML file `path`, changed by `overrides` such as "campaign.films=12".
+    """Read the config in the YAML file `path`, or at a URL, changed by `overrides` such as "campaign.films=12".
 
     Raises UserError, one line that names the file and the key, unless it is a complete and possible project.
     """
@@ -39,22 +42,22 @@ def load_films(path: str | Path, overrides: Sequence[str] = ()) -> Config | Desi
 
 def load_figure(path: str | Path) -> FigureConfig:
     """Read the config of a figure. Raises UserError as `load_config`."""
-    return _load(path, lambda text: _validated(FigureConfig, _keys_and_values(text)))
+    return _load(path, lambda text: _validated(FigureConfig, text))
 
 
 def load_search(path: str | Path, overrides: Sequence[str] = ()) -> SearchConfig:
     """Read the config of a search, changed by `overrides` such as "trials=12". Raises UserError as `load_config`."""
-    return _load(path, lambda text: _validated(SearchConfig, _overridden(text, overrides)))
+    return _load(path, lambda text: _validated(SearchConfig, text, overrides))
 
 
 def load_protocols(path: str | Path, overrides: Sequence[str] = ()) -> ProtocolsConfig:
     """Read the config of a protocol study, changed by `overrides`. Raises UserError as `load_config`."""
-    return _load(path, lambda text: _validated(ProtocolsConfig, _overridden(text, overrides)))
+    return _load(path, lambda text: _validated(ProtocolsConfig, text, overrides))
 
 
 def load_scale_cues(path: str | Path) -> ScaleCuesConfig:
     """Read the config of a study of scale cues. Raises UserError as `load_config`."""
-    return _load(path, lambda text: _validated(ScaleCuesConfig, _keys_and_values(text)))
+    return _load(path, lambda text: _validated(ScaleCuesConfig, text))
 
 
 def load_mapping(path: str | Path) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def read_config(text: str, overrides: Sequence[str] = ()) -> Config:
     content = _overridden(text, overrides)
     if "design" in content and "campaign" not in content:
         raise UserError("the films are those of a design, for magray plan and magray simulate; this needs a campaign")
-    return _validated(Config, content)
+    return _validated(Config, text, overrides)
 
 
 def read_films(text: str, overrides: Sequence[str] = ()) -> Config | DesignedConfig:
@@ -76,7 +79,9 @@ def read_films(text: str, overrides: Sequence[str] = ()) -> Config | DesignedCon
     given = [section for section in ("campaign", "design") if section in content]
     if len(given) != 1:
         raise UserError(f"give the films by either campaign or design, not {'both' if given else 'neither'} of them")
-    return _validated(DesignedConfig, content) if given == ["design"] else _validated(Config, content)
+    if given == ["design"]:
+        return _validated(DesignedConfig, text, overrides)
+    return _validated(Config, text, overrides)
 
 
 def _overridden(text: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -89,8 +94,10 @@ def _overridden(text: str, overrides: Sequence[str]) -> dict[str, Any]:
 def _load(path: str | Path, read: Callable[[str], _Read]) -> _Read:
     """Return what `read` makes of a file's text. Raises UserError, one line that names the file."""
     try:
-        with Path(path).open(encoding="utf-8") as file:
+        with _opened(path) as file:
             text = file.read(MAX_CHARACTERS + 1)  # no more of a device or of a file that is no config
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot read this config: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -103,6 +110,12 @@ def _load(path: str | Path, read: Callable[[str], _Read]) -> _Read:
         raise UserError(f"{path}: {error}") from error
 
 
+def _opened(path: str | Path) -> TextIO:
+    if is_url(path):
+        return TextIOWrapper(open_url(path), encoding="utf-8")
+    return Path(path).open(encoding="utf-8")
+
+
 def _keys_and_values(text: str) -> dict[str, Any]:
     content = parse(text)
     if not isinstance(content, dict):
@@ -110,11 +123,29 @@ def _keys_and_values(text: str) -> dict[str, Any]:
     return content
 
 
-def _validated(model: type[_Model], content: dict[str, Any]) -> _Model:
+def _validated(model: type[_Model], text: str, overrides: Sequence[str] = ()) -> _Model:
+    """Return the config in YAML `text`, changed by `overrides`. Raises UserError with the line that is wrong."""
+    content = _overridden(text, overrides)
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(_first_problem(error, model)) from error
+        problem = _first_problem(error)
+        where = _line(text, overrides, lambda place: place == problem["loc"])
+        raise UserError(where + _problem(problem, model)) from error
+    except UserError as error:  # of a validator: it begins with the name of its key
+        name = str(error).split(maxsplit=1)[0].rstrip(":").rpartition(".")[2]
+        raise UserError(_line(text, overrides, lambda place: place[-1] == name) + str(error)) from error
+
+
+def _line(text: str, overrides: Sequence[str], is_it: Callable[[_Place], bool]) -> str:
+    """Return the line of the only value of `text` at such a place, as a message begins; "" if an override set it."""
+    changed = [tuple(override.partition("=")[0].strip().split(".")) for override in overrides]
+    found = [
+        line
+        for place, line in lines(text).items()
+        if is_it(place) and not any(place[: len(keys)] == keys for keys in changed)
+    ]
+    return f"line {found[0]}: " if len(found) == 1 else ""
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -137,13 +168,14 @@ def _set(content: dict[str, Any], override: str) -> None:
     content[key] = parse(value)
 
 
-def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return a line about one problem: a misspelt key if there is one, since it may explain a missing key."""
+def _first_problem(error: ValidationError) -> ErrorDetails:
+    """Return one problem: a misspelt key if there is one, since it may explain a missing key."""
     problems = error.errors(include_url=False)
-    return _problem(next((p for p in problems if p["type"] == "extra_forbidden"), problems[0]), model)
+    return next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
 
 
 def _problem(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return a line about a problem."""
     where = ".".join(str(part)[:100] for part in problem["loc"])
     if problem["type"] == "missing":
         return f"{where} is missing"

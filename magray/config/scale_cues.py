@@ -12,17 +12,24 @@ class CueSetting(Section):
     """A setting: what it changes of the project, and whether the pixels of its films begin anywhere in a cell."""
 
     name: Name
-    change: tuple[str, ...] = Field(default=(), strict=False)  # as --set: "campaign.grain_size=20 nm"
+    """Of the setting."""
+    change: tuple[str, ...] = Field(default=(), strict=False)
+    """Changes of the project, as --set: "campaign.grain_size=20 nm"."""
     random_phase: bool = False
+    """Whether the pixels of a film begin anywhere in a cell."""
 
 
 class ScaleCuesConfig(Section):
     """A study of scale cues: a project's fits and tests in several settings."""
 
-    project: Place  # its config, from this file's folder
+    project: Place
+    """The project's config, from this file's folder."""
     output: Place
-    change: tuple[str, ...] = Field(default=(), strict=False)  # of the project in every setting, as --set
+    """Folder of the results."""
+    change: tuple[str, ...] = Field(default=(), strict=False)
+    """Changes of the project in every setting, as --set."""
     settings: list[CueSetting] = Field(min_length=1)
+    """What is compared."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

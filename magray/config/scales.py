@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from magray.errors import UserError, shortened
 
@@ -69,4 +69,12 @@ def _read(value: Any) -> ScaleSet:
     return ScaleSet.parse(value)
 
 
-TrainScales = Annotated[ScaleSet, PlainValidator(_read), PlainSerializer(str, return_type=str)]  # in a config
+_NUMBER = r"\s*[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?\s*"
+_SCHEMA = {
+    "type": "string",
+    "pattern": rf"^{_NUMBER}(\.\.{_NUMBER}|(\+{_NUMBER})*)$",
+    "examples": ["0.5+1.0", "0.4..2.0"],
+}
+TrainScales = Annotated[  # in a config
+    ScaleSet, PlainValidator(_read), PlainSerializer(str, return_type=str), WithJsonSchema(_SCHEMA)
+]

@@ -18,21 +18,36 @@ MAX_SETS = 1_000_000  # of scales: an exhaustive search lists them all
 class SearchConfig(Section):
     """A search for training sets of few scales: what it may try, and the tolerance that an answer must meet."""
 
-    project: Place  # of the config, from this file's folder: its films, targets and network
-    output: Place | None = None  # folder of the results; default: the project's
-    tolerance: float = Field(gt=0, lt=1)  # of the parameter's range: the mean absolute error at the worst test scale
-    views: list[Views] = Field(min_length=1)  # of a trial, all scales together: one number a rung, ascending
-    trials: Annotated[Count, at_most(1_000_000, "since each trial is a fit")]  # with each number of views
-    learning_rates: Annotated[tuple[LearningRate, LearningRate], Strict(False)]  # lowest and highest
+    project: Place
+    """The project's config, from this file's folder: its films, targets and network."""
+    output: Place | None = None
+    """Folder of the results; without it, the project's."""
+    tolerance: float = Field(gt=0, lt=1)
+    """Mean absolute error at the worst test scale, at most, relative to the parameter's range."""
+    views: list[Views] = Field(min_length=1)
+    """Views of a trial, all scales together: one number a rung, ascending."""
+    trials: Annotated[Count, at_most(1_000_000, "since each trial is a fit")]
+    """Trials with each number of views."""
+    learning_rates: Annotated[tuple[LearningRate, LearningRate], Strict(False)]
+    """Lowest and highest."""
     schedules: list[Literal["one-cycle", "cosine", "constant"]] = Field(default=["one-cycle"], min_length=1)
-    scales: list[Scale] = Field(default=[0.5, 0.6, 0.75, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0], min_length=1)  # µm
-    most_scales: Annotated[Count, at_most(20, "since no film has more scales that differ")] = 4  # in a set
-    ranges: list[TrainScales] = Field(default=[])  # such as "0.4..2.0": tried beside the sets
-    widths: list[Width] = Field(default=[1.0], min_length=1)  # of the network
-    test_scales: list[Scale] | None = None  # µm; default: 0.4 to 2.0 in steps of 0.05, those that films have
-    seeds: Seeds = 3  # that an answer is trained with; their mean error must be within the tolerance
+    """Of the learning rate."""
+    scales: list[Scale] = Field(default=[0.5, 0.6, 0.75, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0], min_length=1)
+    """Scales that a set may have, µm."""
+    most_scales: Annotated[Count, at_most(20, "since no film has more scales that differ")] = 4
+    """Scales in a set, at most."""
+    ranges: list[TrainScales] = Field(default=[])
+    """Ranges such as "0.4..2.0", tried beside the sets."""
+    widths: list[Width] = Field(default=[1.0], min_length=1)
+    """Of the network, relative to the paper's."""
+    test_scales: list[Scale] | None = None
+    """Lengths of the side that a picture shows, µm; without it 0.4 to 2.0 in steps of 0.05, those that films have."""
+    seeds: Seeds = 3
+    """Networks that an answer is trained with; their mean error must be within the tolerance."""
     seed: Seed = 0
-    gpu_share: GpuShare = 0.25  # of a GPU that a trial takes
+    """Of all that is random."""
+    gpu_share: GpuShare = 0.25
+    """Share of a GPU that a trial takes."""
 
     def folder(self, project: Config) -> Path:
         """Return the folder of the search's trials and page."""

@@ -13,10 +13,13 @@ from magray.files.paths import at_home
 class Section(BaseModel):
     """A section of a config. An unknown key is an error, and an instance cannot be changed.
 
+    The text below a key describes it: `magray schema` hands it to editors.
     Types are strict: a text or a truth value is not taken for a number, and numbers are finite.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def at_most(limit: float, reason: str, unit: str = "") -> AfterValidator:

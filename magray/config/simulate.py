@@ -11,12 +11,18 @@ from magray.files.paths import refuse_credentials
 class SimulateConfig(Section):
     """The simulation: its store, backend and share of the machine. None of these keys changes a film."""
 
-    store: str | None = None  # folder or URI such as s3://bucket/prefix; default: store/ in the project's folder
+    store: str | None = None
+    """Folder or URI of the films, such as s3://bucket/prefix; without it, store/ in the project's folder."""
     backend: Literal["auto", "numpy", "cpu", "cupy"] = "auto"
-    actors: Processes | None = None  # at most; default: one for each core, or each GPU, that is available at the start
-    gpu_share: GpuShare = 1.0  # of a GPU that an actor takes
-    block_films: Films | None = None  # that an actor takes at a time; default: 4, on a GPU half of its slots
-    retry_failed: bool = False  # simulate again the films that failed before
+    """The solver: cupy for GPUs, cpu for cores, auto for GPUs where there are any."""
+    actors: Processes | None = None
+    """Processes, at most; without it, one for each core, or each GPU, that is available at the start."""
+    gpu_share: GpuShare = 1.0
+    """Share of a GPU that an actor takes."""
+    block_films: Films | None = None
+    """Films that an actor takes at a time; without it 4, on a GPU half of its slots."""
+    retry_failed: bool = False
+    """Simulate again the films that failed before."""
 
     @field_validator("store")
     @classmethod

@@ -50,6 +50,29 @@ def parse(text: str) -> Any:
         loader.dispose()
 
 
+def lines(text: str) -> dict[tuple[str | int, ...], int]:
+    """Return the line of every key and every element of a list in YAML that `parse` has read."""
+    found: dict[tuple[str | int, ...], int] = {}
+
+    def walk(node: Any, place: tuple[str | int, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            parts = [(key.value, key, value) for key, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = [(index, value, value) for index, value in enumerate(node.value)]
+        else:
+            return
+        for name, marked, value in parts:
+            found[*place, name] = marked.start_mark.line + 1
+            walk(value, (*place, name))
+
+    loader = _Loader(text)
+    try:
+        walk(loader.get_single_node(), ())
+    finally:
+        loader.dispose()
+    return found
+
+
 def dump(content: Any) -> str:
     """Return YAML from which `parse`, and any other reader, gets `content` back."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=120)

@@ -18,6 +18,6 @@ def refuse_credentials(uri: str) -> None:
     """Raise UserError if a URI holds what gives access: a user, a password, a key, a token or a signature."""
     if "://" in uri and mask(uri) != uri:
         raise UserError(
-            f"the URI of the store, {uri}, holds credentials, which would be kept and shown; "
+            f"the URI {uri} holds credentials, which would be kept and shown; "
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment instead"
         )

@@ -176,7 +176,12 @@ class Film:
     @property
     def split(self) -> Literal["train", "test"]:
         """Return the split, train or test, which the film's id decides: the same in every campaign, for all views."""
-        return "test" if int(self.film_id[-8:], 16) < TEST_FRACTION * 2**32 else "train"
+        return split_of(self.film_id)
+
+
+def split_of(film_id: str) -> Literal["train", "test"]:
+    """Return the split that an id decides: TEST_FRACTION of all ids are of test films."""
+    return "test" if int(film_id[-8:], 16) < TEST_FRACTION * 2**32 else "train"
 
 
 def check_cell_count(n: int) -> None:

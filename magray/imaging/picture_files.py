@@ -13,6 +13,7 @@ from PIL import Image
 
 from magray.errors import UserError
 from magray.files.atomic import atomic_write
+from magray.files.remote import is_url, open_url
 from magray.imaging.formats import format_of
 from magray.imaging.luminance import MAX_MEGAPIXELS, check_file
 from magray.imaging.raster import read_raster
@@ -58,16 +59,14 @@ def read_scan(path: str | Path, channel: str | None = None, max_megapixels: floa
 
 
 def read_scans(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> list[Scan]:
-    """Return all pictures of a file, with what it says of them.
+    """Return all pictures of a file, with what it says of them. path: of the file, or its URL.
 
     PNG, JPEG, GIF, BMP and TIFF are read, and the formats of microscopes and simulators in `magray.imaging.formats`.
     The first bytes tell the format. Raises UserError, with the reason, for a file that holds no picture, or one larger
     than `max_megapixels`, before memory is taken for it.
     """
-    path = Path(path)
     try:
-        _check_regular(path)
-        with path.open("rb") as file:
+        with _opened(path) as file:
             scans = _decode(file, max_megapixels)
         if not scans:
             raise UserError("holds no picture")
@@ -99,6 +98,15 @@ def write_picture(path: str | Path, image: NDArray[np.uint8]) -> None:
     """Write `image` (h, w) as an 8-bit grey picture, in the format of the file's suffix."""
     with atomic_write(Path(path)) as unfinished:
         Image.fromarray(image).save(unfinished, format=Image.registered_extensions()[Path(path).suffix.lower()])
+
+
+def _opened(path: str | Path) -> IO[bytes]:
+    """Return an open file. Raises UserError for what is no file."""
+    if is_url(path):
+        return open_url(path)
+    path = Path(path)
+    _check_regular(path)
+    return path.open("rb")
 
 
 def _check_regular(path: Path) -> None:

@@ -16,6 +16,10 @@ so never reaches a config that is kept, a log, a page or a message.
 pyarrow's from_uri, and the environment that it heeds, come without timeouts to choose: an operation on a server that
 accepts and never answers took 99 s to fail (measured). So its S3FileSystem is made here; it gives up after 20 s.
 
+Other schemes that fsspec knows, such as sftp:// and memory://, go through its filesystems and pyarrow's FSSpecHandler.
+They are not asked again when they do not answer. Object stores among them (_OBJECT_STORES) take a file whole; on all
+others a file is written under another name and renamed.
+
 An object appears when its upload is complete. What a killed process leaves are parts of an upload, which nobody can
 read, but which the bucket keeps and bills until a lifecycle rule (AbortIncompleteMultipartUpload) removes them.
 """
@@ -35,11 +39,12 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from magray.errors import UserError, in_words
+from magray.errors import UserError, in_words, one_line
 from magray.files.paths import at_home, refuse_credentials
 from magray.store.retry import RETRY_SECONDS, no_bucket, retry
 
 UNFINISHED = ".tmp"  # suffix of a local file that is still being written; its name also begins with a dot
+_OBJECT_STORES = ("s3", "s3a", "gcs", "gs", "abfs", "abfss", "az", "adl", "oss", "oci")  # of fsspec: no folders
 _S3_OPTIONS = ("region", "scheme", "endpoint_override")  # what a URI may say
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0  # a request without one byte either way for so long is given up and sent once more
@@ -59,6 +64,13 @@ class Location:
     def local(self) -> bool:
         """Return whether the location is a folder on this machine's disks."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    @property
+    def _has_folders(self) -> bool:
+        """Return whether files lie in folders, which must be made, and may be seen before they are whole."""
+        if isinstance(self.filesystem, fs.PyFileSystem):
+            return self.uri.partition("://")[0] not in _OBJECT_STORES
+        return self.local
 
     def retry(self, ask: Callable[[], _Answer], seconds: float) -> _Answer:
         """Return the result of `ask`, which must be harmless to repeat, tried for `seconds`; once on a local disk.
@@ -100,7 +112,7 @@ class Location:
         Raises UserError if the disk is full or the place cannot be written to, and as `names` does.
         """
         try:
-            if self.local:
+            if self._has_folders:
                 self._write_and_rename(name, content)
             else:
                 self.retry(partial(self._upload, name, content), seconds)
@@ -120,7 +132,7 @@ class Location:
     def copy(self, name: str, new: str) -> None:
         """Copy a file within the location. Raises UserError as `write`; half a copy may be left."""
         try:
-            if self.local:
+            if self._has_folders:
                 self.filesystem.create_dir(self.file(new).rpartition("/")[0], recursive=True)
             self.retry(lambda: self.filesystem.copy_file(self.file(name), self.file(new)), RETRY_SECONDS)
         except OSError as error:
@@ -196,7 +208,7 @@ class Location:
 
 
 def locate(uri: str) -> Location:
-    """Return the location of a path or URI: file://, s3://, and whatever else pyarrow opens.
+    """Return the location of a path or URI: file://, s3://, and whatever else pyarrow or fsspec opens.
 
     An s3:// URI may name `region`, `scheme` and `endpoint_override`, as in s3://bucket/films?region=eu-central-1.
     Raises UserError for a URI that cannot be opened, or that holds credentials.
@@ -209,10 +221,31 @@ def locate(uri: str) -> Location:
         parts = urlsplit(uri)
         if parts.scheme == "s3":
             return Location(uri, _bucket_filesystem(uri, parts), f"{parts.netloc}{unquote(parts.path)}".rstrip("/"))
-        filesystem, path = fs.FileSystem.from_uri(uri)
+        filesystem, path = _opened(uri)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{uri} is not a place for a store: {error}") from error
     return Location(uri, filesystem, path.rstrip("/"))
+
+
+def _opened(uri: str) -> tuple[fs.FileSystem, str]:
+    """Return pyarrow's filesystem for a URI and the path in it, or fsspec's where pyarrow has none.
+
+    Raises OSError and ValueError for a URI that neither opens.
+    """
+    try:
+        filesystem, path = fs.FileSystem.from_uri(uri)
+        return filesystem, path
+    except pa.ArrowInvalid as error:
+        if "Unrecognized filesystem type" not in str(error):
+            raise
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.url_to_fs(uri, skip_instance_cache=True)
+    except ImportError as error:
+        raise ValueError(one_line(error)) from error
+    filesystem.dircache.use_listings_cache = False  # other processes commit, too
+    return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path
 
 
 def _bucket_filesystem(uri: str, parts: SplitResult) -> fs.S3FileSystem:

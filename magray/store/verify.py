@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from magray.errors import UserError, one_line
+from magray.films.film import split_of
+from magray.films.origin import ORIGIN, content_id
 from magray.films.plan import PLAN_SCHEMA, checked_plan, films_of
 from magray.store.faults import faults, has_infinite_point, has_picture, shown
 from magray.store.layout import (
@@ -32,8 +34,9 @@ from magray.store.retry import RETRY_SECONDS
 from magray.store.schema import LATER, SCALARS, STORE_SCHEMA
 from magray.store.store import BATCH_FILMS, Store, schema_of, unchecked_columns_of
 
-# of each file: the pictures' sizes in their place, and of the loops whether they are damaged
-ROWS = pa.schema([*schema_of(SCALARS), pa.field("pixels", pa.int32()), pa.field("damaged_loop", pa.bool_())])
+# of each file: pictures' sizes in their place, whether loops are damaged, and the ids that imported films should have
+_CHECKED = (pa.field("pixels", pa.int32()), pa.field("damaged_loop", pa.bool_()), pa.field("content_id", pa.string()))
+ROWS = pa.schema([*schema_of(SCALARS), *_CHECKED])
 
 
 @dataclass
@@ -138,8 +141,18 @@ def _rows(store: Store, name: str) -> pa.Table | None:
         for group in range(file.num_row_groups):
             rows = unchecked_columns_of(file, STORE_SCHEMA.names, [group])
             sizes, damaged = pc.binary_length(rows["image"]), has_infinite_point(_one(rows["loop"]))
-            parts.append(pa.table([*rows.select(SCALARS).columns, sizes, damaged], ROWS))
+            parts.append(pa.table([*rows.select(SCALARS).columns, sizes, damaged, _content_ids(rows)], ROWS))
         return pa.concat_tables(parts)
+
+
+def _content_ids(rows: pa.Table) -> pa.Array:
+    """Return the ids that imported films should have by their content; null for films of magray."""
+    ids: list[str | None] = [None] * rows.num_rows
+    imported = pc.match_substring(rows["protocol"], ORIGIN).to_numpy()
+    for place in np.flatnonzero(imported):
+        row = rows.slice(place, 1).to_pylist()[0]
+        ids[place] = content_id(row, row["image"] or b"")
+    return pa.array(ids, pa.string())
 
 
 def _belonging(rows: pa.Table, campaign: str, plan: pa.Table | None, report: Report) -> pa.Array:
@@ -201,6 +214,15 @@ def _differs_from_plan(rows: pa.Table, plan: pa.Table) -> pa.Array:
 
 def _differs_from_id(rows: pa.Table) -> pa.Array:
     """Return for each row whether its inputs differ from those that its id stands for."""
+    imported = pc.is_valid(_one(rows["content_id"]))
+    if pc.any(imported).as_py():
+        differs = np.zeros(rows.num_rows, bool)
+        own, theirs = rows.filter(pc.invert(imported)), rows.filter(imported)
+        differs[~imported.to_numpy(zero_copy_only=False)] = _differs_from_id(own).to_numpy(zero_copy_only=False)
+        splits = pa.array([split_of(film_id) for film_id in theirs["film_id"].to_pylist()], pa.string())
+        changed = pc.or_(pc.not_equal(theirs["film_id"], theirs["content_id"]), pc.not_equal(theirs["split"], splits))
+        differs[imported.to_numpy(zero_copy_only=False)] = changed.to_numpy()
+        return pa.array(differs)
     try:
         films = films_of(rows)
     except UserError:

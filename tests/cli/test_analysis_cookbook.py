@@ -105,6 +105,15 @@ def bucket(found: SearchResult, rows: Rows) -> None:
     assert dict(found["by_split"]) == {split: splits.count(split) for split in set(splits)}
 
 
+def mean_D(found: SearchResult, rows: Rows) -> None:
+    for split, mean in found["mean_D"].items():
+        assert mean == pytest.approx(np.mean([row["D"] for row in converged(rows) if row["split"] == split]))
+
+
+def by_status(found: SearchResult, rows: Rows) -> None:
+    assert dict(found["by_status"]) == {"converged": len(converged(rows)), "failed": len(FAILED)}
+
+
 CHECKS: list[Callable[[SearchResult, Rows], None]] = [
     units,
     counts,
@@ -116,6 +125,8 @@ CHECKS: list[Callable[[SearchResult, Rows], None]] = [
     pictures,
     walls,
     bucket,
+    mean_D,
+    by_status,
 ]
 
 

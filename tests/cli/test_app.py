@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tifffile
+from typer.testing import CliRunner
 
+from magray._version import __version__
 from magray.cli import app as cli
-from magray.config import load_config
+from magray.config import load_config, load_films
 from magray.estimator.estimator import Estimator
 from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.estimator.weights import save_weights
@@ -33,7 +35,7 @@ CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 PLANNER = """
 import sys
 import pyarrow.parquet as pq
-from magray.config import load_config
+from magray.config import load_config, load_films
 from magray.project.stages import Project
 own, config, *overrides = sys.argv[1:]
 for _ in range(20):
@@ -133,7 +135,7 @@ finally:
 
 
 def test_every_command_explains_itself(magray: Magray) -> None:
-    names = ["plan", "simulate", "fit", "study", "report", "estimate", "doctor", "quickstart"]
+    names = ["init", "schema", "plan", "simulate", "fit", "study", "report", "estimate", "doctor", "quickstart"]
     names += ["paper", "search", "protocols", "picture"]
     of_stores = ["ls", "show", "verify", "export", "compact"]
     for words in [[name] for name in names] + [["store", name] for name in of_stores]:
@@ -457,3 +459,42 @@ def test_the_doctor_hides_secrets(magray: Magray, monkeypatch: pytest.MonkeyPatc
         assert secret not in said.out
     for topic in ("CPU", "GPU", "Ray", "disk", "versions", "S3"):
         assert topic in said.out
+
+
+@pytest.mark.parametrize(("size", "store"), [("laptop", None), ("cluster", "s3://bucket/films")])
+@pytest.mark.parametrize("wanted", ["dmi", "ms", "any-film"])
+def test_a_new_project_can_be_planned(
+    magray: Magray, tmp_path: Path, wanted: str, size: str, store: str | None
+) -> None:
+    folder = tmp_path / "2026: a film"  # a name that YAML could misread
+    made = magray("init", folder, "--for", wanted, "--size", size, *(["--store", store] if store else []))
+    assert (made.code, made.err) == (0, "")
+    section = "design" if wanted == "any-film" else "campaign"
+    planned = magray("plan", folder / "project.yaml", "--set", f"{section}.films=4")
+    assert planned.code == 0, planned.err
+    assert pq.read_table(folder / "results" / "plan.parquet").num_rows == 4
+    kind = "design" if wanted == "any-film" else "project"
+    assert json.loads((folder / "project.schema.json").read_text()) == json.loads(magray("schema", kind).out)
+    assert load_films(folder / "project.yaml").store_uri == (store or str(folder / "results" / "store"))
+
+
+def test_a_job_takes_no_config_from_a_url(magray: Magray) -> None:
+    said = magray("simulate", "s3://bucket/project.yaml", "--address", "http://127.0.0.1:9")
+    refuses(said, "s3://bucket/project.yaml does not travel with the job")
+
+
+def test_a_new_project_replaces_no_other(magray: Magray, tmp_path: Path) -> None:
+    (tmp_path / "project.yaml").write_text("name: mine")
+    refuses(magray("init", tmp_path), "project.yaml is there already")
+    assert (tmp_path / "project.yaml").read_text() == "name: mine"
+    refuses(magray("init", tmp_path / "new", "--store", "s3://me:secret@bucket/films"), "holds credentials")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_version_is_told(magray: Magray) -> None:
+    assert magray("--version") == Said(0, f"magray {__version__}\n", "")
+
+
+def test_a_shell_completes_commands() -> None:
+    asked = {"_MAGRAY_COMPLETE": "complete_bash", "COMP_WORDS": "magray est", "COMP_CWORD": "1"}
+    assert CliRunner().invoke(cli.app, env=asked, prog_name="magray").output.split() == ["estimate"]

@@ -1,6 +1,7 @@
 """Campaigns into s3://, with a real server and real processes: a bucket gives the same guarantees as a folder."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +20,20 @@ from pyarrow import fs
 from typer.testing import CliRunner
 
 from magray.cli.app import app
+from magray.config import load_config
 from magray.errors import UserError
 from magray.films import Minimize, Protocol, plan_table
-from magray.store import create_store, open_store, verify
+from magray.films.plan import PLAN_SCHEMA
+from magray.imaging import read_picture, write_picture
+from magray.store import STORE_SCHEMA, create_store, open_store, verify
 from magray.store.location import Location, locate
 from magray.store.retry import retry
+from tests.support.anywhere import check_store_at
+from tests.support.configs import QUICKSTART
 from tests.support.object_storage import ObjectStorage, running
 from tests.support.s3_faults import Fault, FaultyProxy, before
 from tests.support.specimens import co_like
+from tests.support.stripes import labyrinth, striped_store
 
 CAMPAIGN = "small"
 HANGS = 240  # seconds; what takes longer will never end
@@ -136,6 +144,63 @@ def test_a_campaign_in_a_bucket_is_the_campaign_in_a_folder(tmp_path: Path, buck
     answer("export", folder, str(tmp_path / "from folder"))
     for picture in (tmp_path / "from folder").glob("*.png"):
         assert (tmp_path / "from bucket" / picture.name).read_bytes() == picture.read_bytes()
+
+
+def upload(storage: ObjectStorage, url: str, content: bytes) -> str:
+    with storage.filesystem().open_output_stream(url.removeprefix("s3://")) as stream:
+        stream.write(content)
+    return url
+
+
+def test_pictures_and_configs_are_read_from_a_bucket(
+    tmp_path: Path, object_storage: ObjectStorage, bucket: str
+) -> None:
+    write_picture(tmp_path / "film.png", np.rint(127.5 * (1 + labyrinth())).astype(np.uint8))
+    picture = upload(object_storage, f"{bucket}/film.png", (tmp_path / "film.png").read_bytes())
+    config = upload(object_storage, f"{bucket}/project.yaml", QUICKSTART.read_bytes())
+
+    def answer(*command: str) -> str:
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    there, here = answer("picture", picture), answer("picture", str(tmp_path / "film.png"))
+    assert "256 × 256 pixels" in there
+    assert there == here
+    assert answer("estimate", picture, "--pixel-nm", "4", "--estimator", "co-like").startswith("D = ")
+    assert load_config(config) == load_config(QUICKSTART)
+    assert "2 films planned" in answer("plan", config, "--set", "campaign.films=2", "--set", f"output={tmp_path}")
+    with pytest.raises(UserError, match=r"^s3://.*/absent.tif: no such file$"):
+        read_picture(f"{bucket}/absent.tif")
+    with pytest.raises(UserError, match=r"^s3://nobodys-bucket/absent.yaml: no such file$"):
+        load_config("s3://nobodys-bucket/absent.yaml")
+
+
+def test_recipes_for_a_bucket_are_right(bucket: str, tmp_path: Path) -> None:
+    """Those of docs/analysis.md, for pandas and DuckDB, with the address of this bucket."""
+    page = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text(encoding="utf-8")
+    recipes = re.findall(r"```python\n(.*?)```", page.partition("## In a bucket")[2].partition("\n## ")[0], re.DOTALL)
+    local = striped_store(tmp_path / "films", 6)
+    store = create_store(f"{bucket}/films", "stripes", local.table(PLAN_SCHEMA.names))
+    for rows in local.batches(STORE_SCHEMA.names):
+        store.commit(rows)
+    found: dict[str, Any] = {}
+    for recipe in recipes:
+        exec(recipe.replace("s3://bucket", bucket), found)
+    films = local.films().to_pandas()
+    assert dict(found["by_split"]) == films["split"].value_counts().to_dict()
+    assert found["mean_D"].to_dict() == pytest.approx(films.groupby("split")["D"].mean().to_dict())
+    assert found["by_status"] == [("converged", 6)]
+
+
+def test_a_store_works_through_s3fs_too(bucket: str, tmp_path: Path) -> None:
+    """s3a:// is a scheme of fsspec's s3fs and not of pyarrow: it stands for the filesystems that only fsspec has."""
+    uri = f"{bucket.replace('s3://', 's3a://')}/films"
+    assert isinstance(locate(uri).filesystem, fs.PyFileSystem)
+    check_store_at(uri, tmp_path)
+    assert open_store(f"{bucket}/films").count() == 6  # pyarrow's own client finds the same
+    with pytest.raises(UserError, match="cannot write to s3a://nobodys-bucket/films"):
+        create_store("s3a://nobodys-bucket/films", CAMPAIGN, quick(2))
 
 
 @pytest.fixture

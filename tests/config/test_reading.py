@@ -1,5 +1,6 @@
 """Any file and any override is a config, or one line that says why not."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -38,6 +39,40 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     path.write_text(QUICKSTART.read_text().replace("  Ku1: 1.05 MJ/m3\n", ""))
     with pytest.raises(UserError, match=r"short.yaml: campaign.Ku1 is missing$"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "line", "complaint"),
+    [
+        ("dmi", "demag: yes", "campaign.demag: write true or false, not 'yes'"),
+        ("films", "films: 1:30", "campaign.films: input should be a valid integer, not '1:30'"),
+        ("Ms", "Ms: 1:30", "Ms: unit :30 does not fit; accepted: A/m, kA/m, MA/m"),
+        ("epochs", "epochs: 14\n  epochs: 15", "the key 'epochs' is given twice; keep one"),
+        ("batch", "bach: 64", "unknown key fit.bach; did you mean batch?"),
+        ("cells", "cells: [0o10, 256]", "campaign.cells.0: input should be a valid integer"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_line(tmp_path: Path, key: str, line: str, complaint: str) -> None:
+    """What YAML 1.1 takes for something else is a text here, and refused where a number or a truth value belongs."""
+    text, replaced = re.subn(rf"(?m)^  {key}: .*", f"  {line}", QUICKSTART.read_text(encoding="utf-8"))
+    assert replaced == 1
+    number = text[: text.index(line) + len(line)].count("\n") + 1
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        load_config(path)
+    assert str(error.value).startswith(f"{path}: line {number}: {complaint}")
+
+
+def test_a_leading_zero_makes_no_octal_number() -> None:
+    assert load_config(QUICKSTART, ["campaign.films=010"]).campaign.films == 10
+
+
+def test_an_override_is_on_no_line_of_the_file() -> None:
+    with pytest.raises(UserError, match=r"quickstart.yaml: campaign.films: input should be a valid integer"):
+        load_config(QUICKSTART, ["campaign.films=1:30"])
+    with pytest.raises(UserError, match=r"quickstart.yaml: Ms: unit :30 does not fit"):
+        load_config(QUICKSTART, ["campaign.Ms=1:30"])
 
 
 def test_the_message_about_an_override_names_it() -> None:

@@ -65,6 +65,54 @@ def test_a_folder_has_ten_thousand_pictures_or_fewer(films: int, digits: int) ->
     assert exporting._digits(films) == digits
 
 
+def test_discretisedfield_opens_ovf(store: Store, tmp_path: Path) -> None:
+    """Where it is installed: it brings 100 packages, so that CI is without it."""
+    discretisedfield = pytest.importorskip("discretisedfield")
+    export_pictures(store, tmp_path / "fields", "ovf")
+    for film_id, expected in pictures_of(store):
+        field = discretisedfield.Field.from_file(str(tmp_path / "fields" / f"{film_id}.ovf"))
+        assert (tuple(field.mesh.n), field.nvdim) == ((64, 64, 1), 1)
+        assert tuple(field.mesh.cell) == pytest.approx((4e-9, 4e-9, 4e-9))
+        np.testing.assert_allclose(field.array[:, :, 0, 0].T, expected / 127.5 - 1, atol=1e-6)  # x comes first there
+
+
+def test_vtk_is_mz_on_the_cells_of_the_film(store: Store, tmp_path: Path) -> None:
+    export_pictures(store, tmp_path / "fields", "vtk")
+    for film_id, expected in pictures_of(store):
+        content = (tmp_path / "fields" / f"{film_id}.vtk").read_bytes()
+        head, values = content.split(b"LOOKUP_TABLE default\n")
+        assert head.decode().splitlines() == [
+            "# vtk DataFile Version 3.0",
+            "mz, rounded to 1/127.5",
+            "BINARY",
+            "DATASET STRUCTURED_POINTS",
+            "DIMENSIONS 65 65 2",
+            "ORIGIN 0 0 0",
+            "SPACING 4e-09 4e-09 4e-09",
+            "CELL_DATA 4096",
+            "SCALARS mz float 1",
+        ]
+        assert values[-1:] == b"\n"
+        np.testing.assert_allclose(np.frombuffer(values[:-1], ">f4"), expected.ravel() / 127.5 - 1, atol=1e-6)
+
+
+def test_vtk_opens_vtk(store: Store, tmp_path: Path) -> None:
+    """Where the real one is installed, as by magray[peers]."""
+    pytest.importorskip("vtk")
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkIOLegacy import vtkStructuredPointsReader
+
+    export_pictures(store, tmp_path / "fields", "vtk")
+    film_id, expected = next(pictures_of(store))
+    reader = vtkStructuredPointsReader()
+    reader.SetFileName(str(tmp_path / "fields" / f"{film_id}.vtk"))
+    reader.Update()
+    image = reader.GetOutput()
+    assert (image.GetDimensions(), image.GetSpacing()) == ((65, 65, 2), pytest.approx((4e-9, 4e-9, 4e-9)))
+    values = vtk_to_numpy(image.GetCellData().GetScalars("mz"))
+    np.testing.assert_allclose(values, expected.ravel() / 127.5 - 1, atol=1e-6)
+
+
 def test_ovf_is_mz_on_the_cells_of_the_film(store: Store, tmp_path: Path) -> None:
     export_pictures(store, tmp_path / "fields", "ovf")
     for film_id, expected in pictures_of(store):
@@ -132,7 +180,7 @@ def test_an_export_goes_to_a_new_folder_only(store: Store, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("format_", ["png", "ovf", "hf"])
+@pytest.mark.parametrize("format_", ["png", "ovf", "vtk", "hf"])
 def test_a_disk_that_fills_up_leaves_nothing(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: exporting.ExportFormat
 ) -> None:

@@ -4,7 +4,9 @@ https://math.nist.gov/oommf/doc/userguide20a3/userguide/Vector_Field_File_Format
 A perpendicular film shows m_z, so the other components are no choice; a field of one component is read as it is.
 """
 
+import math
 import re
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +20,25 @@ MOST_COMPONENTS = 12
 LONGEST_HEADER = 1 << 16
 
 
+@dataclass(frozen=True, eq=False)
+class VectorField:
+    """A field on cells. values: (nz, ny, nx, components). cell: its sizes along x, y, z, m; NaN if not in metres."""
+
+    values: NDArray[np.floating]
+    cell: tuple[float, float, float]
+    title: str
+
+
 def read(data: bytes, max_megapixels: float) -> list[Scan]:
     """Return the picture in the bytes of a file. Raise ValueError for damage."""
+    field = read_field(data, max_megapixels)
+    pixel = pixel_of(*field.cell[:2])
+    name, which = ("m_z", 2) if field.values.shape[-1] == 3 else (field.title, 0)
+    return [Scan(field.values[..., which].mean(0, dtype=np.float64)[::-1], name, "", pixel)]
+
+
+def read_field(data: bytes, max_megapixels: float) -> VectorField:
+    """Return the field in the bytes of a file. Raise ValueError for damage."""
     begin = DATA.search(data, 0, LONGEST_HEADER)
     if not begin:
         raise ValueError("it has no data")
@@ -31,11 +50,10 @@ def read(data: bytes, max_megapixels: float) -> list[Scan]:
         raise ValueError(f"it holds no picture, but {nodes} cells of {components} components")
     check_size(nodes[2], nodes[1], 4, max_megapixels)
     count = int(np.prod([float(side) for side in (*nodes, components)]))
-    field = _numbers(data, begin.end(), begin[1].lower(), count).reshape(*nodes, components)
+    values = _numbers(data, begin.end(), begin[1].lower(), count).reshape(*nodes, components)
     unit = header.get("meshunit", "m")
-    pixel = pixel_of(*(length(float(header.get(f"{axis}stepsize", "nan")), unit) for axis in "xy"))
-    name, which = ("m_z", 2) if components == 3 else (header.get("title", ""), 0)
-    return [Scan(field[..., which].mean(0, dtype=np.float64)[::-1], name, "", pixel)]
+    x, y, z = (length(float(header.get(f"{axis}stepsize", "nan")), unit) or math.nan for axis in "xyz")
+    return VectorField(values, (x, y, z), header.get("title", ""))
 
 
 def _numbers(data: bytes, start: int, kind: bytes, count: int) -> NDArray[np.floating]:

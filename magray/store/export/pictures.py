@@ -24,7 +24,7 @@ from magray.store.parquet import bounded_map
 from magray.store.schema import LOOP, SCALARS, STORE_SCHEMA
 from magray.store.store import Store
 
-ExportFormat = Literal["png", "ovf", "hf"]
+ExportFormat = Literal["png", "ovf", "vtk", "hf"]
 FOLDER_FILES = 10_000  # more in one folder make file managers and `ls` suffer
 _ENCODERS = 4  # pictures encoded at once
 
@@ -59,6 +59,19 @@ _OVF_HEADER = """\
 # Begin: Data Binary 4
 """
 
+_VTK_HEADER = """\
+# vtk DataFile Version 3.0
+mz, rounded to 1/127.5
+BINARY
+DATASET STRUCTURED_POINTS
+DIMENSIONS {corners[0]} {corners[1]} 2
+ORIGIN 0 0 0
+SPACING {dx} {dy} {dz}
+CELL_DATA {cells}
+SCALARS mz float 1
+LOOKUP_TABLE default
+"""
+
 LOOPS = pa.schema([pa.field("film_id", pa.string()), *LOOP.type.value_type])
 
 Picture = NDArray[np.uint8]
@@ -71,7 +84,8 @@ def export_pictures(store: Store, folder: str | Path, format: ExportFormat = "pn
     png: `<film_id>.png`, 8-bit grey; row 0 of the film is the picture's top row.
     ovf: `<film_id>.ovf`, OVF 2.0, binary 4, one value a cell: mz as the picture has it, rounded to 1/127.5. The store
     holds no mx and my.
-    Either has every scalar column in `films.csv`, and the points of hysteresis loops, if there are any, in `loops.csv`;
+    vtk: `<film_id>.vtk`, legacy VTK, binary, the same values of the same cells, for ParaView and PyVista.
+    Each has every scalar column in `films.csv`, and the points of hysteresis loops, if there are any, in `loops.csv`;
     the pictures lie in folders by the first digits of the id if they are more than FOLDER_FILES.
     hf: `data/<split>-<number>.parquet` with `image` as Hugging Face's `datasets` has it, and every other column.
     Raises UserError if the folder is not new or empty, or the store cannot be read.
@@ -79,8 +93,7 @@ def export_pictures(store: Store, folder: str | Path, format: ExportFormat = "pn
     with _new_folder(Path(folder)) as unfinished:
         if format == "hf":
             return write_dataset(_encoded(store, png), unfinished)
-        encode: Encode = png if format == "png" else ovf
-        return _write_files(store, unfinished, format, encode)
+        return _write_files(store, unfinished, format, _ENCODES[format])
 
 
 def png(picture: Picture, film: dict[str, float]) -> bytes:  # noqa: ARG001
@@ -99,6 +112,16 @@ def ovf(picture: Picture, film: dict[str, float]) -> bytes:
     # the first number lets a reader check the order of the bytes
     values = np.concatenate([[1234567.0], picture.ravel() / 127.5 - 1]).astype("<f4")
     return header.encode() + values.tobytes() + b"\n# End: Data Binary 4\n# End: Segment\n"
+
+
+def vtk(picture: Picture, film: dict[str, float]) -> bytes:
+    """Return mz as a legacy VTK file, a value a cell: https://docs.vtk.org/en/latest/vtk_file_formats/."""
+    (ny, nx), (dx, dy, dz) = picture.shape, (film["dx"], film["dy"], film["dz"])
+    header = _VTK_HEADER.format(corners=(nx + 1, ny + 1), cells=nx * ny, dx=dx, dy=dy, dz=dz)
+    return header.encode() + (picture.ravel() / 127.5 - 1).astype(">f4").tobytes() + b"\n"
+
+
+_ENCODES: dict[ExportFormat, Encode] = {"png": png, "ovf": ovf, "vtk": vtk}
 
 
 def _write_files(store: Store, folder: Path, suffix: str, encode: Encode) -> int:
