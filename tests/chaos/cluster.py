@@ -1,4 +1,4 @@
-"""A cluster to inject faults into: three nodes and an object store, with a clock and a disk that can fail."""
+"""A cluster to inject faults into: nodes and an object store, with a clock and a disk that can fail."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from magray.films import Minimize, Protocol, plan_table
-from magray.runtime.ray_internals import forget_token
+from magray.runtime.ray_internals import few_processes, forget_token
 from tests.support.object_storage import ObjectStorage
 from tests.support.s3_faults import FaultyProxy, before
 from tests.support.specimens import co_like
@@ -64,7 +64,7 @@ class ClockAndDiskFaults:
 
 @dataclass
 class ChaosCluster:
-    """Three nodes of one core, an object store behind a proxy, and a probe that notes each film simulated."""
+    """Nodes of one core, an object store behind a proxy, and a probe that notes each film simulated."""
 
     folder: Path
     storage: ObjectStorage
@@ -72,13 +72,14 @@ class ChaosCluster:
     faults: ClockAndDiskFaults
     plan: pa.Table
     environment: dict[str, str]
+    nodes: int
     pictures: dict[str, bytes] = field(default_factory=dict)  # of an undisturbed campaign, by film id
     cluster: Any = None  # ray.cluster_utils.Cluster, once it is started
 
     def start(self) -> None:
         """Start the cluster."""
         self.environment["RAY_AUTH_TOKEN"] = _token()
-        with _environment(self.environment):
+        with _environment(self.environment), few_processes():
             forget_token()
             self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         self.add_nodes()
@@ -93,9 +94,9 @@ class ChaosCluster:
         self.add_nodes()
 
     def add_nodes(self) -> None:
-        """Have three nodes again. Ray's processes have the environment of the process that starts them."""
-        with _environment(self.environment):
-            while len(self.cluster.worker_nodes) < NODES - 1:
+        """Have all nodes again. Ray's processes have the environment of the process that starts them."""
+        with _environment(self.environment), few_processes():
+            while len(self.cluster.worker_nodes) < self.nodes - 1:
                 self.cluster.add_node(num_cpus=1)
 
     def workers(self, kind: str) -> list[int]:
@@ -141,8 +142,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def chaos_cluster(folder: Path) -> Iterator[ChaosCluster]:
-    """A cluster that is shut down with the context."""
+def chaos_cluster(folder: Path, nodes: int = NODES) -> Iterator[ChaosCluster]:
+    """A cluster of so many nodes that is shut down with the context."""
     storage = ObjectStorage(folder / "object storage")
     faults, notes = ClockAndDiskFaults(folder), folder / "notes"
     notes.touch()
@@ -153,7 +154,7 @@ def chaos_cluster(folder: Path) -> Iterator[ChaosCluster]:
             environment = storage.environment | faults.environment
             environment |= {"AWS_ENDPOINT_URL": proxy.endpoint, "PROBE_NOTES": str(notes)}
             environment["PYTHONPATH"] = os.pathsep.join([str(HERE / "probe"), str(ROOT)])
-            chaos = ChaosCluster(folder, storage, proxy, faults, slow_plan(), environment)
+            chaos = ChaosCluster(folder, storage, proxy, faults, slow_plan(), environment, nodes)
             pq.write_table(chaos.plan, folder / "plan.parquet")
             with _environment(storage.environment):  # this process speaks to the server itself
                 try:

@@ -37,7 +37,7 @@ from magray.runtime.connect import connect
 from magray.campaign.run import run_campaign
 from magray.config import SimulateConfig
 from magray.errors import UserError
-connect(num_cpus=2)
+connect(num_cpus=1)
 print(ray._private.worker._global_node.get_session_dir_path(), flush=True)
 try:
     for store in sys.argv[2:]:
