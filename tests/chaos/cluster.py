@@ -1,4 +1,4 @@
-"""A cluster to inject faults into: nodes and an object store, with a clock and a disk that can fail."""
+"""A cluster to inject faults into: three nodes and an object store, with a clock and a disk that can fail."""
 
 import os
 import secrets
@@ -64,7 +64,7 @@ class ClockAndDiskFaults:
 
 @dataclass
 class ChaosCluster:
-    """Nodes of one core, an object store behind a proxy, and a probe that notes each film simulated."""
+    """Three nodes of one core, an object store behind a proxy, and a probe that notes each film simulated."""
 
     folder: Path
     storage: ObjectStorage
@@ -72,7 +72,6 @@ class ChaosCluster:
     faults: ClockAndDiskFaults
     plan: pa.Table
     environment: dict[str, str]
-    nodes: int
     pictures: dict[str, bytes] = field(default_factory=dict)  # of an undisturbed campaign, by film id
     cluster: Any = None  # ray.cluster_utils.Cluster, once it is started
 
@@ -94,9 +93,9 @@ class ChaosCluster:
         self.add_nodes()
 
     def add_nodes(self) -> None:
-        """Have all nodes again. Ray's processes have the environment of the process that starts them."""
+        """Have three nodes again. Ray's processes have the environment of the process that starts them."""
         with _environment(self.environment), few_processes():
-            while len(self.cluster.worker_nodes) < self.nodes - 1:
+            while len(self.cluster.worker_nodes) < NODES - 1:
                 self.cluster.add_node(num_cpus=1)
 
     def workers(self, kind: str) -> list[int]:
@@ -142,8 +141,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def chaos_cluster(folder: Path, nodes: int = NODES) -> Iterator[ChaosCluster]:
-    """A cluster of so many nodes that is shut down with the context."""
+def chaos_cluster(folder: Path) -> Iterator[ChaosCluster]:
+    """A cluster that is shut down with the context."""
     storage = ObjectStorage(folder / "object storage")
     faults, notes = ClockAndDiskFaults(folder), folder / "notes"
     notes.touch()
@@ -154,7 +153,7 @@ def chaos_cluster(folder: Path, nodes: int = NODES) -> Iterator[ChaosCluster]:
             environment = storage.environment | faults.environment
             environment |= {"AWS_ENDPOINT_URL": proxy.endpoint, "PROBE_NOTES": str(notes)}
             environment["PYTHONPATH"] = os.pathsep.join([str(HERE / "probe"), str(ROOT)])
-            chaos = ChaosCluster(folder, storage, proxy, faults, slow_plan(), environment, nodes)
+            chaos = ChaosCluster(folder, storage, proxy, faults, slow_plan(), environment)
             pq.write_table(chaos.plan, folder / "plan.parquet")
             with _environment(storage.environment):  # this process speaks to the server itself
                 try:

@@ -143,8 +143,8 @@ cli.app = typer.Typer()
 @cli.app.command()
 def simulate(plan: str, store: str):
     with resumable():
-        connect(num_cpus=1)
-        run_campaign(pq.read_table(plan), store, SimulateConfig(block_films=2), campaign="small")
+        connect(num_cpus=2)
+        run_campaign(pq.read_table(plan), store, SimulateConfig(block_films=2, actors=1), campaign="small")
 cli.main()
 """
 

@@ -1,4 +1,4 @@
-"""One round of each fault; `make soak` plays the parts of others, too, and on more nodes."""
+"""One round of each fault; `make soak` plays the parts of others, too."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="a C compiler
 
 @pytest.fixture(scope="module")
 def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosCluster]:
-    with chaos_cluster(tmp_path_factory.mktemp("chaos"), nodes=2) as chaos:
+    with chaos_cluster(tmp_path_factory.mktemp("chaos")) as chaos:
         yield chaos
 
 
