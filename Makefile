@@ -12,7 +12,7 @@ help:
 	@echo "make test         lint, types and tests"
 	@echo "make test-gpu     the tests that need an NVIDIA GPU and CuPy (magray[cuda13])"
 	@echo "make fuzz         20,000 damaged files and options, 10,000 uploads; INPUTS=1000 SEED=2 make fuzz tries fewer, other ones"
-	@echo "make soak         kill all commands at random moments, 200 times, for hours; KILLS=20 SEED=2 make soak"
+	@echo "make soak         every fault of a cluster, and 200 kills of commands, for hours; KILLS=20 SEED=2 make soak"
 	@echo "make lint         ruff, mypy and the order of imports"
 	@echo "make bench        field evaluations per second of this machine"
 	@echo "make audit        check the pinned versions for known vulnerabilities; needs PyPI"
@@ -21,7 +21,7 @@ help:
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "magray needs Python 3.11 or newer; give its name: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 quickstart: $(READY)
@@ -47,6 +47,7 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz.uploads --requests $(or $(INPUTS),10000) --seed $(or $(SEED),1)
 
 soak: $(READY)
+	$(BIN)/python -m benchmarks.survival --seed $(or $(SEED),1)
 	$(BIN)/python -m tests.chaos.soak --kills $(or $(KILLS),200) --seed $(or $(SEED),1)
 
 bench: $(READY)

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from magray.errors import UserError, one_line
-from magray.runtime.ray_internals import forget_token, listen_on_loopback
+from magray.runtime.ray_internals import few_processes, forget_token, listen_on_loopback
 from magray.runtime.session import new_session
 
 CONNECT_SECONDS = 5.0
@@ -104,13 +104,16 @@ def _start(num_cpus: int | None) -> None:
     _check_open_files()
     session = new_session(ray.shutdown)
     try:
-        with _token_in(session.token_file):
+        with _token_in(session.token_file), few_processes():
             _init(
                 address="local",  # never join a cluster that somebody else started on this machine
                 num_cpus=num_cpus,
                 include_dashboard=False,
                 _temp_dir=str(session.ray_folder),
-                _system_config={"idle_worker_killing_time_threshold_ms": 1000 * _IDLE_SECONDS},
+                _system_config={
+                    "idle_worker_killing_time_threshold_ms": 1000 * _IDLE_SECONDS,
+                    "prestart_worker_first_driver": False,  # a process for each core, whether or not it gets work
+                },
             )
     except Exception as error:  # Ray raises what it likes
         raise UserError(f"Ray does not start on this machine: {one_line(error)}") from error

@@ -4,8 +4,12 @@ tests/runtime/test_ray_internals.py fails when Ray changes them.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from ray._private import ray_constants
+from ray._private import ray_constants, utils
+from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled
 
 
@@ -25,3 +29,30 @@ def forget_token() -> None:
     Ray reads it once in a process and offers no way to read it anew.
     """
     AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def few_processes() -> Iterator[None]:
+    """Have a Ray that is started while the context lasts do without the processes that a local one has no use for.
+
+    They are an API server, a monitor that asks for nodes, and a reader of logs, all in Python, and the part of the
+    node's agent that exports metrics. No option of ray.init leaves them out.
+    """
+    replaced: list[tuple[Any, str, Any]] = [
+        (Node, "start_api_server", _do_nothing),
+        (Node, "start_monitor", _do_nothing),
+        (Node, "start_log_monitor", _do_nothing),
+        (utils, "get_dashboard_dependency_error", ImportError),  # as if the agent's packages were not installed
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
+    try:
+        for owner, name, value in replaced:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+def _do_nothing(*_: object, **__: object) -> None:
+    pass

@@ -5,20 +5,23 @@ An interrupted fit continues from its last checkpoint when it is run again with 
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from torch import nn
 
 from magray.config import FitConfig, ScaleSet
 from magray.environment import versions
 from magray.errors import UserError
-from magray.estimator.metadata import Calibration, ParameterRange, Target
+from magray.estimator.estimator import Estimator
+from magray.estimator.metadata import Calibration, EstimatorMetadata, ParameterRange, Target
 from magray.imaging import check_room
 from magray.runtime.connect import connect
 from magray.store import Store, open_store
@@ -75,7 +78,7 @@ def fit(
     network = spec.network()
     network.load_state_dict(state["network"])
     calibration = Calibration(**state["calibration"])
-    spec.estimator(network, calibration, provenance).save(folder)
+    _estimator(spec, network, calibration, provenance).save(folder)
     return FitSummary(
         folder=Path(folder),
         training_films=len(spec.film_ids),
@@ -106,6 +109,26 @@ def _training_spec(store: Store, config: FitConfig, train_set: ScaleSet) -> Trai
         config=TrainConfig.of(config.model_dump()).drawn_from(train_set),
         start=StartingPoint.of(config),
     )
+
+
+def _estimator(
+    spec: TrainingSpec, network: nn.Module, calibration: Calibration, provenance: Mapping[str, Any]
+) -> Estimator:
+    """Return a trained network, now in evaluation mode, as an estimator."""
+    metadata = EstimatorMetadata(
+        spec.targets,
+        spec.scales_um,
+        len(spec.film_ids),
+        calibration,
+        provenance,
+        network=spec.config.network,
+        width=spec.config.width,
+        between=spec.config.scales_drawn == "between",
+        microscope=spec.config.microscope,
+        constants=spec.constants,
+        protocols=spec.protocols,
+    )
+    return Estimator(network, metadata)
 
 
 def calibration_ids(film_ids: list[str], fraction: float) -> set[str]:

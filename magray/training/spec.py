@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +14,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from magray.estimator.calibration import calibrate
-from magray.estimator.estimator import Estimator
-from magray.estimator.metadata import Calibration, EstimatorMetadata, ParameterRange, Target, standardised
+from magray.estimator.metadata import Calibration, ParameterRange, Target, standardised
 from magray.estimator.predictor import Predictor
 from magray.imaging import cells_of, scale_of
 from magray.network.branches import NETWORKS
 from magray.store import Store, open_store
 from magray.training.config import TrainConfig
 from magray.training.crops import FilmBatch
-from magray.training.loader import epoch_films
 from magray.training.prefetch import FilmChunk, PrefetchBuffer
 from magray.training.starting_point import StartingPoint
 
@@ -78,6 +75,8 @@ class TrainingSpec:
 
     def _reader(self, store: Store, at_once: int) -> Callable[[int], Iterator[FilmChunk]]:
         """Return a function that reads the films in the order of an epoch, at most a chunk ahead."""
+        from magray.training.loader import epoch_films  # with Ray Data, which a fit of all films does without
+
         row_index, seed = store.row_index(self.film_ids), self.config.seed
         return lambda epoch: epoch_films(self.store_uri, row_index, self.shape, (seed, epoch), at_once // 2)
 
@@ -101,24 +100,6 @@ class TrainingSpec:
         images, values = store.images(ids), self._values(store, ids)
         predictor = Predictor(network, self.targets, self.config.microscope)
         return calibrate(predictor, images, values, self.pixel_nm, self.scales_um)
-
-    def estimator(self, network: nn.Module, calibration: Calibration, provenance: Mapping[str, Any]) -> Estimator:
-        """Return a trained network, now in evaluation mode, as an estimator."""
-        between = self.config.scales_drawn == "between"
-        metadata = EstimatorMetadata(
-            self.targets,
-            self.scales_um,
-            len(self.film_ids),
-            calibration,
-            provenance,
-            network=self.config.network,
-            width=self.config.width,
-            between=between,
-            microscope=self.config.microscope,
-            constants=self.constants,
-            protocols=self.protocols,
-        )
-        return Estimator(network, metadata)
 
     def _values(self, store: Store, ids: Sequence[str]) -> NDArray[np.float64]:
         """Return the targets of films (n, targets), SI, in the order of `ids`."""

@@ -16,7 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from magray.films import Minimize, Protocol, plan_table
-from magray.runtime.ray_internals import forget_token
+from magray.runtime.ray_internals import few_processes, forget_token
 from tests.support.object_storage import ObjectStorage
 from tests.support.s3_faults import FaultyProxy, before
 from tests.support.specimens import co_like
@@ -78,7 +78,7 @@ class ChaosCluster:
     def start(self) -> None:
         """Start the cluster."""
         self.environment["RAY_AUTH_TOKEN"] = _token()
-        with _environment(self.environment):
+        with _environment(self.environment), few_processes():
             forget_token()
             self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         self.add_nodes()
@@ -94,7 +94,7 @@ class ChaosCluster:
 
     def add_nodes(self) -> None:
         """Have three nodes again. Ray's processes have the environment of the process that starts them."""
-        with _environment(self.environment):
+        with _environment(self.environment), few_processes():
             while len(self.cluster.worker_nodes) < NODES - 1:
                 self.cluster.add_node(num_cpus=1)
 

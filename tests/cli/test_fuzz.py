@@ -14,8 +14,8 @@ from tests.fuzz.workers import attack
 
 def test_hostile_files_end_in_one_line_and_do_no_harm() -> None:
     """Seeds are fixed, so that the same code sees the same inputs."""
-    results = attack(inputs=150, seconds=120, first_seed=0, workers=1)
-    assert sum(results.tried.values()) > 140
+    results = attack(inputs=80, seconds=120, first_seed=0, workers=1)
+    assert sum(results.tried.values()) > 74
     assert [(found.case.arguments, found.promise) for found in results.findings.values()] == []
 
 

@@ -17,14 +17,16 @@ import pytest
 import ray
 from ray.exceptions import UserCodeException
 
+from magray.campaign.pipeline import blocks_of
 from magray.campaign.progress import FilmProgress
 from magray.campaign.run import run_campaign
+from magray.campaign.simulator import Committer, FilmSimulator
 from magray.cli.console import INTERRUPTED
 from magray.config import SimulateConfig
 from magray.errors import FilmsLost, UserError
 from magray.films import Minimize, Protocol, Quench, plan_table
 from magray.micromagnetics.solver import relax
-from magray.store import open_store, verify
+from magray.store import create_store, open_store, verify
 from magray.store.layout import CAMPAIGN_FILE
 from magray.store.rows import pixels
 from tests.support.specimens import co_like
@@ -32,6 +34,7 @@ from tests.support.specimens import co_like
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 CAMPAIGN = "small"
+ONE_ACTOR = SimulateConfig(block_films=4, actors=1)  # where it does not matter how many work
 
 
 def quick(count: int) -> pa.Table:
@@ -79,11 +82,13 @@ def test_ray_changes_nothing_and_says_nothing(tmp_path: Path, capfd: pytest.Capt
 
 def test_a_second_run_simulates_what_is_missing_and_touches_nothing_else(tmp_path: Path) -> None:
     plan, store = quick(10), tmp_path / "store"
-    run_campaign(plan, str(store), SimulateConfig(block_films=4), campaign=CAMPAIGN, progress=False)
-    (store / min(committed(store))).unlink()
+    first = create_store(str(store), CAMPAIGN, plan)
+    for block in list(blocks_of(plan, plan, 4))[1:]:  # as a campaign leaves them that was stopped
+        Committer(first.uri)(FilmSimulator("cpu")(block))
     before = committed(store)
     lost = verify(open_store(str(store)), plan).missing
-    summary = run_campaign(plan, str(store), SimulateConfig(block_films=4), campaign=CAMPAIGN, progress=False)
+    assert len(lost) == 4
+    summary = run_campaign(plan, str(store), ONE_ACTOR, campaign=CAMPAIGN, progress=False)
     assert (summary.films, summary.simulated) == (10, len(lost))
     assert verify(open_store(str(store)), plan).ok
     assert before.items() <= committed(store).items()
@@ -107,11 +112,17 @@ def test_films_whose_files_are_removed_meanwhile_are_reported_and_simulated_by_t
 
     monkeypatch.setattr("magray.campaign.run.FilmProgress", Thief)
     with pytest.raises(FilmsLost) as error:
-        run_campaign(plan, str(store), SimulateConfig(block_films=4), campaign=CAMPAIGN, progress=False)
+        run_campaign(plan, str(store), ONE_ACTOR, campaign=CAMPAIGN, progress=False)
     assert str(error.value).startswith(f"{len(lost)} of 10 films are not in {store}")
-    done = run_campaign(plan, str(store), SimulateConfig(block_films=4), campaign=CAMPAIGN, progress=False)
+    done = run_campaign(plan, str(store), ONE_ACTOR, campaign=CAMPAIGN, progress=False)
     assert done.simulated == len(lost)
     assert verify(open_store(str(store)), plan).ok
+
+
+def test_a_local_ray_starts_no_process_without_work() -> None:
+    """The raylet starts its agents and workers itself."""
+    node: Any = ray._private.worker._global_node
+    assert set(node.all_processes) == {"gcs_server", "raylet"}
 
 
 def test_no_other_user_can_read_the_folder_of_a_local_ray() -> None:
@@ -133,7 +144,7 @@ cli.app = typer.Typer()
 def simulate(plan: str, store: str):
     with resumable():
         connect(num_cpus=2)
-        run_campaign(pq.read_table(plan), store, SimulateConfig(block_films=2), campaign="small")
+        run_campaign(pq.read_table(plan), store, SimulateConfig(block_films=2, actors=1), campaign="small")
 cli.main()
 """
 
@@ -200,7 +211,7 @@ def test_a_users_mistake_comes_back_as_one_line_from_an_actor(tmp_path: Path) ->
     i = plan.schema.get_field_index("Ms")
     edited = plan.set_column(i, plan.schema.field(i), pa.array([1.5e6, 1.4e6]))
     with pytest.raises(UserError, match=r"^film \w+ of the plan has other inputs than its id stands for; run .*again$"):
-        run_campaign(edited, str(tmp_path / "store"), campaign=CAMPAIGN, progress=False)
+        run_campaign(edited, str(tmp_path / "store"), ONE_ACTOR, campaign=CAMPAIGN, progress=False)
 
 
 def free_cores() -> float:
@@ -219,7 +230,7 @@ def test_any_other_failure_is_raised_and_leaves_the_cores_free(tmp_path: Path, m
 
     monkeypatch.setattr("magray.campaign.pipeline.FilmSimulator", BrokenSimulator)
     with pytest.raises(UserCodeException, match="ZeroDivisionError"):
-        run_campaign(quick(8), str(tmp_path / "store"), campaign=CAMPAIGN, progress=False)
+        run_campaign(quick(8), str(tmp_path / "store"), ONE_ACTOR, campaign=CAMPAIGN, progress=False)
     deadline = time.monotonic() + 20
     while free_cores() < 2:
         assert time.monotonic() < deadline, free_cores()
@@ -230,10 +241,11 @@ def test_films_that_failed_are_simulated_again_only_on_request(tmp_path: Path) -
     endless = Protocol(stages=(Quench(0.5, 1e-3),))
     films = [co_like((16, 16), seed=seed, **({"protocol": endless} if seed < 2 else {})) for seed in range(6)]
     plan, store, log = plan_table(films, CAMPAIGN), str(tmp_path / "store"), tmp_path / "log.jsonl"
-    done = run_campaign(plan, store, campaign=CAMPAIGN, progress=False)
+    done = run_campaign(plan, store, ONE_ACTOR, campaign=CAMPAIGN, progress=False)
     assert (done.simulated, done.failed) == (6, 2)
-    assert run_campaign(plan, store, campaign=CAMPAIGN, progress=False).simulated == 0
-    done = run_campaign(plan, store, SimulateConfig(retry_failed=True), campaign=CAMPAIGN, progress=False, log=log)
+    assert run_campaign(plan, store, ONE_ACTOR, campaign=CAMPAIGN, progress=False).simulated == 0
+    again = ONE_ACTOR.model_copy(update={"retry_failed": True})
+    done = run_campaign(plan, store, again, campaign=CAMPAIGN, progress=False, log=log)
     assert (done.films, done.simulated, done.failed) == (6, 2, 2)
     assert "2 films had failed and are simulated again" in log.read_text()
     assert verify(open_store(store), plan).ok

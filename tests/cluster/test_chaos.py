@@ -1,4 +1,4 @@
-"""One round of each fault; `python -m benchmarks.survival` plays more rounds, at other moments."""
+"""One round of each fault; `make soak` plays the parts of others, too."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 from tests.chaos.cluster import ChaosCluster, chaos_cluster
 from tests.chaos.faults import FAULTS, play
 
-# For the benchmark, since each takes a minute: "S3 in moods" has the first three, and "all of them" the others.
+# For `make soak`, since each takes a minute: "S3 in moods" has the first three, and "all of them" the others.
 PARTS_OF_OTHERS = {
     *("S3 500", "S3 SlowDown", "S3 silent"),
     *("actor killed", "commit killed", "node killed", "driver killed", "server killed"),

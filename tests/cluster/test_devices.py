@@ -20,11 +20,13 @@ from magray.runtime import resources as devices
 from magray.runtime.resources import Devices, choose_devices
 from magray.runtime.events import EventLog
 from magray.runtime.nodes import nodes_watched
+from magray.runtime.ray_internals import few_processes
 from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline
 from magray.errors import UserError
 from magray.store import create_store
 
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+with few_processes():
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 os.environ["RAY_ADDRESS"] = cluster.address
 connect()
 devices.GPU_WAIT_SECONDS = 1.0
@@ -49,8 +51,9 @@ def simulate():
 
 campaign = threading.Thread(target=simulate)
 campaign.start()
-cluster.add_node(num_cpus=1, num_gpus=1)
-cluster.add_node(num_cpus=1, num_gpus=1)
+with few_processes():
+    cluster.add_node(num_cpus=1, num_gpus=1)
+    cluster.add_node(num_cpus=1, num_gpus=1)
 campaign.join()
 print(len(simulators), "simulators")
 ray.shutdown()

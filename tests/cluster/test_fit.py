@@ -1,4 +1,4 @@
-"""A fit on a real Ray cluster learns, and ends with the same network after any interruption."""
+"""A fit on a real Ray cluster ends with the same network after any interruption. Fits learn in tests/training."""
 
 import os
 import signal
@@ -15,16 +15,12 @@ import ray
 import torch
 from safetensors.numpy import load_file
 
-from magray.config import FitConfig, MicroscopeConfig, ScaleSet
+from magray.config import FitConfig, ScaleSet
 from magray.errors import UserError
 from magray.estimator.estimator import Estimator
-from magray.evaluation.metrics import r2
-from magray.evaluation.study import Trial, run_study
-from magray.imaging import views
-from magray.imaging.microscope import Microscope, apply_microscope
 from magray.store import STORE_SCHEMA, Store, create_store
 from magray.training.config import TrainConfig
-from magray.training.fit import calibration_ids, fit
+from magray.training.fit import fit
 from magray.training.loader import epoch_films
 from magray.training.ray import films_at_once
 from magray.training.spec import TrainingSpec
@@ -35,15 +31,14 @@ SCALES = ScaleSet.parse("0.125+0.25")
 SHORT = FitConfig(
     train_scales=[SCALES],
     epochs=6,
-    views_per_epoch=192,  # long enough to be interrupted on the way
+    views_per_epoch=32,  # long enough to be interrupted on the way
     batch=16,
     learning_rate=3e-3,
     seed=3,
     checkpoint_epochs=1,
 )
-# about 40 training films, in fewer and longer epochs, since each epoch starts a new reader
-STREAMED = SHORT.model_copy(update={"films_at_once": 20, "epochs": 2, "views_per_epoch": 576})
-WEAK_EYES = {"blur": ["4 nm", "8 nm"], "noise": [0.3, 0.6]}
+# at least two batches of each chunk, in fewer epochs, since each starts a new reader
+STREAMED = SHORT.model_copy(update={"films_at_once": 20, "epochs": 2, "views_per_epoch": 96})
 TALL = 8  # factor of the pictures' height and width, so that their memory can be measured
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -51,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return striped_store(tmp_path_factory.mktemp("stripes") / "store", films=60)
+    return striped_store(tmp_path_factory.mktemp("stripes") / "store", films=30)
 
 
 @pytest.fixture(scope="module")
@@ -66,31 +61,6 @@ def undisturbed(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     fit(store.uri, SHORT, SCALES, folder / "estimator", folder / "work", progress=False)
     return folder / "estimator"
-
-
-def test_two_parameters_are_learned_together(store: Store, tmp_path: Path) -> None:
-    """The width of stripes depends on D, the share of bright ones on Ms; films and views of the test are unseen."""
-    config = SHORT.model_copy(update={"targets": ["D", "Ms"], "epochs": 12, "views_per_epoch": 96})
-    summary = fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
-    assert summary.views == 12 * 192
-    _, study = run_study(store.uri, {Trial("all", 0): tmp_path / "estimator"}, (0.25,))
-    learned = {row["parameter"]: row["r2"] > 0.7 for row in study.to_pylist() if row["train_set"] == "all"}
-    assert learned == {"D": True, "Ms": True}
-    assert [target.name for target in Estimator.load(tmp_path / "estimator").targets] == ["D", "Ms"]
-
-
-def test_a_fit_through_a_microscope_is_better_on_its_pictures(store: Store, undisturbed: Path, tmp_path: Path) -> None:
-    config = SHORT.model_copy(update={"microscope": MicroscopeConfig.model_validate(WEAK_EYES)})
-    fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
-    films = store.films("test")
-    shown = views(torch.from_numpy(store.images(films["film_id"].to_pylist())), 0.25, 4.0)[:, 0]
-    seen = apply_microscope(shown, 0.25, Microscope((4.0, 8.0), (0.3, 0.6))).numpy()
-    r2s = []
-    for folder in (tmp_path / "estimator", undisturbed):
-        estimator = Estimator.load(folder)
-        r2s.append(r2(films["D"].to_numpy(), np.array([estimator.predict(one, scale_um=0.25).value for one in seen])))
-    assert r2s[0] > 0.6
-    assert r2s[1] < r2s[0] - 0.2
 
 
 def test_an_interrupted_fit_continues_and_ends_the_same(store: Store, undisturbed: Path, tmp_path: Path) -> None:
@@ -118,30 +88,23 @@ def test_a_fit_survives_the_death_of_its_worker(store: Store, undisturbed: Path,
     assert same_weights(tmp_path / "estimator", undisturbed)
 
 
-def test_a_fit_of_streamed_films_is_as_good_and_resumes_exactly(
-    scattered: Store, undisturbed: Path, tmp_path: Path
-) -> None:
-    def again() -> None:
-        fit(scattered.uri, STREAMED, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
+def test_an_interrupted_fit_of_streamed_films_continues_and_ends_the_same(scattered: Store, tmp_path: Path) -> None:
+    def again(folder: Path) -> None:
+        fit(scattered.uri, STREAMED, SCALES, folder / "estimator", folder / "work", progress=False)
 
     when_checkpointed(tmp_path / "work", lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        again()
-    again()
-    fit(scattered.uri, STREAMED, SCALES, tmp_path / "at_once", tmp_path / "other_work", progress=False)
-    assert same_weights(tmp_path / "estimator", tmp_path / "at_once")
+        again(tmp_path)
+    again(tmp_path)
+    again(tmp_path / "at_once")
+    assert same_weights(tmp_path / "estimator", tmp_path / "at_once" / "estimator")
     assert Estimator.load(tmp_path / "estimator").metadata.provenance["films_at_once"] == 20
-    fits = {Trial("streamed", 0): tmp_path / "estimator", Trial("resident", 0): undisturbed}
-    _, study = run_study(scattered.uri, fits, (0.25,))
-    r2 = {row["train_set"]: row["r2"] for row in study.to_pylist()}
-    assert r2["streamed"] > 0.8
-    assert r2["streamed"] > r2["resident"] - 0.15
 
 
 def test_several_workers_stream_films_together_and_share_each_batch(scattered: Store, tmp_path: Path) -> None:
-    config = STREAMED.model_copy(update={"epochs": 1, "views_per_epoch": 192, "workers": 2})
+    config = STREAMED.model_copy(update={"epochs": 1, "workers": 2})
     summary = fit(scattered.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
-    assert summary.views == 384
+    assert summary.views == 192
 
 
 def test_an_epochs_order_depends_on_its_number_and_has_each_film_once(scattered: Store) -> None:
@@ -202,28 +165,11 @@ def test_a_device_holds_all_films_or_as_many_as_fit_in_half_its_memory(monkeypat
     assert held(0, wanted=50) == 50
 
 
-def test_unsuitable_films_are_refused(store: Store, tmp_path: Path) -> None:
-    for config, scales, reason in (
-        (SHORT.model_copy(update={"targets": ["Ku1"]}), SCALES, "the same Ku1"),
-        (SHORT, ScaleSet.parse("0.125..0.5"), "scale 0.5 µm is 128 cells, and the films have 64"),
-    ):
-        with pytest.raises(UserError, match=reason):
-            fit(store.uri, config, scales, tmp_path / "estimator", tmp_path / "work", progress=False)
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_fit_that_diverges_is_one_line_and_leaves_no_estimator(store: Store, tmp_path: Path) -> None:
     config = SHORT.model_copy(update={"learning_rate": 1e30, "epochs": 1})
     with pytest.raises(UserError, match=r"^the fit diverged: its loss is not .* from step \d of epoch 1 on"):
         fit(store.uri, config, SCALES, tmp_path / "estimator", tmp_path / "work", progress=False)
     assert not (tmp_path / "estimator").exists()
-
-
-def test_the_choice_of_calibration_films_depends_on_their_ids_only() -> None:
-    ids = [f"{i:024x}" for i in range(40)]
-    chosen = calibration_ids(ids, 0.15)
-    assert len(chosen) == 6
-    assert chosen == calibration_ids(ids[::-1], 0.15)
 
 
 def tall_store(store: Store, folder: Path) -> Store:

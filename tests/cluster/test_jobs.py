@@ -31,6 +31,7 @@ SMALL = [
     "campaign.cells=[16, 16]",
     "simulate.backend=numpy",
     "simulate.block_films=2",
+    "simulate.actors=1",
     "fit.train_scales=['0.0625']",
     "study.test_scales=[0.0625]",
 ]
@@ -180,7 +181,7 @@ def test_a_refusal_to_join_is_explained_in_one_line(head: Head, tmp_path: Path) 
     submit = ["magray", "simulate", CONFIG, *settings("refused", tmp_path), "--address"]
     stranger = {"RAY_AUTH_TOKEN": "0" * 32}
     old = "import ray, sys; ray.__version__ = '2.59.0'; from magray.cli.app import main; main()"
-    gpus = [*submit[:3], *settings("refused", tmp_path, "simulate.backend=cupy"), "--address"]
+    gpus = [*submit[:3], *settings("refused", tmp_path, "simulate.backend=cupy", "simulate.actors=null"), "--address"]
     refused = {
         "the cluster has no GPU: ": start(head, *gpus, head.address),
         "refuses this machine's token: set RAY_AUTH_MODE=token": start(head, *submit, head.job_server, **stranger),

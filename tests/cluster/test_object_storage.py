@@ -48,8 +48,9 @@ from magray.errors import UserError
 connect(num_cpus=2)
 print(ray._private.worker._global_node.get_session_dir_path(), flush=True)
 try:
+    plan, config = pq.read_table(sys.argv[1]), SimulateConfig(block_films=2, actors=1)
     for store in sys.argv[2:]:
-        run_campaign(pq.read_table(sys.argv[1]), store, SimulateConfig(block_films=2), campaign="small", progress=False)
+        run_campaign(plan, store, config, campaign="small", progress=False)
 except UserError as error:
     sys.exit(f"UserError: {error}")
 """

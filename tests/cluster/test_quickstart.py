@@ -24,7 +24,8 @@ SETTINGS = (
     "campaign.protocol.stages=[{minimize: {torque: 1.0e-2, max_evaluations: 2000}}]",
     "fit.train_scales=['0.25+0.5', '0.5']",
     "fit.epochs=2",
-    "fit.views_per_epoch=128",
+    "fit.views_per_epoch=32",
+    "fit.batch=16",
     "study.test_scales=[0.25, 0.375, 0.5]",
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -6,6 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ray._private import utils
+from ray._private.node import Node
+
+from magray.runtime.ray_internals import few_processes
+
 PACKAGE = Path(__file__).parents[2] / "magray"
 
 ADDRESS = """
@@ -44,6 +49,15 @@ def test_a_local_ray_listens_on_loopback_alone() -> None:
 def test_a_token_of_another_cluster_is_read_anew(tmp_path: Path) -> None:
     tokens = said(TOKENS, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(tmp_path / "token"))
     assert tokens == ["1" * 64, "2" * 64]
+
+
+def test_the_processes_that_a_local_ray_does_without_can_be_left_out_for_a_time() -> None:
+    """tests/cluster/test_campaign.py has the processes of a Ray that was started so."""
+    start = Node.start_monitor
+    with few_processes():
+        assert Node.start_monitor is not start
+        assert utils.get_dashboard_dependency_error() is not None
+    assert Node.start_monitor is start
 
 
 def test_one_module_uses_what_ray_keeps_private() -> None:
