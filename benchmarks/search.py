@@ -96,7 +96,8 @@ def run_again(project: Config, config: SearchConfig, options: argparse.Namespace
     path = folder / "ten_best.parquet"
     seeds = [config.seed + 1 + i for i in range(options.seeds)]
     train_again(project, config, path, [replace(one, seed=seed) for one in all_of(chosen) for seed in seeds])
-    found = {name: [Again.of(one, read_trials(path).to_pylist()) for one in group] for name, group in chosen.items()}
+    trained = read_trials(path).to_pylist()
+    found = {name: [Again.of(one, trained) for one in group] for name, group in chosen.items()}
     console = Console(width=140)
     console.print(costs([guided, every]), errors(found))
     for line in verdicts(guided, every, found):

@@ -1,6 +1,7 @@
 """The benchmark compares a guided search with an exhaustive one by seeds that neither of them chose by."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from benchmarks.search import EVERY_SET, GUIDED, GUIDED_SETTINGS, TIMES, Again, 
 from magray.config import load_config, load_search
 from magray.errors import UserError
 from magray.files.atomic import read_table
-from magray.search.trials import Candidate, Strategy, Trials
+from magray.search.run import SearchRun
+from magray.search.trials import Candidate, Strategy, Trials, read_trials
 
 Row = dict[str, Any]
 
@@ -112,6 +114,37 @@ def test_a_complete_table_is_reported_without_films(tmp_path: Path, capsys: pyte
         ["guided", "all", ""],
     ]
     assert "first choice, guided: 0.2 µm errs by 13.00%; exhaustive: 0.1 µm by 13.00%" in " ".join(said.split())
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Stands in for Ray Tune: notes the sets and seeds that it is asked for, and writes their rows."""
+
+    trials: Trials
+    saved: Path
+    ran: list[tuple[str, int]]
+
+    def run(self, step: str, *proposed: Any) -> None:
+        for point in proposed[-1]["candidate"]["grid_search"]:
+            self.ran.append((point["train_set"], point["seed"]))
+            self.trials.add(trial("exhaustive", worst=0.2, **point) | {"step": step})
+
+
+def test_an_interrupted_run_trains_only_what_its_table_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = Trials(written(tmp_path / "search.parquet", EVERY.trials), "films")
+    path = written(tmp_path / "ten_best.parquet", [trial("exhaustive", "0.1", 0.1, seed=1)])
+    runner: Any = Runner(searched, tmp_path / ".work" / "search-films", [])
+    config = load_search("configs/searches/ms.yaml")
+    run = SearchRun(config, "exhaustive", 80, 1e-3, searched, runner, print)
+    monkeypatch.setattr(benchmark, "connect", lambda: None)
+    monkeypatch.setattr(SearchRun, "of", lambda *_: run)
+    wanted = [replace(EVERY.best(1)[0], seed=seed) for seed in (1, 2, 3)]
+    for _ in range(2):
+        benchmark.train_again(load_config("configs/paper/ms.yaml"), config, path, wanted)
+    assert runner.ran == [("0.1", 2), ("0.1", 3)]
+    assert [row["seed"] for row in read_trials(path).to_pylist()] == [1, 2, 3]
+    assert len(read_trials(tmp_path / "search.parquet")) == len(EVERY.trials)
+    assert not list((tmp_path / ".work").iterdir())
 
 
 def test_the_speed_up_is_over_the_same_search_on_one_gpu(capsys: pytest.CaptureFixture[str]) -> None:
