@@ -99,17 +99,17 @@ class SearchRun:
         if self.strategy == "search":
             answer = self._explore()
         else:
-            self._run("explore", [*self._every_set(), *self._every_range(self.config.views[0])])
+            self.run_all("explore", [*self._every_set(), *self._every_range(self.config.views[0])])
             answer = self._confirm_cheapest()
         if answer is not None:
-            self._run("films", self._with_fewer_films(answer.candidate))
+            self.run_all("films", self._with_fewer_films(answer.candidate))
             self._confirm_cheapest()
             return
         found = self._options()
         sets = [option for option in found if not option.candidate.train_set.is_range]
         for best in (least_wrong(found), least_wrong(sets)):
             if best is not None:
-                self._run("again", self._with_every_seed(best.candidate))  # to separate merit from luck
+                self.run_all("again", self._with_every_seed(best.candidate))  # to separate merit from luck
 
     def _options(self) -> list[CandidateGroup]:
         """Return the candidates evaluated so far, the cheapest first."""
@@ -124,7 +124,7 @@ class SearchRun:
             if missing > 0:
                 self.tell(f"explore, {budget:,} views: {missing} to do")
                 self.runner.run("explore", self._by_optuna(space, ended), space.candidate)
-            self._run("range", self._every_range(budget))
+            self.run_all("range", self._every_range(budget))
             if answer := self._confirm_cheapest():
                 return answer
         return None
@@ -134,7 +134,7 @@ class SearchRun:
         while (option := cheapest(self._options(), self.config.tolerance)) is not None:
             if not (missing := self._missing(self._with_every_seed(option.candidate))):
                 return option
-            self._run("again", missing)
+            self.run_all("again", missing)
         return None
 
     def _with_every_seed(self, candidate: Candidate) -> list[Candidate]:
@@ -160,7 +160,7 @@ class SearchRun:
         """Return a candidate with the project's own learning rate, the first schedule and all films."""
         return Candidate(train_set, self.learning_rate, self.config.schedules[0], budget, self.films, self.config.seed)
 
-    def _run(self, step: str, candidates: Sequence[Candidate]) -> None:
+    def run_all(self, step: str, candidates: Sequence[Candidate]) -> None:
         """Run those of the candidates that have not ended yet, without early stops."""
         if missing := self._missing(candidates):
             self.tell(f"{step}: {len(missing)} to do")

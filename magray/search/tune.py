@@ -56,7 +56,7 @@ class TrialRunner:
             tune.with_resources(trainable, {"cpu": 1, "gpu": self.gpu_share if gpus() else 0}),
             param_space=space,
             # actors that are used again keep torch loaded, and their films on the GPU
-            tune_config=replace(config, max_concurrent_trials=_concurrent_trials(self.gpu_share), reuse_actors=True),
+            tune_config=replace(config, max_concurrent_trials=concurrent_trials(self.gpu_share), reuse_actors=True),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=str(self.saved),
@@ -149,7 +149,7 @@ def _saved_file(folder: Path, candidate: Candidate, strategy: Strategy) -> Path:
     return folder / f"{candidate.key(strategy)}.pt"
 
 
-def _concurrent_trials(gpu_share: float) -> int:
+def concurrent_trials(gpu_share: float) -> int:
     """Return the number of trials that fit on the cluster at once."""
     if gpus():
         return int(gpus()) * int(1 / gpu_share)
