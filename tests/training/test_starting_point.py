@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from magray.config import FitConfig, ScaleSet
+from magray.config import FitConfig, ScaleSet, load_config
 from magray.errors import UserError
 from magray.estimator.estimator import SHIPPED, Estimator
 from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
@@ -22,6 +22,7 @@ from magray.training.ray import training_process
 from magray.training.spec import TrainingSpec
 from magray.training.starting_point import StartingPoint
 from magray.training.trainer import State, Trainer
+from tests.support.configs import QUICKSTART
 from tests.support.stripes import striped_store
 
 D = Target("D", "J/m2", 0.5e-3, 0.25e-3, 0.1e-3, 1e-3)
@@ -133,6 +134,16 @@ def test_a_shipped_estimator_is_meant_by_its_name_and_a_folder_by_its_path(tmp_p
     assert shipped.sha256 == sha256((SHIPPED / "co-like" / "network.safetensors").read_bytes()).hexdigest()
     assert shipped.provenance()["training_films"] == 7604
     assert start_from(former(tmp_path / "co-like")).metadata.training_films == 80
+
+
+def test_no_film_of_the_quickstart_is_of_the_material_that_its_start_was_trained_on() -> None:
+    """Otherwise its test films would show no more than that the start works."""
+    config = load_config(QUICKSTART)
+    start = StartingPoint.of(config.fit)
+    assert start is not None
+    for film in config.films():
+        constants = {name: getattr(film, name) for name in ("Ms", "Ku1", "Aex", "D", "sigma")}
+        assert not start.metadata.knows(constants | {"dz": film.cell_size[2]})
 
 
 @pytest.fixture(scope="module")
