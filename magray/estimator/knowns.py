@@ -20,7 +20,7 @@ from magray.estimator.metadata import practical
 from magray.films.design import HISTORIES, KINDS, History
 from magray.films.film import Dmi
 from magray.films.reduced import effective_anisotropy, stray_energy
-from magray.imaging.instruments import REFUSED
+from magray.imaging.instruments import RANGES, REFUSED
 from magray.units import DIMENSIONS, MU0, parse_quantity
 
 Array = NDArray[np.float64]
@@ -163,7 +163,7 @@ class Knowledge:
             _check_constant(name, one)
         _check_anisotropy(known)
         if instrument in REFUSED:
-            raise UserError(f"instrument: {REFUSED[instrument]}; take the picture with one of {', '.join(INSTRUMENTS)}")
+            raise UserError(f"instrument: {REFUSED[instrument]}; take a picture with one of {', '.join(RANGES)}")
         return cls(
             known,
             _choice(dmi, "dmi", KINDS),

@@ -1,5 +1,6 @@
 """The application on Ray Serve: on this machine for `magray serve`, and on a cluster by cluster/serve.yaml."""
 
+import logging
 import os
 import socket
 import time
@@ -68,6 +69,7 @@ def start(host: str, port: int) -> str:
     _check_free(host, port)
     for name, seconds in PATIENCE.items():
         os.environ.setdefault(name, seconds)
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     connect("local")  # never the cluster of RAY_ADDRESS: there it is `serve deploy`
     try:
         with suppress(TimeoutError):  # of 60 s, which a busy machine may exceed; `_wait_for` waits on
