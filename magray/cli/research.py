@@ -118,7 +118,7 @@ def any_film(
         typer.Option(
             "--instruments",
             metavar="CONFIG",
-            help="YAML file of instruments and their shares, as configs/any-film/instruments.yaml; without it, "
+            help="YAML file of instruments and their shares, as configs/instruments/any-film.yaml; without it, "
             "half of the pictures are as they are and half blurred and noisy.",
         ),
     ] = None,

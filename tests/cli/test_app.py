@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tifffile
@@ -253,9 +254,9 @@ def test_a_store_without_room_is_refused_before_work_starts(
 def test_a_full_disk_leaves_no_half_of_a_file(
     magray: Magray, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: object, path: Path, **__: object) -> None:
-        path.write_bytes(b"PAR1")
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    def full(_: object, file: pa.OSFile, **__: object) -> None:
+        file.write(b"PAR1")
+        raise OSError(errno.ENOSPC, "No space left on device", "plan.parquet")
 
     monkeypatch.setattr(pq, "write_table", full)
     refuses(magray("plan", CONFIG, *small), "no room left on the disk")

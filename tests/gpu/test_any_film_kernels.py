@@ -76,7 +76,7 @@ def test_recorded_steps_learn(films: FilmSet, tmp_path: Path) -> None:
 def test_recorded_steps_show_pictures_through_instruments(films: FilmSet) -> None:
     """The filters, the counts and the views of their signals are part of the graph, and drawn anew each time."""
     torch.manual_seed(0)
-    instruments = read_instruments(Path(__file__).parents[2] / "configs" / "any-film" / "instruments.yaml")
+    instruments = read_instruments(Path(__file__).parents[2] / "configs" / "instruments" / "any-film.yaml")
     sampler = Sampler([films], KERNELS, instruments)
     network = AnyFilmNetwork(AnyFilmSettings(width=1.0, instruments=tuple(one.name for one in instruments))).to(GPU)
     standardise(network, sampler, 128)

@@ -208,7 +208,7 @@ def test_a_whole_fit_leaves_an_estimator_and_its_scores(store: Store, tmp_path: 
     run([store.uri], tmp_path, SMALL, training, 0.1, lines.append)
     description = json.loads((tmp_path / "estimator.json").read_text())
     assert description["kind"] == "any-film"
-    assert set(description["trained"]) == {"Q1", "tau", "delta", "d"}
+    assert set(description["trained"]) == {"Q1", "tau", "delta", "d", "t_over_wall_width"}
     for instrument in ("none", "microscope"):
         assert {"D, Aex known", "D, Aex unknown", "wall width"} <= set(description["calibration"][instrument])
     scores = json.loads((tmp_path / "scores.json").read_text())

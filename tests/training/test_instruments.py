@@ -30,7 +30,7 @@ from tests.support.any_films import designed_store
 from tests.support.stripes import labyrinth
 
 CPU, PLAIN = torch.device("cpu"), ExecutionConfig(bfloat16=False)
-CONFIG = Path(__file__).parents[2] / "configs" / "any-film" / "instruments.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "instruments" / "any-film.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -165,9 +165,9 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Epochs:
-    """A queue of finished epochs that are forgotten."""
+    """A log of finished epochs that are forgotten."""
 
-    def put(self, epoch: tuple[int, float, int, float]) -> None:
+    def add(self, epoch: int, loss: float, views: int, seconds: float) -> None:
         """Forget an epoch."""
 
 
@@ -183,13 +183,13 @@ def test_a_fit_that_was_killed_resumes_from_its_checkpoint_and_not_from_the_star
     start = former(tmp_path / "former")
     whole = started(store, start, tmp_path / "whole").network.state_dict()
 
-    def kill(queue: Epochs, epoch: tuple[int, float, int, float]) -> None:
-        seen.append(epoch[0])
+    def kill(log: Epochs, epoch: int, loss: float, views: int, seconds: float) -> None:
+        seen.append(epoch)
         if len(seen) == 2:
             raise KeyboardInterrupt
 
     seen: list[int] = []
-    monkeypatch.setattr(Epochs, "put", kill)
+    monkeypatch.setattr(Epochs, "add", kill)
     with pytest.raises(KeyboardInterrupt):
         started(store, start, tmp_path / "killed")
     resumed = started(store, start, tmp_path / "killed").network.state_dict()

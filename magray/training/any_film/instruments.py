@@ -67,7 +67,7 @@ HALVES = tuple(InstrumentShare(name, 0.5, ranges) for name, ranges in GAUSSIAN.i
 
 
 def read_instruments(path: str | Path) -> tuple[InstrumentShare, ...]:
-    """Return the instruments in a YAML file: see configs/any-film/instruments.yaml. Raises UserError."""
+    """Return the instruments in a YAML file: see configs/instruments/any-film.yaml. Raises UserError."""
     content = load_mapping(path)
     try:
         listed = content.get("instruments")
