@@ -101,7 +101,7 @@ def run_again(project: Config, config: SearchConfig, options: argparse.Namespace
     console = Console(width=140)
     console.print(costs([guided, every]), errors(found))
     for line in verdicts(guided, every, found):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -233,9 +233,10 @@ def errors(found: Mapping[str, Sequence[Again]]) -> Table:
 def verdicts(guided: Way, every: Way, found: Mapping[str, Sequence[Again]]) -> Iterator[str]:
     """Yield whether the guided search's sets are as good as the exhaustive one's, and at what part of its cost.
 
-    Compared are the sets that each of them ranks first, and those with the least mean of the other seeds.
+    Compared are the sets that each of them ranks first, and those with the least mean of the other seeds. The spread
+    between seeds is that of the exhaustive search's best sets: bad sets, which have a large one, would excuse anything.
     """
-    spread = pooled_spread(one for group in found.values() for one in group)
+    spread = pooled_spread(found[EVERY_SET])
     for name in (GUIDED, GUIDED_SETTINGS):
         for what, pick in (("first choice", 0), ("best of all retrained", None)):
             mine, least = (_picked(found[group], pick) for group in (name, EVERY_SET))
