@@ -51,7 +51,6 @@ DESIGN: dict[str, Any] = {  # of configs/any-film
     "torque": 3e-4,
     "max_evaluations": 3000,
 }
-LEAST_DRAWS = 20
 CO_LIKE_D = (0.1e-3, 1e-3)  # J/m², of the films of co-like
 AEX = 15e-12  # J/m, of a common film
 COARSE_GRAINS = 16e-9  # which cells of 4 nm resolve
@@ -68,7 +67,7 @@ MATERIALS: dict[str, dict[str, Any]] = {  # told of pictures without domains
 class Question:
     """Pictures of a film with what an estimator is told of it, and the film's true D, J/m².
 
-    within: D is known to lie in; of the answer's draws only those in it count.
+    within: D is known to lie in.
     """
 
     pictures: tuple[Picture, ...]
@@ -122,18 +121,17 @@ def estimator_of(name: str) -> Any:
 def answer(question: Question) -> Said:
     """Return what the estimator says."""
     from magray.errors import UserError
-    from magray.estimator.knowns import Knowledge
+    from magray.estimator.knowns import Knowledge, Range
 
     estimator, nothing = estimator_of(question.estimator), (math.nan, math.nan)
     start = time.perf_counter()
     try:
         if question.estimator == "any-film":
-            knowledge = Knowledge.of(question.known, question.dmi, question.history, question.instrument)
+            known = question.known | ({} if question.within is None else {"D": Range(*question.within)})
+            knowledge = Knowledge.of(known, question.dmi, question.history, question.instrument)
             found = estimator.estimate(question.pictures, knowledge, pixel_nm=question.pixel_nm)
             D = found.parameters["D"]
             value, error, ends68, ends95 = D.value, D.error, (D.low68, D.high68), (D.low95, D.high95)
-            if question.within is not None:
-                value, error, ends68, ends95 = limited(found.samples["D"], question.within)
         else:
             found = estimator.predict(list(question.pictures), pixel_nm=question.pixel_nm)
             value, error = found.value, found.error
@@ -143,15 +141,6 @@ def answer(question: Question) -> Said:
         return Said(math.nan, math.nan, nothing, nothing, "refused", (str(refusal),), time.perf_counter() - start)
     reasons = found.reasons if question.estimator == "any-film" else found.warnings
     return Said(value, error, ends68, ends95, found.trust, tuple(reasons), time.perf_counter() - start)
-
-
-def limited(draws: NDArray[np.float64], within: Ends) -> tuple[float, float, Ends, Ends]:
-    """Return median, bar and the ends of 68 and 95 % of the draws in a range; its nearer end if hardly any is."""
-    inside = draws[(within[0] <= draws) & (draws <= within[1])]
-    if len(inside) < LEAST_DRAWS:
-        inside = np.clip(draws, *within)
-    value, low68, high68, low95, high95 = np.quantile(inside, [0.5, 0.16, 0.84, 0.025, 0.975]).tolist()
-    return value, (high68 - low68) / 2, (low68, high68), (low95, high95)
 
 
 class Measured:

@@ -17,7 +17,7 @@ from magray.errors import UserError
 from magray.estimator.baselines import Baselines, baselines
 from magray.estimator.estimator import ANY_FILM, DESCRIPTION, SHIPPED, WEIGHTS, shipped
 from magray.estimator.inputs import GivenPicture, check_length, different_pictures, pictures_of
-from magray.estimator.knowns import CONSTANTS, INSTRUMENTS, NOT_TOLD, Knowledge
+from magray.estimator.knowns import CONSTANTS, INSTRUMENTS, NOT_TOLD, Knowledge, Range
 from magray.estimator.metadata import in_practice, practical
 from magray.estimator.posterior import (
     Estimate,
@@ -299,7 +299,11 @@ class AnyFilmEstimator:
             factors = self._stretch(knowledge, "wall width")(delta)
         share = (shares["picture"] / error) ** 2 if error > 0 else 0.0
         low, high = (math.sqrt(1 + (factor**2 - 1) * share) for factor in factors)
-        return estimate_of(values, CONSTANTS[name].unit, (low, high), Dc if name == "D" else math.inf)
+        top = Dc if name == "D" else math.inf
+        told = knowledge.constants.get(name)
+        return estimate_of(
+            values, CONSTANTS[name].unit, (low, high), min(top, told.high) if isinstance(told, Range) else top
+        )
 
     def _stretch(self, knowledge: Knowledge, of: str) -> Stretch:
         found = self.description.calibration.get(knowledge.instrument or NOT_TOLD, {}).get(of)

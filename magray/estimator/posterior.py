@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from magray.errors import Refused
-from magray.estimator.knowns import CONSTANTS, Knowledge
+from magray.estimator.knowns import CONSTANTS, Knowledge, Range
 from magray.films.design import HISTORIES, KINDS
 from magray.films.reduced import (
     critical_dmi,
@@ -467,11 +467,18 @@ def estimate_of(values: Array, unit: str, factors: tuple[float, float] = (1.0, 1
 
 
 def asked_of(knowledge: Knowledge) -> tuple[str, ...]:
-    """Return the names of the constants that are asked for: D and Aex unless known, and what else is not known."""
+    """Return the names of the constants that are asked for: D and Aex unless known, and what else is not known.
+
+    A range of D or of Aex is what is expected before the picture is seen, and the picture narrows it.
+    """
     known = knowledge.constants
     further = [name for name in ("Ms", "thickness") if name not in known]
     anisotropy = ["Keff"] if knowledge.anisotropy is None else []
-    return (*(name for name in ("D", "Aex") if name not in known), *further, *anisotropy)
+    return (
+        *(name for name in ("D", "Aex") if name not in known or isinstance(known[name], Range)),
+        *further,
+        *anisotropy,
+    )
 
 
 def error_budget(

@@ -48,6 +48,16 @@ def test_a_known_aex_and_the_picture_are_combined_by_their_precisions() -> None:
     assert value == pytest.approx(0.05 * 0.04**2 / (0.04**2 + 0.03**2), abs=0.002)
 
 
+def test_a_range_of_d_is_what_was_expected_before_the_picture() -> None:
+    """Of what the picture says, a range from its D on leaves the upper half; D is still asked for."""
+    free = sample(FLAT, [PICTURE], Knowledge.of({**EXACT, "Aex": AEX}), TRAINED).constants["D"]
+    knowledge = Knowledge.of({**EXACT, "Aex": AEX, "D": Range(D, 2 * D)})
+    found = sample(FLAT, [PICTURE], knowledge, TRAINED).constants["D"]
+    assert asked_of(knowledge) == ("D",)
+    assert found.min() >= D
+    assert np.median(found) == pytest.approx(np.quantile(free, 0.75), rel=0.01)
+
+
 def test_an_error_of_ms_moves_d_as_the_wall_energy_says() -> None:
     """At a given Keff and s, σw ∝ Ms²: 4 % of Ms are 8 % of σw / π."""
     sharp = GaussianHeads(error=(0.001, 0.001), mean=(LOG_DELTA, LOG_S), spread=(2.0, 2.0))
