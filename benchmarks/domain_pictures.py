@@ -52,17 +52,13 @@ def view_of(film: Film, random: np.random.Generator) -> View | None:
     if instrument > 1 - WHOLE_CELLS:
         part = min(side, round(VIEW_SIZE * np.exp(random.uniform(0, np.log(side / VIEW_SIZE)))))
         square = np.roll(film, random.integers(0, side, 2), (0, 1))[:part, :part]
-        return seen_as_in_training(square[None].astype(np.float32), "none")[0].numpy() if domains_in(square) else None
+        shown = shows_domains(square / 127.5 - 1)
+        return seen_as_in_training(square[None].astype(np.float32), "none")[0].numpy() if shown else None
     zoom = float(np.exp(random.uniform(*np.log([FINEST, side / VIEW_SIZE]))))
     view = turned_view(film / 127.5 - 1, zoom, random)
     if not shows_domains(view):
         return None
     return through_microscope(view, random) if instrument < THROUGH_MICROSCOPE else view
-
-
-def domains_in(square: Film) -> bool:
-    """Return whether a square of a film shows domains."""
-    return shows_domains(square / 127.5 - 1)
 
 
 def turned_view(film: NDArray[np.float64], zoom: float, random: np.random.Generator) -> View:

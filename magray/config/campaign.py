@@ -115,9 +115,9 @@ class DemagnetiseConfig(Section):
     end: Annotated[float, quantity("field")]
     """Amplitude below which the alternation ends."""
     direction: Direction
-    """Of the field; any length."""
+    """The field's direction; any length."""
     ratio: float | None = None
-    """Of an amplitude to the one before; give either this or steps."""
+    """The ratio of an amplitude to the one before; give either this or steps."""
     steps: int | None = None
     """Number of fields; give either this or ratio."""
     noise: float = Demagnetise.noise
@@ -147,7 +147,7 @@ class SweepConfig(Section):
     fields: Annotated[list[float], quantities("field")]
     """Where the sweep begins, turns and ends, such as [1 T, -1 T, 1 T]."""
     direction: Direction
-    """Of the field; any length."""
+    """The field's direction; any length."""
     step: Annotated[float | None, quantity("field")] = None
     """From one field to the next; without it, only the given fields."""
     noise: float = Sweep.noise
@@ -222,7 +222,7 @@ class ProtocolConfig(Section):
     initial: Literal["random"] | UniformConfig
     """State at the start: random, or {uniform: [x, y, z]}."""
     stages: list[StageConfig]
-    """What gives the film its domains, one after the other."""
+    """The stages that give the film its domains, one after the other."""
 
     def protocol(self) -> Protocol:
         """Return the protocol that every film of the campaign follows."""
@@ -238,7 +238,7 @@ class CampaignConfig(Section):
     films: Films
     """Number of films. A larger number adds films to those of a smaller one."""
     seed: Seed
-    """Of all that is random; the same seed gives the same films."""
+    """The seed of all that is random; the same one gives the same films."""
     cells: Annotated[tuple[int, int], Strict(False)]
     """Cells along x and y: even products of 2, 3, 5 and 7."""
     cell_size: Annotated[tuple[float, float, float], quantities("length", 3)]
@@ -260,11 +260,11 @@ class CampaignConfig(Section):
     open_edges: OpenEdges = "none"
     """Axes along which the film ends; along the others it repeats itself."""
     demag: bool = True
-    """Whether there is a demagnetising field."""
+    """true for a film with a demagnetising field."""
     field: Annotated[tuple[float, float, float], quantities("field", 3)] = (0.0, 0.0, 0.0)
     """Applied field along x, y and z."""
     protocol: ProtocolConfig
-    """How the films get their domains."""
+    """The way in which the films get their domains."""
 
     @field_validator(*CONSTANTS, mode="before")
     @classmethod

@@ -34,7 +34,7 @@ class DesignConfig(Section):
     films: Films
     """Number of films."""
     seed: Seed
-    """Of all that is random; the same seed gives the same films."""
+    """The seed of all that is random; the same one gives the same films."""
     cells: Annotated[tuple[int, int], Strict(False)]
     """Cells along x and y: even products of 2, 3, 5 and 7."""
     cell_size: Annotated[float, quantity("length")]
@@ -116,13 +116,13 @@ class DesignedConfig(Section):
     """A project that plans and simulates the films of a design; `magray fit` and `magray study` have no part in it."""
 
     name: Name
-    """Of the project, also in its store."""
+    """The project's name, also in its store."""
     output: Place
     """Folder of the project's results."""
     design: DesignConfig
     """The films."""
     simulate: SimulateConfig = SimulateConfig()
-    """How the films are simulated; nothing here changes a film."""
+    """The settings of the simulation; nothing here changes a film."""
 
     @property
     def store_uri(self) -> str:

@@ -9,7 +9,7 @@ class PanelConfig(Section):
     """A panel of a figure: the estimates of one training set at some test scales."""
 
     name: str
-    """Of the panel, such as a."""
+    """The panel's letter, such as a."""
     train: str
     """The set of training scales, as in the project's config."""
     test: list[Scale] = Field(min_length=1)

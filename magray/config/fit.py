@@ -86,7 +86,7 @@ class FitConfig(Section):
     """The training of estimators: targets, scales and optimiser. One is trained on each of `train_scales`."""
 
     targets: list[Parameter] = Field(default=["D"], min_length=1)
-    """What the networks estimate."""
+    """The constants that the networks estimate."""
     train_scales: list[TrainScales] = Field(min_length=1)
     """A network is trained on each of these. µm: sets such as "0.25+0.5+1.0", and ranges such as "0.25..1.0", which
     are any scale between; the network is given the scale."""
@@ -98,13 +98,13 @@ class FitConfig(Section):
     views_per_epoch: Views | None = None
     """Random views, at each scale of a set, and 4 times as many for a range; without it every view, as in the paper."""
     symmetries: Literal["rotations", "all"] = "rotations"
-    """How views are turned. all: mirrored and inverted too, which is exact while no field is applied."""
+    """The turns of views. all: mirrored and inverted too, which is exact while no field is applied."""
     microscope: MicroscopeConfig | None = None
     """The microscope of training, tests and error bars; without it, pictures are as simulated."""
     width: Width = 1.0
     """Filters of the network, relative to the paper's: 0.5, 1 or 2."""
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
-    """Of the learning rate."""
+    """The schedule of the learning rate."""
     batch: Annotated[Count, at_most(65_536, "since a GPU holds a batch at once")] = 128
     """Views of a training step."""
     learning_rate: LearningRate
@@ -112,7 +112,7 @@ class FitConfig(Section):
     weight_decay: Annotated[float, Field(ge=0), at_most(1, "since all weights would vanish")] = 0.0
     """Share of the weights that a step takes away, relative to the learning rate."""
     seed: Seed = 0
-    """Of all that is random."""
+    """The seed of all that is random."""
     seeds: Seeds = 1
     """Networks of each set, from seed, seed + 1, …: their spread shows how much is chance."""
     workers: Processes = 1

@@ -21,15 +21,15 @@ class Config(Section):
     """A project: its folder `output`, and all settings that decide what the folder will hold."""
 
     name: Name
-    """Of the project, also in its store."""
+    """The project's name, also in its store."""
     output: Place
     """Folder of the project's results."""
     campaign: CampaignConfig
     """The films."""
     simulate: SimulateConfig = SimulateConfig()
-    """How the films are simulated; nothing here changes a film."""
+    """The settings of the simulation; nothing here changes a film."""
     fit: FitConfig
-    """How networks are trained on the films."""
+    """The training of networks on the films."""
     study: StudyConfig
     """The scales at which the networks are tested."""
 

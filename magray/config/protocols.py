@@ -19,7 +19,7 @@ class ProtocolsConfig(Section):
     train_set: TrainScales
     """Scales of training, µm, such as "0.5+1.0"."""
     epochs: Epochs
-    """Of every project's fits, whatever the project itself says."""
+    """The epochs of every project's fits, whatever the project itself says."""
     seeds: Seeds
     """Networks of every project, whatever the project itself says."""
     test_scales: list[Scale] = Field(min_length=1)

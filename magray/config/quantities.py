@@ -1,4 +1,4 @@
-"""How quantities look in a config, for its JSON Schema: a number and one of the units of its dimension."""
+"""Describe quantities of a config for its JSON Schema: a number and one of the units of its dimension."""
 
 from typing import Any
 

@@ -12,11 +12,11 @@ class CueSetting(Section):
     """A setting: what it changes of the project, and whether the pixels of its films begin anywhere in a cell."""
 
     name: Name
-    """Of the setting."""
+    """The name of the setting."""
     change: tuple[str, ...] = Field(default=(), strict=False)
     """Changes of the project, as --set: "campaign.grain_size=20 nm"."""
     random_phase: bool = False
-    """Whether the pixels of a film begin anywhere in a cell."""
+    """true if the pixels of a film begin anywhere in a cell."""
 
 
 class ScaleCuesConfig(Section):
@@ -29,7 +29,7 @@ class ScaleCuesConfig(Section):
     change: tuple[str, ...] = Field(default=(), strict=False)
     """Changes of the project in every setting, as --set."""
     settings: list[CueSetting] = Field(min_length=1)
-    """What is compared."""
+    """The settings that are compared."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

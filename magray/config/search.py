@@ -31,7 +31,7 @@ class SearchConfig(Section):
     learning_rates: Annotated[tuple[LearningRate, LearningRate], Strict(False)]
     """Lowest and highest."""
     schedules: list[Literal["one-cycle", "cosine", "constant"]] = Field(default=["one-cycle"], min_length=1)
-    """Of the learning rate."""
+    """Schedules of the learning rate that are tried."""
     scales: list[Scale] = Field(default=[0.5, 0.6, 0.75, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0], min_length=1)
     """Scales that a set may have, µm."""
     most_scales: Annotated[Count, at_most(20, "since no film has more scales that differ")] = 4
@@ -39,13 +39,13 @@ class SearchConfig(Section):
     ranges: list[TrainScales] = Field(default=[])
     """Ranges such as "0.4..2.0", tried beside the sets."""
     widths: list[Width] = Field(default=[1.0], min_length=1)
-    """Of the network, relative to the paper's."""
+    """Widths of the network, relative to the paper's."""
     test_scales: list[Scale] | None = None
     """Lengths of the side that a picture shows, µm; without it 0.4 to 2.0 in steps of 0.05, those that films have."""
     seeds: Seeds = 3
     """Networks that an answer is trained with; their mean error must be within the tolerance."""
     seed: Seed = 0
-    """Of all that is random."""
+    """The seed of all that is random."""
     gpu_share: GpuShare = 0.25
     """Share of a GPU that a trial takes."""
 

@@ -15,7 +15,7 @@ from magray.config.fit import Width
 from magray.config.scales import SAME_SCALE, ScaleSet
 from magray.errors import UserError
 from magray.files.records import Finite, NotNegative, Positive, Text, read_record
-from magray.films.origin import history_of
+from magray.films.origin import protocol_or_origin
 from magray.imaging.microscope import Microscope
 from magray.network.branches import NetworkName
 
@@ -147,7 +147,7 @@ class EstimatorMetadata:
         """Return a description of the training films, to which estimates are limited."""
         seen = "as they are" if self.microscope is None else f"through {self.microscope}"
         constants = ", ".join(map(str, self.constants)) or "unrecorded constants"
-        protocols = " or ".join(str(history_of(text)) for text in self.protocols) or "an unrecorded protocol"
+        protocols = " or ".join(str(protocol_or_origin(text)) for text in self.protocols) or "an unrecorded protocol"
         return f"{self.training_films:,} films, seen {seen}: {constants}; {protocols}"
 
     def knows(self, film: Mapping[str, float]) -> bool:
@@ -174,7 +174,7 @@ def read_metadata(path: Path) -> EstimatorMetadata:
     metadata = read_record(path, TypeAdapter(EstimatorMetadata), problem)
     try:
         _check(metadata)
-        protocols = tuple(history_of(text).to_json() for text in metadata.protocols)
+        protocols = tuple(protocol_or_origin(text).to_json() for text in metadata.protocols)
         metadata = replace(metadata, protocols=protocols)
         assert metadata.films  # every answer needs it, so that an error should be raised now
     except (UserError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

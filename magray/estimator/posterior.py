@@ -140,7 +140,7 @@ def _sample(
     shares = {name: float(out.mean()) for name, out in outside.items()}
     beyond = _beyond_training(films, trained)
     shares |= {name: _weight_of(out, weights) for name, out in beyond.items()}
-    terms, weights = (np.where(np.logical_or.reduce(list(beyond.values())), -np.inf, logs) for logs in (terms, weights))
+    weights = np.where(np.logical_or.reduce(list(beyond.values())), -np.inf, weights)
     if not np.isfinite(weights).any():
         raise Refused(_nothing_fits(films, pictures, trained, shares))
     normed = np.exp(weights - weights.max())

@@ -26,7 +26,7 @@ class Origin:
         return f"made by {self.program}"
 
     def to_json(self) -> str:
-        """Return canonical JSON, which `history_of` reads."""
+        """Return canonical JSON, which `protocol_or_origin` reads."""
         return json.dumps({"origin": self.program}, separators=(",", ":"))
 
 
@@ -35,7 +35,7 @@ def is_origin(text: str) -> bool:
     return text.startswith(ORIGIN)
 
 
-def history_of(text: str) -> Protocol | Origin:
+def protocol_or_origin(text: str) -> Protocol | Origin:
     """Return what a film's column `protocol` tells. Raises UserError for a text that magray has not written."""
     if is_origin(text):
         try:

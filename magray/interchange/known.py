@@ -1,4 +1,4 @@
-"""What is known of a film that another program made."""
+"""Gather what is known of a film that another program made."""
 
 import re
 from collections.abc import Iterable, Mapping

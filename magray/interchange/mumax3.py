@@ -1,4 +1,4 @@
-"""What a folder of mumax3's output tells of its film: log.txt, which repeats the script, and the table's last row.
+"""Read what a folder of mumax3's output tells of its film: log.txt, which repeats the script, and the table's last row.
 
 Names, units and defaults: https://mumax.github.io/api.html. A script's names have no case. What it does not set is 0;
 what it sets to an expression, or to several values, is not known. The table has what `TableAdd` put there, a field as

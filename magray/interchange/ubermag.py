@@ -1,4 +1,4 @@
-"""What the folder of a drive of Ubermag tells of its film: info.json, and the script that it gave to OOMMF, *.mif.
+"""Read what the folder of a drive of Ubermag tells of its film: info.json, and the script that it gave to OOMMF, *.mif.
 
 The script is as Ubermag's calculator oommfc writes it (oommfc/scripts/energy.py, util.py and mesh.py). A constant that
 varies in space is not known. The calculator mumax3c leaves a folder of mumax3's output in the drive's.

@@ -11,7 +11,7 @@ from magray.config import Config, UniformRange
 from magray.evaluation.study import PREDICTIONS, STUDY, TWO_NUMBERS
 from magray.evaluation.wall_ablation import FILE, WALL_ABLATION
 from magray.files.atomic import read_table
-from magray.films.origin import history_of
+from magray.films.origin import protocol_or_origin
 from magray.report.figures import TRAINED, UNTRAINED, Panel, Series, draw_samples, draw_scatter, sample_rows
 from magray.report.html import write_page
 from magray.report.labels import in_file_name, label, quantity
@@ -51,7 +51,7 @@ def write_report(folder: Path, store: Store, config: Config, summary: Summary) -
         microscope=_microscope(config),
         counts=_counts(films),
         seconds=_seconds(summary.seconds),
-        protocols=[str(history_of(text)) for text in sorted(films["protocol"].unique().to_pylist())],
+        protocols=[str(protocol_or_origin(text)) for text in sorted(films["protocol"].unique().to_pylist())],
         solvers=sorted(films["solver"].unique().to_pylist()),
     )
     return report / "index.html"

@@ -1,4 +1,4 @@
-"""What stands before every answer: the token, whence a request may come, and the headers that browsers obey."""
+"""Guard every answer: the token, whence a request may come, and the headers that browsers obey."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""What is asked for by HTTP: the options of `magray estimate` and `magray picture`, with their names there."""
+"""Requests by HTTP: the options of `magray estimate` and `magray picture`, with their names there."""
 
 from typing import Annotated, Any, TypeVar
 

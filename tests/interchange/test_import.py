@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from magray.cli.app import app
 from magray.errors import UserError
 from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
-from magray.films.origin import Origin, history_of
+from magray.films.origin import Origin, protocol_or_origin
 from magray.interchange import Imported, Known, import_films
 from magray.interchange.films import _rows
 from magray.store import STORE_SCHEMA, Store, create_store, open_store, verify
@@ -44,7 +44,7 @@ def test_a_folder_is_a_film_in_its_last_state(tmp_path: Path, write: Callable[[P
     assert film["Hz"] == pytest.approx(0.02 / MU0)
     assert film["demag"] is True
     assert (film["nx"], film["ny"], film["pixel_nm"], film["status"]) == (64, 64, 4.0, "converged")
-    assert history_of(str(film["protocol"])) == Origin(program)
+    assert protocol_or_origin(str(film["protocol"])) == Origin(program)
     picture = open_store(tmp_path / "store").images([str(film["film_id"])])[0]
     np.testing.assert_array_equal(picture, pixels(state(0)[0, ..., 2]))
 
@@ -178,7 +178,7 @@ def test_an_estimator_says_which_program_made_its_films() -> None:
 @pytest.mark.parametrize("text", ['{"origin":3}', '{"origin":"x","stages":[]}', '{"origin":', "{}"])
 def test_a_damaged_origin_is_one_line(text: str) -> None:
     with pytest.raises(UserError, match="is none; take it from a plan"):
-        history_of(text)
+        protocol_or_origin(text)
 
 
 def test_films_of_a_campaign_stay_by_themselves(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a training process writes of its epochs is shown by its driver."""
+"""A driver shows what a training process writes of its epochs."""
 
 import time
 from pathlib import Path

@@ -1,5 +1,6 @@
 """The ranges that an instrument's parameters are drawn from, one value for each picture."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Protocol, Self, get_type_hints
@@ -41,7 +42,7 @@ Log = Annotated[Interval, Drawn("ratio", log=True)]
 
 
 @dataclass(frozen=True)
-class Ranges:
+class Ranges(ABC):
     """The base of all ranges: each field is an `Interval`, annotated with how it is drawn."""
 
     def __post_init__(self) -> None:
@@ -63,11 +64,11 @@ class Ranges:
         """Whether the instrument also sees components in the plane."""
         return False
 
+    @abstractmethod
     def draw(
         self, count: int, generator: torch.Generator | None = None, device: torch.device | None = None
     ) -> Instrument:
         """Return an instrument with parameters for `count` pictures."""
-        raise NotImplementedError
 
     def values(
         self, count: int, generator: torch.Generator | None = None, device: torch.device | None = None
