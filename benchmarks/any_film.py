@@ -44,7 +44,7 @@ DESIGN: dict[str, Any] = {  # of configs/any-film
     "t_over_wall_width": (0.04, 4.0),
     "wall_width": (8.8e-9, 16e-9),
     "d": (0.0, 0.97),
-    "sigma": 0.15,
+    "sigma": 0.2,
     "grain_size": (8e-9, 40e-9),
     "beyond": 0.15,
     "histories": {"minimised": 0.45, "quenched": 0.2, "thermal": 0.1, "demagnetised": 0.25},

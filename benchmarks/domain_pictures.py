@@ -1,10 +1,15 @@
 """Make the statistics of simulated domain pictures by which magray tells what is no domain picture.
 
-    python -m benchmarks.domain_pictures STORE... --output magray/estimator/domain_pictures.safetensors
+    python -m benchmarks.domain_pictures STORE... --output magray/estimator/domain_pictures/mz.safetensors
 
 The stores hold films of every perpendicular material (configs/any-film). Views are turned by any angle and magnified
 such that a pixel is a quarter of a cell or more, up to the whole film in a view; half of them are seen through a
 microscope, and a quarter of them are squares of whole cells. Views without domains are left out.
+
+    python -m benchmarks.domain_pictures STORE... --output magray/estimator/domain_pictures --instruments CONFIG
+
+makes those of the instruments in a list (configs/instruments) that do not show mz, in a file each. Views are those of
+the any-film training; those that two pictures do not show alike, for noise, are left out.
 
     python -m benchmarks.domain_pictures STORE --output FOLDER/pictures.safetensors --estimator FOLDER
 
@@ -13,7 +18,7 @@ makes those of one estimator's own films: views at its scales, seen as it sees t
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -24,18 +29,30 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from magray.estimator.any_film import seen_as_in_training
 from magray.estimator.estimator import Estimator
-from magray.estimator.trust import DomainPictures, picture_statistics
+from magray.estimator.trust import SMOOTH, DomainPictures, picture_statistics
 from magray.imaging import VIEW_SIZE, area_average, to_mz
-from magray.imaging.microscope import BAND_LIMIT, MICROSCOPE
+from magray.imaging.instruments import Ranges
+from magray.imaging.microscope import BAND_LIMIT, MICROSCOPE, blurred, detrend
 from magray.imaging.views import NM_PER_SCALE_UM
-from magray.store import open_store
+from magray.network.branches import own_device
+from magray.network.execution import ExecutionConfig
+from magray.store import Store, open_store
+from magray.training.any_film.films import read_films
+from magray.training.any_film.instruments import read_instruments, recorded, signals
+from magray.training.any_film.sampler import Sampler
+from magray.training.any_film.views import random_geometry
 
 FINEST = 0.25  # cells in a pixel
 VIEWS = 12  # of each film
 THROUGH_MICROSCOPE, WHOLE_CELLS = 0.5, 0.25  # shares of the views
 LEAST_SPREAD, MOST_UNBALANCED, FLATTEST = 0.6, 0.85, 1.9  # of mz where there are domains
 
-View = NDArray[np.float64]
+VIEWS_THROUGH = 3  # of each film, through each instrument
+VISIBLE = 0.7  # correlation of two pictures of a view, under a blur, where their noise does not hide it
+AT_ONCE = 256  # pictures
+SEPARATE = 10**6  # by which the numbers of the films of two stores differ
+
+View = NDArray[np.floating]
 Film = NDArray[np.uint8]
 
 
@@ -118,16 +135,59 @@ def pictures_for(estimator: Estimator, films: NDArray[np.uint8], pixel_nm: float
     return DomainPictures.of(picture_statistics(mz.numpy()), np.array(numbers), scales_um.numpy())
 
 
+def through_instruments(
+    stores: Sequence[Store], config: Path, films: int, device: torch.device
+) -> Iterator[tuple[str, View, NDArray[np.intp]]]:
+    """Yield for each instrument that does not show mz its name, views with domains (n, 128, 128), and their films."""
+    sampler = Sampler([read_films(store, device) for store in stores], ExecutionConfig.of(device))
+    torch.manual_seed(0)
+    for seen in read_instruments(config):
+        if not isinstance(seen.ranges, Ranges):
+            continue
+        views, numbers = [], []
+        for place, one in enumerate(sampler.films):
+            chosen = one.train[sampler.in_window[place][one.train]][:films]
+            for index in torch.split(chosen.repeat_interleave(VIEWS_THROUGH), AT_ONCE):
+                low, high = np.log(sampler.pixels[place])
+                pixel = torch.exp(low + (high - low) * torch.rand(len(index), device=device))
+                geometry = random_geometry(pixel, one.side)
+                instrument, signal = signals(seen, seen.ranges, sampler.views[place], one, index, geometry)
+                first, second = (recorded(instrument, signal) for _ in range(2))
+                visible = alike(first, second) > VISIBLE
+                views.append(first[visible].cpu().numpy())
+                numbers.append((index[visible] + place * SEPARATE).cpu().numpy())
+        yield seen.name, np.concatenate(views), np.concatenate(numbers)
+
+
+def alike(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return the correlation (n,) of pictures (n, h, w) under a blur."""
+    soft = [detrend(blurred(one, torch.full((len(one),), SMOOTH, device=one.device))) for one in (first, second)]
+    return (soft[0] * soft[1]).mean((1, 2))
+
+
+def statistics_in_parts(views: View, processes: int) -> NDArray[np.float64]:
+    """Return the statistics (n, 10) of views, by several processes."""
+    with ProcessPoolExecutor(processes) as pool:
+        return np.concatenate(list(pool.map(picture_statistics, np.array_split(views, max(1, len(views) // AT_ONCE)))))
+
+
 def main() -> None:
     """Write the statistics of some films of each store."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("stores", nargs="+")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--estimator", type=Path)
+    parser.add_argument("--instruments", type=Path)
     parser.add_argument("--films", type=int, default=400, help="of each store")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     stores = [open_store(uri) for uri in options.stores]
+    if options.instruments is not None:
+        for name, views, numbers in through_instruments(stores, options.instruments, options.films, own_device()):
+            made = DomainPictures.of(statistics_in_parts(views, options.processes), numbers)
+            made.save(options.output / f"{name}.safetensors")
+            print(f"{name}: {len(views)} pictures of {len(np.unique(numbers))} films; limit {made.limit:.2f}")
+        return
     films = [
         film
         for store in stores

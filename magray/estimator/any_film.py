@@ -40,7 +40,7 @@ from magray.imaging import VIEW_SIZE, check_picture, grey_range, tiles, to_mz
 from magray.imaging.instruments import RANGES
 from magray.imaging.microscope import CLEAN, detrend
 from magray.imaging.views import NM_PER_SCALE_UM, resample
-from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
+from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings, symmetric
 
 Array = NDArray[np.float64]
 
@@ -135,15 +135,16 @@ def _line(parameter: tuple[str, Estimate]) -> str:
 
 @dataclass(frozen=True)
 class ShownPicture:
-    """A picture as it is shown to the network: views (k, 128, 128), and the size of their pixel, m."""
+    """A picture as it is shown to the network: views (k, 128, 128), the size of their pixel, m, and who took it."""
 
     views: torch.Tensor
     pixel: float
+    instrument: str | None
 
     @cached_property
     def no_domains(self) -> str | None:
         """Return why it shows no domains; None where it does."""
-        return domain_pictures().reason(self.views.numpy())
+        return domain_pictures(self.instrument).reason(self.views.numpy())
 
 
 class AnyFilmEstimator:
@@ -247,7 +248,7 @@ class AnyFilmEstimator:
 
     def _features(self, views: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            return self.network.features(views.float())
+            return symmetric(self.network.features)(views.float())
 
     def _posterior(
         self,
@@ -419,7 +420,7 @@ def seen_squares(
             break
         views = seen_as_in_training(tiles(_full_contrast(picture)[None], side)[0], instrument)
         views = views[:: max(1, len(views) // MOST_TILES)][:MOST_TILES]
-        shown = ShownPicture(views, pixel * side / VIEW_SIZE)
+        shown = ShownPicture(views, pixel * side / VIEW_SIZE, instrument)
         first = first or shown
         if resolves(shown.pixel) and shown.no_domains is None:
             return shown

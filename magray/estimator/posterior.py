@@ -5,8 +5,9 @@ network gives p(y | picture, Q1, τ), the same without a picture, π(y | Q1, τ)
 
     likelihood of a picture = p(y | picture, Q1, τ) / π(y | Q1, τ) · p(Q1, τ | picture) / π(Q1, τ)
 
-and several pictures of a film multiply. A draw is a film: what is known is drawn from its own distribution, δ and s
-from the density of one of the pictures unless Aex or D is known, and a weight makes up for the difference.
+and several pictures of a film multiply, to a power below 1 (SHARED). A draw is a film: what is known is drawn from its
+own distribution, δ and s from the density of one of the pictures unless Aex or D is known, and a weight makes up for
+the difference.
 """
 
 import math
@@ -38,6 +39,7 @@ Limits = tuple[float, float]
 DRAWS, BUDGET_DRAWS = 4096, 1024
 FEW = 300  # effective draws, below which MORE times as many are made
 MORE = 8
+SHARED = 0.6  # correlation of the errors of two windows of one film (docs/any-film.md)
 LEVELS = {"low95": 0.025, "low68": 0.16, "median": 0.5, "high68": 0.84, "high95": 0.975}
 EVIDENCE_TAIL = -745.0  # the logarithm of the smallest float
 
@@ -135,7 +137,7 @@ def _sample(
     films = _draw_knowns(knowledge, trained, [picture.pixel for picture in pictures], draws, random)
     outside = _outside(films, pictures, trained)
     with torch.inference_mode():
-        weights, terms = _weigh(heads, pictures, knowledge, films, trained, random)
+        weights, terms, likelihood = _weigh(heads, pictures, knowledge, films, trained, random)
     weights = np.where(np.logical_or.reduce(list(outside.values())), -np.inf, weights)
     shares = {name: float(out.mean()) for name, out in outside.items()}
     beyond = _beyond_training(films, trained)
@@ -143,7 +145,8 @@ def _sample(
     weights = np.where(np.logical_or.reduce(list(beyond.values())), -np.inf, weights)
     if not np.isfinite(weights).any():
         raise Refused(_nothing_fits(films, pictures, trained, shares))
-    normed = np.exp(weights - weights.max())
+    draws_say = np.where(np.isfinite(weights), weights - _excess(len(pictures)) * likelihood, -np.inf)
+    normed = np.exp(draws_say - draws_say.max())
     chosen = _systematic(normed / normed.sum(), DRAWS, random)
     constants = {name: values[chosen] for name, values in films.items()}
     return Samples(
@@ -153,6 +156,11 @@ def _sample(
         float(normed.sum() ** 2 / np.square(normed).sum()),
         shares,
     )
+
+
+def _excess(pictures: int) -> float:
+    """Return by how much the power of a likelihood falls short of 1, for errors correlated by SHARED."""
+    return 1 - 1 / (1 + (pictures - 1) * SHARED)
 
 
 def _draw_knowns(
@@ -238,21 +246,24 @@ def _weigh(
     films: dict[str, Array],
     trained: Trained,
     random: np.random.Generator,
-) -> tuple[Array, Array]:
-    """Complete the films by Aex and D; return the logarithms of their weights, and the pictures' part in these."""
+) -> tuple[Array, Array, Array]:
+    """Complete the films by Aex and D; return the logarithms of three numbers for each.
+
+    These are its weight; the same without what the knowns say of themselves; and the likelihood of all pictures.
+    """
     walls = _Walls(heads, pictures, knowledge, films, trained, random)
     log_width, log_s = walls.complete()
     films["Aex"] = films.get("Aex", np.maximum(films["Keff"], 1e-9) * np.exp(2 * log_width))
     if "D" not in films:
         sigma = np.exp(log_s) * MU0 * films["Ms"] ** 2 * films["thickness"]
         films["D"] = np.asarray(dmi_of_wall_energy(films["Aex"], np.maximum(films["Keff"], 1e-9), sigma))
-    weights = walls.log_weights(log_width, log_s)
+    walls_fit, drawn = walls.log_weights(log_width, log_s)
     pairs = walls.consistency()
     impossible = films["D"] < 0
     for picture in pictures:
         impossible |= _beyond(np.exp(log_width) / picture.pixel, trained.delta)
-    weights = np.where(impossible, -np.inf, weights)
-    return weights + pairs + _log_agreement_of_knowns(knowledge, films), weights
+    weights = np.where(impossible, -np.inf, walls_fit + drawn)
+    return weights + pairs + _log_agreement_of_knowns(knowledge, films), weights, walls_fit + pairs
 
 
 def _log_agreement_of_knowns(knowledge: Knowledge, films: Mapping[str, Array]) -> Array:
@@ -307,8 +318,8 @@ class _Walls:
             return log_width, np.log(np.maximum(sigma, 1e-30) / (MU0 * films["Ms"] ** 2 * films["thickness"]))
         return log_width, self._numpy(self._from_source(drawn))
 
-    def log_weights(self, log_width: Array, log_s: Array) -> Array:
-        """Return the logarithm of the target density over that from which the draws were made.
+    def log_weights(self, log_width: Array, log_s: Array) -> tuple[Array, Array]:
+        """Return the logarithms of the likelihood, and of the prior over the density from which the draws were made.
 
         The training's density of what is unknown (of log s, given log δ, where Aex is known) is the prior.
         """
@@ -318,7 +329,7 @@ class _Walls:
         )
         base, proposals = self._drawn(*prior).mean(0), self._drawn(*post)
         proposal = torch.logsumexp(proposals, 0) - math.log(len(self.pictures))
-        return self._numpy(post[0].sum(0) - prior[0].sum(0) + base - proposal)
+        return self._numpy(post[0].sum(0) - prior[0].sum(0)), self._numpy(base - proposal)
 
     def consistency(self) -> Array:
         """Return the logarithm of p(Q1, τ | picture) / π(Q1, τ) of the draws, summed over the pictures."""

@@ -3,6 +3,7 @@
 The statistics do not depend on the sign, the size or the level of the contrast. A picture lies as far from the
 simulated ones as from the NEIGHBOURS-th nearest of them, in statistics that are decorrelated to a standard deviation
 of 1. Of simulated pictures of further films, seen as they are or through a microscope, 1 % lie farther than the limit.
+Instruments that do not show mz have simulated pictures of their own.
 """
 
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ from magray.config.scales import SAME_SCALE
 from magray.errors import UserError
 from magray.files.atomic import atomic_write
 from magray.imaging import VIEW_SIZE
+from magray.imaging.instruments import RANGES
 from magray.imaging.statistics import domain_statistics
 
 Array = NDArray[np.float64]
 Trust = Literal["trusted", "doubtful", "refused"]
 
-DOMAIN_PICTURES = Path(__file__).parent / "domain_pictures.safetensors"  # of films of every perpendicular material
+DOMAIN_PICTURES = Path(__file__).parent / "domain_pictures"  # of films of every perpendicular material, by instrument
+MZ = "mz"  # those of pictures as they are, and blurred and noisy
 NEIGHBOURS = 5
 FALSE_REFUSALS = 0.01  # of simulated pictures
 SMOOTHEST = 1e-3  # variance that is added to each of the decorrelated statistics
@@ -126,10 +129,11 @@ class DomainPictures:
         return cKDTree(self.statistics)
 
 
-@lru_cache(maxsize=1)
-def domain_pictures() -> DomainPictures:
-    """Return the statistics of domain pictures that come with magray."""
-    return DomainPictures.load(DOMAIN_PICTURES)
+@lru_cache
+def domain_pictures(instrument: str | None = None) -> DomainPictures:
+    """Return the statistics of domain pictures that come with magray, through an instrument or of mz."""
+    own = DOMAIN_PICTURES / f"{instrument}.safetensors"
+    return DomainPictures.load(own if instrument in RANGES and own.is_file() else own.with_stem(MZ))
 
 
 def _with_scales(statistics: Array, scales_um: NDArray[np.floating] | None) -> Array:

@@ -42,7 +42,7 @@ EXPONENTS = (0.05, 3.5)  # below, walls cost almost nothing, and the domains are
 EVEN = 1.4  # power of the coordinate of d: without it, films of low d are rare, since most of them have too low a Q1
 PERIODS_IN_WINDOW = 3  # at least, in most films
 WIDEST = 11.0  # a period, over a third of the window
-PINNED = 0.3  # Q1 from which σ has its full range; below, fluctuations of Ku1 would exceed Keff
+PINNED = 0.5  # of Keff, at most: how much it may differ from wall to wall (`_largest_sigma`)
 WARMEST = 300.0  # K
 STIFFNESS = 4.0  # Aex t / kT, at least: hotter moments would be disordered from cell to cell
 DAMPINGS = (0.05, 1.0)  # of a quench
@@ -119,19 +119,28 @@ def _columns(design: Design, points: NDArray[np.float64]) -> Columns:
     Q1 = exponent * ratio / (2 * np.pi * (1 - d))
     width = _between(design.wall_width, at["wall_width"]) / profile_narrowing(Q1, ratio)
     shares = np.array([design.histories.get(history, 0.0) for history in HISTORIES])
+    grain_size = np.where(at["grain"] < 0.5, 0.0, _between(design.grain_size, 2 * at["grain"] - 1))
     return {
         "Q1": Q1,
         "thickness": ratio * width,
         "wall_width": width,
         "d": d,
-        "sigma": design.sigma * at["sigma"] * np.minimum(1, Q1 / PINNED),
-        "grain_size": np.where(at["grain"] < 0.5, 0.0, _between(design.grain_size, 2 * at["grain"] - 1)),
+        "sigma": at["sigma"] * np.minimum(design.sigma, _largest_sigma(Q1, width, grain_size, design.cell_size)),
+        "grain_size": grain_size,
         "dmi": np.floor(2 * at["dmi"]),
         "history": np.searchsorted(np.cumsum(shares / shares.sum())[:-1], at["history"], side="right").astype(float),
         "period": stripe_period(width, ratio, exponent),
         "first": at["first"],
         "second": at["second"],
     }
+
+
+def _largest_sigma(Q1: Number, width: Number, grain_size: Number, cell_size: float) -> Number:
+    """Return the σ at which Keff differs by PINNED from wall to wall.
+
+    A wall feels the mean Ku1 of the (Δ / grain)² grains, or cells, that lie in it, and Ku1 is 1 + 1 / Q1 times Keff.
+    """
+    return PINNED * Q1 / (1 + Q1) * width / np.maximum(grain_size, cell_size)
 
 
 def _kept(design: Design, columns: Columns, films: int, wide: int) -> tuple[list[int], int]:

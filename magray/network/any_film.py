@@ -4,7 +4,8 @@
 knowns give, they say Aex and D (`magray.films.reduced`).
 
 The body is five of the paper's blocks and the mean over what they leave of the picture, so that it counts what the
-picture shows wherever it lies. It runs once for a picture. The heads are small, and run for each draw of the knowns:
+picture shows wherever it lies. A picture's features are the mean over its mirror images and both signs, so that these
+have the same answer. The heads are small, and run for each draw of the knowns:
 
     posterior           p(log δ, log s | picture, knowns)    the knowns change features by a gain and a shift (FiLM)
     prior               π(log δ, log s | knowns)             of the training films
@@ -32,6 +33,9 @@ UNKNOWN = -1
 BODY = (*FILTERS[:4], 2 * FILTERS[4])  # filters of the blocks at a width of 1
 LEAST_VARIANCE = 1e-3  # of a direction of the features, relative to the mean
 QUIET = 0.3  # what the last layers' first weights are scaled by
+SYMMETRIES = 8  # views of a picture: two signs, mirrored or not along x and along y
+
+Features = Callable[[torch.Tensor], torch.Tensor]  # (n, size) of views (n, h, w)
 
 
 @dataclass(frozen=True)
@@ -177,11 +181,23 @@ class AnyFilmNetwork(nn.Module):
         return Mixture(parameters.view(len(parameters), -1, PARAMETERS), self.known_mean, self.known_spread)
 
 
+def symmetric(features: Features) -> Features:
+    """Return what gives the mean features (n, size) of views (n, h, w), their mirror images and both signs of all."""
+
+    def mean(views: torch.Tensor) -> torch.Tensor:
+        both = torch.cat([views, -views])
+        mirrored = torch.cat([both, both.flip(-1)])
+        found = features(torch.cat([mirrored, mirrored.flip(-2)]))
+        return found.view(SYMMETRIES, len(views), -1).mean(0)
+
+    return mean
+
+
 def kernel_features(
     network: AnyFilmNetwork,
     compile: Compile,  # noqa: A002
     bfloat16: bool,
-) -> Callable[[torch.Tensor], torch.Tensor]:
+) -> Features:
     """Return what `network.features` does, by our own kernels, with gradients in training mode only."""
     blocks, dtype = Blocks(network.layers, compile, bfloat16), torch.bfloat16 if bfloat16 else torch.float32
     return lambda views: network.pooled(blocks(views.to(dtype)))

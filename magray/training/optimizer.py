@@ -18,13 +18,13 @@ EPS = 1e-8  # added to the root mean square of a gradient
 
 
 class FlatParameters:
-    """The parameters of `network` and their gradients as two vectors; the network's tensors become views of these.
+    """The parameters that `network` learns and their gradients as two vectors; its tensors become views of these.
 
     values, gradient: (n,) float32. Each layer keeps its shape and memory layout.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        parameters = list(network.parameters())
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         ends = torch.tensor([-(-p.numel() // ALIGNMENT) * ALIGNMENT for p in parameters]).cumsum(0).tolist()
         self.values = torch.zeros(ends[-1], device=parameters[0].device)
         self.gradient = torch.zeros_like(self.values)

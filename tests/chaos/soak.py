@@ -224,9 +224,10 @@ class Soak:
         said = self._said("err")
         if what == signal.SIGKILL:
             return []
-        wrong = [f"{what.name}: exit code {code}"] if code not in (0, 130, 143, -what) else []
+        last = (said.strip().splitlines() or [""])[-1][:200]
+        wrong = [f"{what.name}: exit code {code}: {last}"] if code not in (0, 130, 143, -what) else []
         if "Traceback" in said or "*** SIG" in said:
-            wrong.append(f"{what.name}: {said.strip().splitlines()[-1][:200]}")
+            wrong.append(f"{what.name}: {last}")
         return wrong
 
     def _said(self, stream: str) -> str:

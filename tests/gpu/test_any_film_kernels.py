@@ -84,3 +84,17 @@ def test_recorded_steps_show_pictures_through_instruments(films: FilmSet) -> Non
     losses = {float(trainer.step(trainer.hyperparameters.clone())) for _ in range(3)}
     assert len(losses) == 3
     assert all(math.isfinite(loss) for loss in losses)
+
+
+def test_recorded_steps_of_the_heads_alone_leave_the_body(films: FilmSet) -> None:
+    torch.manual_seed(0)
+    sampler = Sampler([films], KERNELS)
+    network = AnyFilmNetwork(AnyFilmSettings(width=1.0)).to(GPU)
+    standardise(network, sampler, 128)
+    network.layers.requires_grad_(False)
+    body = copy.deepcopy(network.layers.state_dict())
+    training = AnyFilmTraining(pictures=32 * 200, batch=32, learning_rate=1e-3)
+    trainer = AnyFilmTrainer(network, sampler, training, KERNELS, heads_alone=True)
+    first = float(trainer.step(trainer.hyperparameters.clone()))
+    assert trainer.train(lambda _: None)["loss"] < first
+    assert all(torch.equal(body[name], after) for name, after in network.layers.state_dict().items())

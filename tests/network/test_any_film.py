@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from magray.network.any_film import UNKNOWN, AnyFilmNetwork, AnyFilmSettings, Knowns
+from magray.network.any_film import UNKNOWN, AnyFilmNetwork, AnyFilmSettings, Knowns, symmetric
 
 SMALL = AnyFilmSettings(width=0.25, components=3, hidden=16, embedding=8)
 
@@ -54,3 +54,13 @@ def test_one_picture_may_be_asked_with_many_knowns(network: AnyFilmNetwork) -> N
         knowns(1).numbers()
     )
     assert bool(ratio.isfinite().all())
+
+
+def test_mirror_images_and_inverted_pictures_have_the_same_symmetric_features() -> None:
+    network = AnyFilmNetwork(AnyFilmSettings(width=0.25)).eval()
+    features = symmetric(network.features)
+    view = torch.rand(1, 128, 128) * 2 - 1
+    expected = features(view)
+    for other in (-view, view.flip(1), view.flip(2), -view.flip(1, 2)):
+        torch.testing.assert_close(features(other), expected)
+    assert not torch.allclose(network.features(-view), network.features(view))

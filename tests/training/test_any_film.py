@@ -114,7 +114,7 @@ def test_parts_of_the_films_have_no_film_in_common(films: FilmSet) -> None:
 
 def test_films_of_two_sizes_share_each_batch_by_their_area(films: FilmSet, tmp_path: Path) -> None:
     """8 films of 128² cells have as much area as 32 of 64²; their views have larger pixels, and so narrower walls."""
-    large = read_films(designed_store(tmp_path / "store", 10, 128), CPU)
+    large = read_films(designed_store(tmp_path / "store", 16, 128), CPU)
     sampler = Sampler([films, large], PLAIN)
     share = len(films.train) / (len(films.train) + 4 * len(large.train))
     pictures = sampler.train(40)
@@ -143,6 +143,19 @@ def test_a_fit_learns_what_stripes_say_of_a_film(sampler: Sampler) -> None:
     trainer.train(lambda _: None)
     after = sum(float(trainer.backward()) for _ in range(4)) / 4
     assert after < before - 0.5
+
+
+def test_heads_that_learn_alone_leave_the_body_as_it_is(sampler: Sampler) -> None:
+    network = AnyFilmNetwork(SMALL)
+    standardise(network, sampler, 8)
+    whole = AnyFilmTraining(pictures=16 * 8, seconds=1e9, batch=16, learning_rate=1e-2, heads=0.5)
+    _, heads = whole.parts()
+    network.layers.requires_grad_(False)
+    body = copy.deepcopy(network.layers.state_dict())
+    first = copy.deepcopy(network.first.weight)
+    AnyFilmTrainer(network, sampler, heads, PLAIN, heads_alone=True).train(lambda _: None)
+    assert all(torch.equal(body[name], after) for name, after in network.layers.state_dict().items())
+    assert not torch.equal(first, network.first.weight)
 
 
 def _gaussian(error: float, count: int, correlated: float = 0.0) -> tuple[Mixture, Pictures]:

@@ -24,7 +24,7 @@ from magray.store import open_store
 from magray.training.any_film.films import FilmSet, read_films
 from magray.training.any_film.intervals import DEEPEST, answers, conformal_factors
 from magray.training.any_film.sampler import Pictures, Sampler
-from magray.training.any_film.trainer import AnyFilmTrainer, AnyFilmTraining
+from magray.training.any_film.trainer import AnyFilmTraining, train_any_film
 
 STANDARDISING_PICTURES = 16  # batches
 CALIBRATION_PICTURES = 20_000
@@ -53,8 +53,7 @@ def fit_any_film(
     settings = replace(settings, instruments=tuple(one.name for one in training.instruments))
     network = AnyFilmNetwork(settings).to(device)
     standardise(network, sampler, training.batch)
-    trainer = AnyFilmTrainer(network, sampler, training, execution)
-    done = trainer.train(say)
+    done = train_any_film(network, sampler, training, execution, say)
     say("calibrating")
     description = {
         "kind": KIND,

@@ -14,7 +14,7 @@ import torch
 
 from magray.config.reading import load_mapping
 from magray.errors import UserError, shortened
-from magray.imaging.instruments import RANGES, REFUSED, Magnetisation, Ranges
+from magray.imaging.instruments import RANGES, REFUSED, Instrument, Magnetisation, Ranges
 from magray.imaging.instruments.magnetisation import column
 from magray.imaging.microscope import BAND_LIMIT, CLEAN, MICROSCOPE, InstrumentRanges, blurred, detrend
 from magray.imaging.views import to_mz
@@ -115,17 +115,34 @@ def pictures_through(
     """Return pictures (n, 128, 128), detrended, of the films `index` (n,) through an instrument, as `views` has it."""
     if isinstance(seen.ranges, InstrumentRanges):
         return _blurred_and_noisy(seen.ranges, views(films.images, index, geometry))
+    instrument, signal = signals(seen, seen.ranges, views, films, index, geometry)
+    return recorded(instrument, signal)
+
+
+def signals(
+    seen: InstrumentShare,
+    ranges: Ranges,
+    views: Views,
+    films: FilmSet,
+    index: torch.Tensor,
+    geometry: torch.Tensor,
+) -> tuple[Instrument, torch.Tensor]:
+    """Return instruments of an InstrumentShare, and the signals (n, 128, 128) that their detectors are given."""
     count, device = len(index), index.device
     cell, Ms = (_even(interval, torch.rand(count, device=device)) for interval in (seen.cell, seen.Ms))
     sign, upright = geometry[:, 7], torch.cat([geometry[:, :7], torch.ones_like(geometry[:, :1])], 1)
     mz = to_mz(films.images[index].float()) * column(sign)
-    instrument = seen.ranges.draw(count, device=device)
+    instrument = ranges.draw(count, device=device)
     signal = instrument.signal(Magnetisation(mz, cell, films.thickness[index] * cell, Ms))
     low, high = signal.amin((1, 2), keepdim=True), signal.amax((1, 2), keepdim=True)
     span = (high - low).clamp(min=LEAST)
     grey = ((signal - low) / span * 255).round().to(torch.uint8).contiguous()
-    view = views(grey, torch.arange(count, device=device), upright)
-    measured = instrument.measured(low + (view + 1) / 2 * span)
+    return instrument, low + (views(grey, torch.arange(count, device=device), upright) + 1) / 2 * span
+
+
+def recorded(instrument: Instrument, signal: torch.Tensor) -> torch.Tensor:
+    """Return what detectors make of signals (n, 128, 128), detrended."""
+    measured = instrument.measured(signal)
     return detrend(measured / measured.std((1, 2), keepdim=True).clamp(min=LEAST))
 
 

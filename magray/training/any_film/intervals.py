@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from magray.network.any_film import AnyFilmNetwork
+from magray.network.any_film import AnyFilmNetwork, symmetric
 from magray.network.execution import ExecutionConfig
 from magray.network.mixture import Mixture
 from magray.training.any_film.sampler import Pictures
@@ -20,7 +20,7 @@ from magray.training.any_film.trainer import features_of
 
 DEEPEST = 0.97  # largest d of the training films
 GRID, DRAWS = 400, 800
-AT_ONCE = 1024  # pictures
+AT_ONCE = 256  # pictures
 LEVELS = {"low95": 0.025, "low68": 0.16, "median": 0.5, "high68": 0.84, "high95": 0.975}
 
 
@@ -73,7 +73,7 @@ def answers(
 ) -> Answers:
     """Return what the network says of pictures; dmi, history: whether it is told of them."""
     network.eval()
-    features = features_of(network, pictures.views.device, execution)
+    features = symmetric(features_of(network, pictures.views.device, execution))
     generator = torch.Generator(pictures.views.device).manual_seed(0)
     parts = []
     for part, which in _split(pictures):

@@ -1,16 +1,18 @@
 """Train the network of any film: each step draws new pictures on the device, so that nothing waits for a loader.
 
+Two parts follow each other. First the whole network learns from single views; then its heads alone learn from what
+the body, which is left as it is, says of pictures by all their symmetries, since that is what they are asked of later.
 On a GPU the views, the body's blocks and the update are our own kernels, and one CUDA graph plays the whole step.
 """
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from magray.network.any_film import AnyFilmNetwork, Knowns, kernel_features
+from magray.network.any_film import SYMMETRIES, AnyFilmNetwork, Features, Knowns, kernel_features, symmetric
 from magray.network.execution import ExecutionConfig
 from magray.network.kernels.kernels import compile_for
 from magray.network.kernels.update import Update
@@ -21,6 +23,7 @@ from magray.training.optimizer import BETA2, EPS, AdamW, FlatParameters, Rule, a
 HIDDEN_DMI, HIDDEN_HISTORY = 0.3, 0.5  # shares of the pictures that are not told of them
 CONSISTENCY = 0.3  # weight of the loss that asks the features for Q1 and τ
 LARGEST_GRADIENT = 5.0
+HEADS_BATCH = 4  # what batch and learning rate are divided by when the heads learn alone: a picture has many views then
 WARM_UP_STEPS = 3
 TIMED_STEPS, CHUNK = 200, 64
 STANDING = hyperparameter_table("constant", 0.0, 0.0, 1)[0]  # a step of no length
@@ -28,7 +31,10 @@ STANDING = hyperparameter_table("constant", 0.0, 0.0, 1)[0]  # a step of no leng
 
 @dataclass(frozen=True)
 class AnyFilmTraining:
-    """The settings of a training. pictures: at most; seconds: at most, on this device."""
+    """The settings of a training. pictures: at most; seconds: at most, on this device.
+
+    heads: the share of the pictures' views and of the seconds in which the heads alone learn.
+    """
 
     pictures: int = 60_000_000
     seconds: float = 360.0
@@ -36,17 +42,55 @@ class AnyFilmTraining:
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     seed: int = 0
+    heads: float = 0.15
     instruments: tuple[InstrumentShare, ...] = HALVES
+
+    def parts(self) -> "tuple[AnyFilmTraining, AnyFilmTraining]":
+        """Return the settings of the part for the whole network, and of that for its heads."""
+        whole = replace(self, pictures=round((1 - self.heads) * self.pictures), seconds=(1 - self.heads) * self.seconds)
+        heads = replace(
+            self,
+            pictures=round(self.heads * self.pictures / SYMMETRIES),
+            seconds=self.heads * self.seconds,
+            batch=max(1, self.batch // HEADS_BATCH),
+            learning_rate=self.learning_rate / HEADS_BATCH,
+        )
+        return whole, heads
+
+
+def train_any_film(
+    network: AnyFilmNetwork,
+    sampler: Sampler,
+    training: AnyFilmTraining,
+    execution: ExecutionConfig,
+    say: Callable[[str], object],
+) -> dict[str, float]:
+    """Train both parts of a network. Returns what was done."""
+    whole, heads = training.parts()
+    done = AnyFilmTrainer(network, sampler, whole, execution).train(say)
+    network.layers.requires_grad_(False)
+    after = AnyFilmTrainer(network, sampler, heads, execution, heads_alone=True).train(say)
+    network.layers.requires_grad_(True)
+    return done | {f"{name}, heads": value for name, value in after.items()}
 
 
 class AnyFilmTrainer:
-    """A network and the sampler that it learns from, on one device."""
+    """A network and the sampler that it learns from, on one device.
+
+    heads_alone: the body has no gradients, and pictures are seen by all their symmetries.
+    """
 
     def __init__(
-        self, network: AnyFilmNetwork, sampler: Sampler, training: AnyFilmTraining, execution: ExecutionConfig
+        self,
+        network: AnyFilmNetwork,
+        sampler: Sampler,
+        training: AnyFilmTraining,
+        execution: ExecutionConfig,
+        heads_alone: bool = False,
     ) -> None:
-        self.network, self.sampler, self.training = network.train(), sampler, training
-        self.features = features_of(network, sampler.device, execution)
+        self.network, self.sampler, self.training = network.train(not heads_alone), sampler, training
+        features = features_of(network, sampler.device, execution)
+        self.features = torch.no_grad()(symmetric(features)) if heads_alone else features
         self.parameters = FlatParameters(network)
         rule: Rule = Update(compile_for(sampler.device), BETA2, EPS) if execution.kernels else adamw
         self.optimizer = AdamW(self.parameters, rule)
@@ -131,9 +175,7 @@ class AnyFilmTrainer:
         self.graph = graph
 
 
-def features_of(
-    network: AnyFilmNetwork, device: torch.device, execution: ExecutionConfig
-) -> Callable[[torch.Tensor], torch.Tensor]:
+def features_of(network: AnyFilmNetwork, device: torch.device, execution: ExecutionConfig) -> Features:
     """Return the fastest way from views to features, in the network's mode."""
     if execution.kernels and len(network.layers):
         return kernel_features(network, compile_for(device), execution.bfloat16)
