@@ -1,5 +1,6 @@
 """Cleaning mends the faults of real pictures, says so, and leaves clean pictures as they are."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,16 @@ PICTURES = {
 
 def similar(one: Picture, other: Picture) -> float:
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(1, 1), (1, 128), (128, 1), (2, 2), (3, 160)])
+def test_pictures_of_a_few_rows_pass_in_silence_or_are_refused(shape: tuple[int, int]) -> None:
+    """What is too small for an answer is told later, in one line, and not by NumPy."""
+    rows, columns = shape
+    for values in (CLEAN[:rows, :columns], np.zeros(shape, np.float32)):
+        with suppress(UserError):
+            clean(Scan(values))
 
 
 @pytest.mark.parametrize("name", PICTURES)

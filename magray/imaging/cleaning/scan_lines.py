@@ -17,6 +17,7 @@ MOST_DEAD = 0.1  # of the pixels; more is noise, which is no fault of single pix
 SCAR = 8  # pixels along a row, at least
 MOST_SCARS = 0.1  # of the pixels
 SHIFT = 0.05  # of the contrast, from row to row
+LEAST_ROWS = 4  # among whose steps a scan's can be told
 TILT = 0.3  # of the variance, that a plane explains
 ROW = np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]])  # what is connected in a row
 RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
@@ -80,9 +81,11 @@ def level_rows(values: Array) -> tuple[Array, str] | None:
 
     Walls along the rows make differences of one sign one after the other, jumps of opposite signs.
     """
+    if len(values) < LEAST_ROWS:
+        return None
     steps = np.median(np.diff(values.astype(np.float64), axis=0), axis=1)
     spread, contrast = float(steps.std()), _contrast(values)
-    if len(steps) < 3 or contrast <= 0 or spread < SHIFT * contrast:
+    if contrast <= 0 or spread < SHIFT * contrast:
         return None
     deviations = steps - steps.mean()
     if float((deviations[1:] * deviations[:-1]).mean()) > -0.2 * spread**2:
