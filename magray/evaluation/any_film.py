@@ -136,7 +136,11 @@ def groups(pictures: Pictures) -> dict[str, torch.Tensor]:
 
 
 def _deciles(tested: Tested) -> dict[str, dict[str, list[dict[str, float]]]]:
-    """Return coverage and error in each tenth of the pictures, ordered by each of the true numbers."""
+    """Return coverage and error in each tenth of the pictures, ordered by each true number, or by the answer.
+
+    Where a picture says little of a number, even perfect bars cover no true value at the ends of the trained range, and
+    all in its middle. Ordered by the answer, they cover the same share in every tenth.
+    """
     inside = tested.pictures.in_window
     pictures = tested.pictures.some(inside)
     numbers = {"Q1": pictures.Q1, "tau": pictures.tau, "d": pictures.d, "delta": pictures.delta}
@@ -150,7 +154,7 @@ def _deciles(tested: Tested) -> dict[str, dict[str, list[dict[str, float]]]]:
                 for part in values.argsort().tensor_split(DECILES)
                 if len(part)
             ]
-            for by, values in numbers.items()
+            for by, values in (numbers | {"answer": intervals.median}).items()
         }
     return found
 
