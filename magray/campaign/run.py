@@ -6,6 +6,7 @@ Resuming is subtraction: committed films are left out. The plan is always divide
 interrupted run still managed to commit and the same block of the next run are one file.
 """
 
+import contextlib
 import math
 import time
 from collections import Counter
@@ -26,7 +27,7 @@ from magray.runtime.events import EventLog
 from magray.runtime.nodes import check_nodes, nodes_watched
 from magray.runtime.resources import Devices, choose_devices
 from magray.store import Store, create_store, delete_failed
-from magray.store.lease import lease
+from magray.store.lease import AtWork, is_leased, lease
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ def run_campaign(
             store = store.begin_writing(plan.num_rows)
             if devices:
                 simulated = _simulate_missing(plan, store, devices, config, events)
+    elif is_leased(store.location):  # by a driver that died after its last commit, unless it is about to end
+        with contextlib.suppress(AtWork), lease(store.location, events.notify):
+            store.begin_writing()
     return _summary(store, plan, simulated, time.monotonic() - start)
 
 

@@ -24,9 +24,13 @@ EXPIRY = 3 * BEAT  # a lease whose number stands still for so long is a dead dri
 CONTEST = 0.3  # seconds in which a driver that began at the same time writes its own lease
 
 
+class AtWork(UserError):
+    """Another driver has the lease of a store, and lives."""
+
+
 @contextlib.contextmanager
 def lease(location: Location, notify: Callable[[str], None]) -> Iterator[None]:
-    """Have the store's lease while the context lasts. Raises UserError if another driver has it and lives.
+    """Have the store's lease while the context lasts. Raises AtWork if another driver has it and lives.
 
     notify: gets a line when a dead driver's lease is taken over, or when the store stops answering.
     """
@@ -36,7 +40,7 @@ def lease(location: Location, notify: Callable[[str], None]) -> Iterator[None]:
     _write(location, driver, 0)
     time.sleep(CONTEST)
     if (holder := _read(location)) is None or holder["driver"] != driver:
-        raise UserError(_taken(location))
+        raise AtWork(_taken(location))
     stop = threading.Event()
     heart = threading.Thread(target=_beat, args=(location, driver, stop, notify), daemon=True)
     heart.start()
@@ -50,8 +54,13 @@ def lease(location: Location, notify: Callable[[str], None]) -> Iterator[None]:
                 location.remove(LEASE_FILE)
 
 
+def is_leased(location: Location) -> bool:
+    """Return whether a driver has the store's lease, be it alive or dead."""
+    return _read(location) is not None
+
+
 def _wait_until_free(location: Location) -> bool:
-    """Return whether there was a dead driver's lease. Raises UserError if its driver lives."""
+    """Return whether there was a dead driver's lease. Raises AtWork if its driver lives."""
     found = _read(location)
     if found is None:
         return False
@@ -62,7 +71,7 @@ def _wait_until_free(location: Location) -> bool:
         if now is None:
             return False
         if now != found:
-            raise UserError(_taken(location))
+            raise AtWork(_taken(location))
     return True
 
 

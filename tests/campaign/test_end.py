@@ -10,8 +10,9 @@ from magray.campaign import run
 from magray.errors import FilmsLost
 from magray.films import plan_table
 from magray.micromagnetics import relax
-from magray.store import Store, open_store, rows_of
-from magray.store.layout import CAMPAIGN_FILE
+from magray.store import Store, create_store, open_store, rows_of
+from magray.store import lease as leases
+from magray.store.layout import CAMPAIGN_FILE, LEASE_FILE
 from tests.support.specimens import co_like
 
 FILMS = [co_like((8, 8), seed=seed) for seed in range(3)]
@@ -45,3 +46,23 @@ def test_films_that_are_gone_at_the_end_are_counted_and_simulated_by_the_next_ru
     monkeypatch.setattr(run, "_simulate", simulate)
     assert run.run_campaign(plan, str(folder), campaign="small", progress=False).simulated == lost
     assert open_store(str(folder)).count() == 3
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_a_finished_campaign_is_tidied_after_a_driver_that_died_in_the_end_and_not_before_one_that_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alive: bool
+) -> None:
+    """Between its last commit and its end a driver still has the store's lease."""
+    monkeypatch.setattr(leases, "BEAT", 0.05)
+    monkeypatch.setattr(leases, "EXPIRY", 0.3)
+    plan, folder = plan_table(FILMS, "small"), tmp_path / "store"
+    store = create_store(str(folder), "small", plan)
+    store.commit(rows_of(list(relax(FILMS, "cpu")), plan))
+    if alive:
+        with leases.lease(store.location, print):
+            assert run.run_campaign(plan, str(folder), campaign="small", progress=False).simulated == 0
+            assert (folder / LEASE_FILE).exists()
+    else:
+        (folder / LEASE_FILE).write_text('{"driver": "dead", "beat": 6}')
+        assert run.run_campaign(plan, str(folder), campaign="small", progress=False).simulated == 0
+        assert not (folder / LEASE_FILE).exists()
