@@ -151,7 +151,7 @@ def through_instruments(
                 low, high = np.log(sampler.pixels[place])
                 pixel = torch.exp(low + (high - low) * torch.rand(len(index), device=device))
                 geometry = random_geometry(pixel, one.side)
-                instrument, signal = signals(seen, seen.ranges, sampler.views[place], one, index, geometry)
+                instrument, signal, _ = signals(seen, seen.ranges, sampler.views[place], one, index, geometry)
                 first, second = (recorded(instrument, signal) for _ in range(2))
                 visible = alike(first, second) > VISIBLE
                 views.append(first[visible].cpu().numpy())

@@ -20,6 +20,7 @@ import torch
 from magray.estimator.any_film import AnyFilmEstimator
 from magray.evaluation.any_film import Tested
 from magray.imaging.instruments import RANGES
+from magray.imaging.instruments.asymmetry import PeemRanges
 from magray.network.branches import own_device
 from magray.network.execution import ExecutionConfig
 from magray.store import open_store
@@ -48,7 +49,7 @@ def shares(known: Sequence[str]) -> Iterator[tuple[str, InstrumentShare]]:
             yield name, InstrumentShare(name, 1.0, GAUSSIAN[name])
             continue
         parameter, bins = BINS[name]
-        usual = RANGES[name](incidence=(0.0, 0.0)) if name == "peem" else RANGES[name]()
+        usual = PeemRanges(incidence=(0.0, 0.0)) if name == "peem" else RANGES[name]()
         for low, high in bins:
             ranges = replace(usual, **{parameter: (low, high)})
             cell = LIGHT_CELL if name == "kerr" else CELL

@@ -72,6 +72,17 @@ def estimate(
             "sempa, nv, which the estimator must have been trained on.",
         ),
     ] = None,
+    resolution_nm: Annotated[
+        float | None,
+        typer.Option(
+            "--resolution-nm",
+            "--lift-nm",
+            "--height-nm",
+            metavar="X",
+            help="What limits the instrument, if known: lift of mfm, height of nv, λ / (2 NA) of kerr, full width at "
+            "half maximum of stxm, peem, sempa.",
+        ),
+    ] = None,
     resimulate: Annotated[
         bool, typer.Option("--resimulate", help="Compare the picture with films of the answer: minutes on a CPU.")
     ] = False,
@@ -98,6 +109,7 @@ def estimate(
         pixel_nm,
         Reading.of(channel, crop, clean, max_megapixels),
         resimulate,
+        resolution_nm,
     )
     found = answer(question)
     if not isinstance(found, Posterior):

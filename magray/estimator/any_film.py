@@ -37,7 +37,7 @@ from magray.estimator.weights import load_weights
 from magray.files.records import read_record
 from magray.films.reduced import critical_dmi, neel_threshold, stray_energy, wall_width
 from magray.imaging import VIEW_SIZE, check_picture, grey_range, tiles, to_mz
-from magray.imaging.instruments import RANGES
+from magray.imaging.instruments import RANGES, RESOLUTIONS
 from magray.imaging.microscope import CLEAN, detrend
 from magray.imaging.views import NM_PER_SCALE_UM, resample
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings, symmetric
@@ -322,6 +322,7 @@ class AnyFilmEstimator:
         if not reasons and self._strange(seen, knowledge, STRANGE):
             reasons.append("the network sees something that no film of the training shows")
         reasons += [self._outside(name, samples) for name, share in samples.outside.items() if share > MANY]
+        reasons += self._unresolved(shown[0].pixel, knowledge)
         if len(seen) > 1 and samples.log_agreement < IMPROBABLE:
             reasons.append("the pictures contradict each other: they do not show one film, or not at this scale")
         evidence = samples.log_evidence - (max(samples.log_agreement, 0.0) if len(seen) > 1 else 0.0)
@@ -336,6 +337,16 @@ class AnyFilmEstimator:
         with torch.inference_mode():
             found = torch.stack([self.network.distance(picture.features)[0] for picture in seen])
         return float(found.median()) > limit
+
+    def _unresolved(self, pixel: float, knowledge: Knowledge) -> list[str]:
+        """Return that the instrument resolves less or more of a view than any of the training did, if it is told."""
+        limits = self.description.calibration.get(knowledge.instrument or NOT_TOLD, {}).get("resolution")
+        if knowledge.resolution is None or limits is None or limits[0] <= knowledge.resolution / pixel <= limits[1]:
+            return []
+        assert knowledge.instrument is not None
+        what, found = RESOLUTIONS[knowledge.instrument], knowledge.resolution / pixel
+        ends = "{:.2g} to {:.2g}".format(*limits)
+        return [f"{what} is {found:.2g} pixels of the network's view, and the training had {ends}"]
 
     def _outside(self, name: str, samples: Samples) -> str:
         share = f"{samples.outside[name]:.0%} of what the"
@@ -474,6 +485,7 @@ def estimate(
     instrument: str | None = None,
     estimator: str | Path = ANY_FILM,
     resimulate: bool = False,
+    resolution_nm: float | None = None,
 ) -> Posterior:
     """Return what pictures of a perpendicular film, and what is known of it, say of its other constants.
 
@@ -481,7 +493,8 @@ def estimate(
     `Normal` or a `Range`. dmi: interfacial or bulk. history: minimised, quenched, thermal or demagnetised. instrument:
     microscope (blur and noise), none for a picture of a simulation, or a real one (kerr, mfm, peem, stxm, sempa, nv):
     an answer is refused unless the estimator was trained on it. resimulate: simulate films of the answer (minutes on a
-    CPU) and compare them with the first picture.
+    CPU) and compare them with the first picture. resolution_nm: what limits a real instrument, if known: the lift of
+    mfm, the height of nv, λ / (2 NA) of kerr, the full width at half maximum of the others.
     """
-    knowledge = Knowledge.of(known or {}, dmi, history, instrument or NOT_TOLD)
+    knowledge = Knowledge.of(known or {}, dmi, history, instrument or NOT_TOLD, resolution_nm)
     return _loaded(str(estimator)).estimate(pictures, knowledge, scale_um, pixel_nm, resimulate)

@@ -8,7 +8,7 @@ A value with an error is a normal distribution, cut off at zero; a range is a un
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -20,7 +20,7 @@ from magray.estimator.metadata import practical
 from magray.films.design import HISTORIES, KINDS, History
 from magray.films.film import Dmi
 from magray.films.reduced import effective_anisotropy, stray_energy
-from magray.imaging.instruments import RANGES, REFUSED
+from magray.imaging.instruments import RANGES, REFUSED, RESOLUTIONS
 from magray.units import DIMENSIONS, MU0, parse_quantity
 
 Array = NDArray[np.float64]
@@ -139,12 +139,16 @@ ANISOTROPIES = ("Keff", "Hk", "Ku1")  # of those that are given, the first decid
 
 @dataclass(frozen=True)
 class Knowledge:
-    """All that is known of a film: its constants by name (of CONSTANTS), and kinds that are None if unknown."""
+    """All that is known of a film: its constants by name (of CONSTANTS), and kinds that are None if unknown.
+
+    resolution: the instrument's, m, if it is known.
+    """
 
     constants: Mapping[str, Known]
     dmi: Dmi | None = None
     history: History | None = None
     instrument: Instrument | None = None
+    resolution: float | None = None
 
     @classmethod
     def of(
@@ -153,6 +157,7 @@ class Knowledge:
         dmi: str | None = None,
         history: str | None = None,
         instrument: str | None = None,
+        resolution_nm: float | None = None,
     ) -> "Knowledge":
         """Return what a user says: numbers (SI), texts, `Normal` and `Range` by constant, and kinds by their names.
 
@@ -169,6 +174,7 @@ class Knowledge:
             _choice(dmi, "dmi", KINDS),
             _choice(history, "history", HISTORIES),
             _choice(instrument, "instrument", INSTRUMENTS),
+            None if resolution_nm is None else _resolution(resolution_nm, instrument),
         )
 
     @property
@@ -184,7 +190,15 @@ class Knowledge:
         replaced = set(values) | (set(ANISOTROPIES) if set(values) & set(ANISOTROPIES) else set())
         kept = {name: known for name, known in self.constants.items() if name not in replaced}
         exact: dict[str, Known] = {name: Normal(value) for name, value in values.items()}
-        return Knowledge(kept | exact, self.dmi, self.history, self.instrument)
+        return replace(self, constants=kept | exact)
+
+
+def _resolution(resolution_nm: float, instrument: str | None) -> float:
+    if instrument not in RESOLUTIONS:
+        raise UserError(f"resolution, lift or height: tell the instrument too, one of {', '.join(RESOLUTIONS)}")
+    if not (math.isfinite(resolution_nm) and resolution_nm > 0):
+        raise UserError(f"{RESOLUTIONS[instrument]}: {resolution_nm:g} nm is no length; give nanometres above 0")
+    return resolution_nm * 1e-9
 
 
 def _choice(value: str | None, name: str, choices: tuple[Choice, ...]) -> Choice | None:

@@ -377,7 +377,10 @@ class _Walls:
             _index(HISTORIES, knowledge.history),
             _index(self.trained.instruments, knowledge.instrument),
         ]
-        return Knowns(*self._numbers(pixel), *(torch.full((self.draws,), kind, device=self.device) for kind in kinds))
+        resolution = math.nan if knowledge.resolution is None else math.log(knowledge.resolution / pixel)
+        dmi, history, instrument = (torch.full((self.draws,), kind, device=self.device) for kind in kinds)
+        log_resolution = torch.full((self.draws,), resolution, device=self.device)
+        return Knowns(*self._numbers(pixel), dmi, history, instrument, log_resolution)
 
     def _tensor(self, values: Array) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)

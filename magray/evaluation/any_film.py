@@ -115,7 +115,7 @@ def evaluate(
         for seed in SEEDS:
             pictures = sampler.held_out("test", place, TIMES, seed)
             for told in (True, False):
-                said = answers(network, pictures, execution, history=told)
+                said = answers(network, pictures, execution, history=told, resolution=told)
                 tested = Tested.of(pictures, said, factors)
                 title = f"{name}, history {'told' if told else 'unknown'}, seed {seed}"
                 results[title] = {

@@ -54,7 +54,12 @@ class AnyFilmSettings:
     @property
     def knowns(self) -> int:
         """How many numbers stand for what is known: of instruments, all but the first one's."""
-        return 2 + len(KINDS) + len(HISTORIES) + len(self.instruments) - 1
+        return 2 + len(KINDS) + len(HISTORIES) + len(self.instruments) - 1 + 2 * self.told_resolution
+
+    @property
+    def told_resolution(self) -> bool:
+        """Whether there are instruments that have a resolution."""
+        return not set(self.instruments) <= set(INSTRUMENTS)
 
 
 @dataclass
@@ -62,7 +67,7 @@ class Knowns:
     """The known numbers of n films and their pictures: (n,) each.
 
     dmi, history, instrument: integers, the places in KINDS, HISTORIES and the settings' instruments. UNKNOWN for a kind
-    of DMI or a history that is not known.
+    of DMI or a history that is not known. log_resolution: of the instrument's resolution, in pixels; NaN if unknown.
     """
 
     log_Q1: torch.Tensor
@@ -70,6 +75,7 @@ class Knowns:
     dmi: torch.Tensor
     history: torch.Tensor
     instrument: torch.Tensor
+    log_resolution: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.log_Q1)
@@ -172,7 +178,11 @@ class AnyFilmNetwork(nn.Module):
         numbers = (knowns.numbers() - self.known_mean) / self.known_spread
         kinds = (_one_hot(knowns.dmi, len(KINDS)), _one_hot(knowns.history, len(HISTORIES)))
         instruments = _one_hot(knowns.instrument - 1, len(self.settings.instruments) - 1)
-        return torch.cat([numbers, *kinds, instruments], 1)
+        told = [numbers, *kinds, instruments]
+        if self.settings.told_resolution:
+            known = knowns.log_resolution.isfinite()
+            told += [torch.where(known, knowns.log_resolution, 0.0)[:, None], known[:, None].float()]
+        return torch.cat(told, 1)
 
     def _sought(self, parameters: torch.Tensor) -> Mixture:
         return Mixture(parameters.view(len(parameters), -1, PARAMETERS), self.sought_mean, self.sought_spread)

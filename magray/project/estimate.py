@@ -35,6 +35,7 @@ class Question:
     pixel_nm: float | None = None
     reading: Reading = AS_USUAL
     resimulate: bool = False
+    resolution_nm: float | None = None
 
 
 def answer(question: Question) -> "Posterior | Answer":
@@ -55,11 +56,18 @@ def answer(question: Question) -> "Posterior | Answer":
             pixel_nm=asked.pixel_nm,
             reading=asked.reading,
             resimulate=asked.resimulate,
+            resolution_nm=asked.resolution_nm,
         )
-    name, kinds = asked.estimator, {"dmi": asked.dmi, "history": asked.history, "instrument": asked.instrument}
+    name = asked.estimator
+    further = {
+        "dmi": asked.dmi,
+        "history": asked.history,
+        "instrument": asked.instrument,
+        "resolution-nm": asked.resolution_nm,
+    }
     if asked.resimulate:
         raise UserError(f"{name} knows no constants to simulate; --resimulate is for the estimator any-film")
-    if told := [*asked.known, *(kind for kind, value in kinds.items() if value is not None)]:
+    if told := [*asked.known, *(kind for kind, value in further.items() if value is not None)]:
         raise UserError(f"{name} knows the films of its training only; --{told[0]} is for the estimator any-film")
     return estimate_pictures(
         *asked.pictures,
@@ -100,14 +108,16 @@ def estimate_film(
     pixel_nm: float | None = None,
     reading: Reading = AS_USUAL,
     resimulate: bool = False,
+    resolution_nm: float | None = None,
 ) -> "Posterior":
     """Return what picture files of one film, and what is known of it, say: see `magray.estimate`."""
     from magray.estimator.any_film import estimate
     from magray.estimator.knowns import Knowledge
 
-    Knowledge.of(known, dmi, history, instrument)  # says what is wrong before files are read
+    Knowledge.of(known, dmi, history, instrument, resolution_nm)  # says what is wrong before files are read
     images, scale, done = read_for_estimate(pictures, scale_um, pixel_nm, reading)
-    posterior = estimate(images, scale.pixel_nm, scale.um, known, dmi, history, instrument, estimator, resimulate)
+    kinds = (dmi, history, instrument)
+    posterior = estimate(images, scale.pixel_nm, scale.um, known, *kinds, estimator, resimulate, resolution_nm)
     return replace(posterior, notes=(*done, *posterior.notes))
 
 

@@ -1,5 +1,7 @@
 """The network of any film: what its body and its heads are told, and what they must not care about."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -16,9 +18,10 @@ def network() -> AnyFilmNetwork:
     return network
 
 
-def knowns(count: int = 3, history: int = 1) -> Knowns:
-    kinds = [torch.full((count,), kind) for kind in (0, history, 1)]
-    return Knowns(torch.linspace(-2, 1, count), torch.linspace(0, 1, count), *kinds)
+def knowns(count: int = 3, history: int = 1, resolution: float = torch.nan) -> Knowns:
+    dmi, history_, instrument = (torch.full((count,), kind) for kind in (0, history, 1))
+    numbers = torch.linspace(-2, 1, count), torch.linspace(0, 1, count)
+    return Knowns(*numbers, dmi, history_, instrument, torch.full((count,), resolution).log())
 
 
 def test_a_film_that_repeats_itself_has_the_same_features_wherever_its_picture_begins(network: AnyFilmNetwork) -> None:
@@ -43,6 +46,16 @@ def test_an_unknown_history_is_none_of_the_histories(network: AnyFilmNetwork) ->
     y = network.sought_mean.expand(3, 2)
     told = [network.prior(knowns(history=history)).log_prob(y) for history in (UNKNOWN, 0, 1, 2, 3)]
     assert all(not torch.allclose(told[0], other) for other in told[1:])
+
+
+def test_a_resolution_that_is_not_told_is_none_of_all_resolutions() -> None:
+    """An estimator of mz alone has no input for it, so that those of former versions are read as they were."""
+    network = AnyFilmNetwork(replace(SMALL, instruments=("none", "microscope", "mfm"))).eval()
+    y = network.sought_mean.expand(3, 2)
+    told = [network.prior(knowns(resolution=length)).log_prob(y) for length in (torch.nan, 1.0, 5.0)]
+    assert all(not torch.allclose(told[0], other) for other in told[1:])
+    assert not torch.allclose(told[1], told[2])
+    assert SMALL.knowns == replace(SMALL, instruments=("none", "microscope", "mfm")).knowns - 3
 
 
 def test_one_picture_may_be_asked_with_many_knowns(network: AnyFilmNetwork) -> None:

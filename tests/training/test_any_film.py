@@ -165,7 +165,9 @@ def _gaussian(error: float, count: int, correlated: float = 0.0) -> tuple[Mixtur
     d = 0.2 + 0.5 * torch.rand(count, generator=generator)
     integers = torch.zeros(count, dtype=torch.long)
     pictures = Pictures(
-        torch.zeros(count, 1, 1), Q1, tau, delta, d, integers, integers, integers, torch.ones(count, dtype=torch.bool)
+        torch.zeros(count, 1, 1),
+        *(Q1, tau, delta, d, integers, integers, integers, torch.full((count,), torch.nan)),
+        torch.ones(count, dtype=torch.bool),
     )
     sought = pictures.sought()
     mean = sought + error * torch.randn(sought.shape, generator=generator)

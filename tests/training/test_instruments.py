@@ -78,7 +78,7 @@ def test_a_perfect_instrument_shows_the_film_as_it_is(films: FilmSet, contrast: 
         torch.zeros(1, dtype=torch.long),
         upright(films, contrast),
     )
-    seen, expected = (pictures_through(one, views, films, first, geometry) for one in (perfect, plain))
+    seen, expected = (pictures_through(one, views, films, first, geometry)[0] for one in (perfect, plain))
     torch.testing.assert_close(seen, expected, atol=0.02, rtol=0.0)
 
 
@@ -92,7 +92,9 @@ def test_the_lift_is_a_length_and_not_a_number_of_pixels(films: FilmSet) -> None
         ranges = MfmRanges.at(lift=lift, **still, **quiet)
         torch.manual_seed(1)  # the sign of the pole
         share = InstrumentShare("mfm", 1.0, ranges, (cell, cell), (1e6, 1e6))
-        return pictures_through(share, views, films, first, geometry)
+        pictures, resolution = pictures_through(share, views, films, first, geometry)
+        torch.testing.assert_close(resolution, torch.tensor([lift / cell]))  # in cells
+        return pictures
 
     torch.testing.assert_close(seen(40e-9, 8e-9), seen(20e-9, 4e-9), atol=1e-3, rtol=0.0)
     assert float((seen(20e-9, 8e-9) - seen(20e-9, 4e-9)).abs().max()) > 0.1
@@ -108,7 +110,13 @@ def test_an_estimator_knows_the_instruments_that_it_was_trained_on(store: Store,
     estimator = AnyFilmEstimator.load(tmp_path)
     assert estimator.trained.instruments == ("none", "microscope", "mfm")
     known = {"Ms": 1e6, "Ku1": 0.9e6, "thickness": 6e-9}
-    nv = estimator.estimate(np.asarray(labyrinth()), Knowledge.of(known, instrument="nv"), pixel_nm=2.0)
+    picture = np.asarray(labyrinth())
+    lifted = Knowledge.of(known, instrument="mfm", resolution_nm=4000.0)
+    assert any(
+        "pixels of the network's view, and the training had" in said
+        for said in estimator.estimate(picture, lifted, pixel_nm=2.0).reasons
+    )
+    nv = estimator.estimate(picture, Knowledge.of(known, instrument="nv"), pixel_nm=2.0)
     assert nv.reasons[0] == "the estimator has seen no pictures of nv, only of none, microscope, mfm"
 
 

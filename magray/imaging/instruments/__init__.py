@@ -19,9 +19,17 @@ RANGES: dict[str, type[Ranges]] = {
     "sempa": SempaRanges,
     "nv": NvRanges,
 }
+RESOLUTIONS = {  # the length that limits what each resolves
+    "kerr": "λ / (2 NA)",
+    "mfm": "the lift",
+    "peem": "the full width at half maximum",
+    "stxm": "the full width at half maximum",
+    "sempa": "the full width at half maximum",
+    "nv": "the height",
+}
 REFUSED = {
     "lorentz": "Lorentz microscopy sees the induction in the plane: domains that point up and down, and Néel walls, "
     "leave no trace at zero tilt, and Bloch walls only lines"
 }
 
-__all__ = ["RANGES", "REFUSED", "Instrument", "Magnetisation", "Ranges"]
+__all__ = ["RANGES", "REFUSED", "RESOLUTIONS", "Instrument", "Magnetisation", "Ranges"]

@@ -39,6 +39,11 @@ class Kerr:
     drift: torch.Tensor
     flicker: torch.Tensor
 
+    @property
+    def resolution(self) -> torch.Tensor:
+        """The shortest period that the lens passes, λ / (2 NA)."""
+        return self.wavelength / (2 * self.aperture)
+
     def signal(self, film: Magnetisation) -> torch.Tensor:
         """Return C mz as the lens shows it, (n, h, w): the change of the light, relative."""
         cutoff = 4 * math.pi * self.aperture / self.wavelength

@@ -44,6 +44,11 @@ class Mfm:
     row_noise: torch.Tensor
     scars: torch.Tensor
 
+    @property
+    def resolution(self) -> torch.Tensor:
+        """The lift."""
+        return self.lift
+
     def signal(self, film: Magnetisation) -> torch.Tensor:
         """Return the gradient of the force (n, h, w), N/m."""
         k = film.waves.k

@@ -32,6 +32,11 @@ class Nv:
     unsigned: torch.Tensor
     noise: torch.Tensor
 
+    @property
+    def resolution(self) -> torch.Tensor:
+        """The height."""
+        return self.height
+
     def signal(self, film: Magnetisation) -> torch.Tensor:
         """Return B along the axes, or its absolute value, (n, h, w), T."""
         field = MU0 * film.filtered(along(film, self.angle, self.azimuth) * potential(film, self.height))

@@ -17,6 +17,11 @@ Interval = tuple[float, float]
 class Instrument(Protocol):
     """An instrument with the parameters of n pictures."""
 
+    @property
+    def resolution(self) -> torch.Tensor:
+        """The length (n,), m, that limits what it resolves; RESOLUTIONS says which."""
+        ...
+
     def signal(self, film: Magnetisation) -> torch.Tensor:
         """Return what the probe senses over films, (n, h, w) on their cells, in physical units."""
         ...

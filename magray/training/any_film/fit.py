@@ -24,7 +24,13 @@ from magray.store import open_store
 from magray.training.any_film.films import FilmSet, read_films
 from magray.training.any_film.intervals import DEEPEST, answers, conformal_factors
 from magray.training.any_film.sampler import Pictures, Sampler
-from magray.training.any_film.trainer import AnyFilmTraining, train_any_film
+from magray.training.any_film.trainer import (
+    HIDDEN_DMI,
+    HIDDEN_HISTORY,
+    HIDDEN_RESOLUTION,
+    AnyFilmTraining,
+    train_any_film,
+)
 
 STANDARDISING_PICTURES = 16  # batches
 CALIBRATION_PICTURES = 20_000
@@ -125,7 +131,7 @@ def _trained_ranges(sampler: Sampler) -> dict[str, list[float]]:
 def calibrate(network: AnyFilmNetwork, sampler: Sampler, execution: ExecutionConfig) -> dict[str, Any]:
     """Return conformal factors for each instrument: of D by the median of d, and of Aex by the median of δ, in pixels.
 
-    The history of every second picture is told, and the kind of DMI of most.
+    History and resolution of every second picture are told, and the kind of DMI of most.
     """
     films = sum(len(one.calibration) for one in sampler.films)
     times = max(1, min(8, CALIBRATION_PICTURES // films))
@@ -133,14 +139,17 @@ def calibrate(network: AnyFilmNetwork, sampler: Sampler, execution: ExecutionCon
     features = []
     for place, instrument in enumerate(sampler.instruments):
         pictures = sampler.held_out("calibration", place, times, CALIBRATION_SEED)
-        drawn = torch.rand(2, len(pictures), generator=torch.Generator().manual_seed(CALIBRATION_SEED))
-        told = (drawn > torch.tensor([[0.3], [0.5]])).to(sampler.device)
-        said = answers(network, pictures, execution, told[0], told[1])
+        drawn = torch.rand(3, len(pictures), generator=torch.Generator().manual_seed(CALIBRATION_SEED))
+        told = (drawn > torch.tensor([[HIDDEN_DMI], [HIDDEN_HISTORY], [HIDDEN_RESOLUTION]])).to(sampler.device)
+        said = answers(network, pictures, execution, *told)
         found[instrument.name] = {
             "D, Aex known": conformal_factors(said.d_aex_known, pictures.d),
             "D, Aex unknown": conformal_factors(said.d_aex_unknown, pictures.d),
             "wall width": conformal_factors(said.delta, pictures.delta),
         }
+        if pictures.resolution.isfinite().all():
+            ends = (float(pictures.resolution.min()), float(pictures.resolution.max()))
+            found[instrument.name]["resolution"] = ends
         features.append(said.features)
     network.whiten(torch.cat(features))
     for instrument, seen in zip(sampler.instruments, features, strict=True):

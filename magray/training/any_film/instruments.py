@@ -111,12 +111,16 @@ def _interval(ends: Any, dimension: str, name: str) -> Interval:
 
 def pictures_through(
     seen: InstrumentShare, views: Views, films: FilmSet, index: torch.Tensor, geometry: torch.Tensor
-) -> torch.Tensor:
-    """Return pictures (n, 128, 128), detrended, of the films `index` (n,) through an instrument, as `views` has it."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return pictures (n, 128, 128) of the films `index` (n,) through an instrument, and its resolutions (n,) in cells.
+
+    The pictures are as `views` has them, and detrended. A resolution is NaN where the instrument has none.
+    """
     if isinstance(seen.ranges, InstrumentRanges):
-        return _blurred_and_noisy(seen.ranges, views(films.images, index, geometry))
-    instrument, signal = signals(seen, seen.ranges, views, films, index, geometry)
-    return recorded(instrument, signal)
+        pictures = _blurred_and_noisy(seen.ranges, views(films.images, index, geometry))
+        return pictures, torch.full_like(films.thickness[index], torch.nan)
+    instrument, signal, cell = signals(seen, seen.ranges, views, films, index, geometry)
+    return recorded(instrument, signal), instrument.resolution / cell
 
 
 def signals(
@@ -126,8 +130,11 @@ def signals(
     films: FilmSet,
     index: torch.Tensor,
     geometry: torch.Tensor,
-) -> tuple[Instrument, torch.Tensor]:
-    """Return instruments of an InstrumentShare, and the signals (n, 128, 128) that their detectors are given."""
+) -> tuple[Instrument, torch.Tensor, torch.Tensor]:
+    """Return instruments of an InstrumentShare, the signals (n, 128, 128) that their detectors are given, and cells.
+
+    The sizes of the films' cells (n,) are in m.
+    """
     count, device = len(index), index.device
     cell, Ms = (_even(interval, torch.rand(count, device=device)) for interval in (seen.cell, seen.Ms))
     sign, upright = geometry[:, 7], torch.cat([geometry[:, :7], torch.ones_like(geometry[:, :1])], 1)
@@ -137,7 +144,7 @@ def signals(
     low, high = signal.amin((1, 2), keepdim=True), signal.amax((1, 2), keepdim=True)
     span = (high - low).clamp(min=LEAST)
     grey = ((signal - low) / span * 255).round().to(torch.uint8).contiguous()
-    return instrument, low + (views(grey, torch.arange(count, device=device), upright) + 1) / 2 * span
+    return instrument, low + (views(grey, torch.arange(count, device=device), upright) + 1) / 2 * span, cell
 
 
 def recorded(instrument: Instrument, signal: torch.Tensor) -> torch.Tensor:

@@ -70,15 +70,16 @@ def answers(
     execution: ExecutionConfig,
     dmi: torch.Tensor | bool = True,
     history: torch.Tensor | bool = True,
+    resolution: torch.Tensor | bool = True,
 ) -> Answers:
-    """Return what the network says of pictures; dmi, history: whether it is told of them."""
+    """Return what the network says of pictures; dmi, history, resolution: whether it is told of them."""
     network.eval()
     features = symmetric(features_of(network, pictures.views.device, execution))
     generator = torch.Generator(pictures.views.device).manual_seed(0)
     parts = []
     for part, which in _split(pictures):
         seen = features(part.views).float()
-        told = [value if isinstance(value, bool) else value[which] for value in (dmi, history)]
+        told = [value if isinstance(value, bool) else value[which] for value in (dmi, history, resolution)]
         density = network.posterior(seen, part.knowns(*told))
         unknown, delta = d_and_delta(density, part, generator)
         logs = density.log_prob(part.sought())

@@ -18,7 +18,7 @@ Range = tuple[float, float]
 
 @dataclass
 class Pictures:
-    """Pictures (n, 128, 128) and their films' numbers (n,), in pixels."""
+    """Pictures (n, 128, 128) and their films' numbers (n,), in pixels. resolution: NaN for instruments without one."""
 
     views: torch.Tensor
     Q1: torch.Tensor
@@ -28,6 +28,7 @@ class Pictures:
     dmi: torch.Tensor
     history: torch.Tensor
     instrument: torch.Tensor
+    resolution: torch.Tensor
     in_window: torch.Tensor  # whether the film has walls, and a period of at most a third of the film
 
     def __len__(self) -> int:
@@ -42,10 +43,20 @@ class Pictures:
         """Return log δ and log s, (n, 2)."""
         return torch.stack([self.delta.log(), self.s.log()], 1)
 
-    def knowns(self, dmi: torch.Tensor | bool = True, history: torch.Tensor | bool = True) -> Knowns:
-        """Return what the network is told. dmi, history: whether they are, of each picture or of all."""
+    def knowns(
+        self,
+        dmi: torch.Tensor | bool = True,
+        history: torch.Tensor | bool = True,
+        resolution: torch.Tensor | bool = True,
+    ) -> Knowns:
+        """Return what the network is told. dmi, history, resolution: whether they are, of each picture or of all."""
         return Knowns(
-            self.Q1.log(), self.tau.log(), _told(self.dmi, dmi), _told(self.history, history), self.instrument
+            self.Q1.log(),
+            self.tau.log(),
+            _told(self.dmi, dmi, UNKNOWN),
+            _told(self.history, history, UNKNOWN),
+            self.instrument,
+            _told(self.resolution.log(), resolution, torch.nan),
         )
 
     def some(self, which: torch.Tensor) -> "Pictures":
@@ -89,12 +100,13 @@ class Sampler:
         low, high = self.pixels[place]
         pixel = low * torch.exp(torch.rand(len(index), device=self.device) * math.log(high / low))
         geometry = random_geometry(pixel, films.side)
-        views = pictures_through(self.instruments[instrument], self.views[place], films, index, geometry)
+        views, resolution = pictures_through(self.instruments[instrument], self.views[place], films, index, geometry)
         columns = (films.Q1, films.thickness, films.wall_width, films.d, films.dmi, films.history)
         Q1, thickness, width, d, dmi, history = (column[index] for column in columns)
         in_window = self.in_window[place][index]
         seen = torch.full_like(index, instrument)
-        return Pictures(views, Q1, thickness / pixel, width / pixel, d, dmi, history, seen, in_window)
+        lengths = (thickness / pixel, width / pixel, d, dmi, history, seen, resolution / pixel)
+        return Pictures(views, Q1, *lengths, in_window)
 
     def held_out(self, part: str, instrument: int, times: int = 1, seed: int = 0, size: int = 512) -> Pictures:
         """Return `times` pictures of each film of a part, "calibration" or "test"; the seed decides the pictures."""
@@ -123,7 +135,7 @@ def pixel_range(side: int) -> Range:
     return min(1.0, largest / 2), largest
 
 
-def _told(values: torch.Tensor, told: torch.Tensor | bool) -> torch.Tensor:
+def _told(values: torch.Tensor, told: torch.Tensor | bool, unknown: float) -> torch.Tensor:
     if isinstance(told, bool):
-        return values if told else torch.full_like(values, UNKNOWN)
-    return torch.where(told, values, UNKNOWN)
+        return values if told else torch.full_like(values, unknown)
+    return torch.where(told, values, unknown)

@@ -20,7 +20,7 @@ from magray.training.any_film.instruments import HALVES, InstrumentShare
 from magray.training.any_film.sampler import Pictures, Sampler
 from magray.training.optimizer import BETA2, EPS, AdamW, FlatParameters, Rule, adamw, hyperparameter_table
 
-HIDDEN_DMI, HIDDEN_HISTORY = 0.3, 0.5  # shares of the pictures that are not told of them
+HIDDEN_DMI, HIDDEN_HISTORY, HIDDEN_RESOLUTION = 0.3, 0.5, 0.5  # shares of the pictures that are not told of them
 CONSISTENCY = 0.3  # weight of the loss that asks the features for Q1 and τ
 LARGEST_GRADIENT = 5.0
 HEADS_BATCH = 4  # what batch and learning rate are divided by when the heads learn alone: a picture has many views then
@@ -112,8 +112,8 @@ class AnyFilmTrainer:
         self.parameters.gradient.zero_()
         with torch.no_grad():
             pictures = self.sampler.train(self.training.batch)
-            drawn = torch.rand(2, len(pictures), device=self.sampler.device)
-        knowns = pictures.knowns(drawn[0] > HIDDEN_DMI, drawn[1] > HIDDEN_HISTORY)
+            drawn = torch.rand(3, len(pictures), device=self.sampler.device)
+        knowns = pictures.knowns(drawn[0] > HIDDEN_DMI, drawn[1] > HIDDEN_HISTORY, drawn[2] > HIDDEN_RESOLUTION)
         loss = loss_of(self.network, self.features(pictures.views), pictures, knowns)
         torch.autograd.backward(loss)
         gradient = self.parameters.gradient
