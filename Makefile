@@ -52,9 +52,9 @@ soak: $(READY)
 	NOTEBOOKS=all $(BIN)/pytest tests/docs/test_notebooks.py
 	$(BIN)/python -m tests.chaos.soak --kills $(or $(KILLS),200) --seed $(or $(SEED),1)
 
-# Without the variable, the theme prints a notice about its own future at every build.
+# Not --quiet, with which --strict sees no warnings. Without the variable, the theme prints a notice about its own future.
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html"
 
 bench: $(READY)
