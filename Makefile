@@ -5,15 +5,16 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.13,\
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help quickstart test test-gpu fuzz soak lint bench audit clean
+.PHONY: help quickstart test test-gpu fuzz soak lint docs bench audit clean
 
 help:
 	@echo "make quickstart   films, pictures, estimator, tolerance table and report, on this machine (runs/quickstart)"
 	@echo "make test         lint, types and tests"
 	@echo "make test-gpu     the tests that need an NVIDIA GPU and CuPy (magray[cuda13])"
 	@echo "make fuzz         20,000 damaged files and options, 10,000 uploads; INPUTS=1000 SEED=2 make fuzz tries fewer, other ones"
-	@echo "make soak         every fault of a cluster, and 200 kills of commands, for hours; KILLS=20 SEED=2 make soak"
+	@echo "make soak         every fault of a cluster, all notebooks, 200 kills of commands, for hours; KILLS=20 SEED=2 make soak"
 	@echo "make lint         ruff, mypy and the order of imports"
+	@echo "make docs         the documentation as a site (build/site/index.html)"
 	@echo "make bench        field evaluations per second of this machine"
 	@echo "make audit        check the pinned versions for known vulnerabilities; needs PyPI"
 	@echo "make clean        remove .venv and caches; runs/ stays"
@@ -48,7 +49,13 @@ fuzz: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m benchmarks.survival --seed $(or $(SEED),1)
+	NOTEBOOKS=all $(BIN)/pytest tests/docs/test_notebooks.py
 	$(BIN)/python -m tests.chaos.soak --kills $(or $(KILLS),200) --seed $(or $(SEED),1)
+
+# Not --quiet, with which --strict sees no warnings. Without the variable, the theme prints a notice about its own future.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "build/site/index.html"
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.solver

@@ -43,11 +43,12 @@ def _describe(key: dict[str, Any]) -> None:
     key.pop("title", None)
     parts = [key["description"]] if "description" in key else []
     dimension = key.pop(DIMENSION, None)
-    if dimension is not None:
+    if dimension is not None and DIMENSIONS[dimension].si:
         parts.append(f"Units: {', '.join(DIMENSIONS[dimension].factors)}.")
     if key.get("default") is not None:
         key["default"] = _written(key["default"], dimension)
-        parts.append(f"Default: {_shown(key['default'])}.")
+        if "$ref" not in key:  # a section, whose own keys tell their defaults
+            parts.append(f"Default: {_shown(key['default'])}.")
     if parts:
         key["description"] = " ".join(parts)
 
@@ -60,4 +61,6 @@ def _written(default: Any, dimension: str | None) -> Any:
 
 
 def _shown(default: Any) -> str:
+    if isinstance(default, list):
+        return f"[{', '.join(map(_shown, default))}]"
     return str(default).lower() if isinstance(default, bool) else str(default)
