@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from magray.evaluation import any_film
 from magray.films.design import reduced_columns
 from magray.films.reduced import ReducedNumbers
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
 from magray.network.execution import ExecutionConfig
 from magray.network.mixture import Mixture
 from magray.store import Store
+from magray.training.any_film import fit
 from magray.training.any_film.films import FilmSet, read_films
 from magray.training.any_film.fit import standardise
 from magray.training.any_film.intervals import (
@@ -216,8 +218,12 @@ def test_conformal_factors_mend_bars_that_are_too_narrow() -> None:
     assert float(((truth >= found.low95) & (truth <= found.high95)).float().mean()) == pytest.approx(0.95, abs=0.01)
 
 
-def test_a_whole_fit_leaves_an_estimator_and_its_scores(store: Store, tmp_path: Path) -> None:
+def test_a_whole_fit_leaves_an_estimator_and_its_scores(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In miniature, through the same calls as on a GPU: the description is complete, and the weights load."""
+    monkeypatch.setattr(fit, "CALIBRATION_PICTURES", 10)
+    monkeypatch.setattr(any_film, "TIMES", 1)
     training = AnyFilmTraining(pictures=32, seconds=1e9, batch=8)
     lines: list[str] = []
     run([store.uri], tmp_path, SMALL, training, 0.1, lines.append)

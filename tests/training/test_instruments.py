@@ -20,6 +20,7 @@ from magray.imaging.microscope import BAND_LIMIT, InstrumentRanges
 from magray.network.any_film import AnyFilmSettings
 from magray.network.execution import ExecutionConfig
 from magray.store import Store
+from magray.training.any_film import fit
 from magray.training.any_film.films import FilmSet, read_films
 from magray.training.any_film.fit import fit_any_film
 from magray.training.any_film.instruments import HALVES, InstrumentShare, pictures_through, read_instruments
@@ -100,7 +101,10 @@ def test_the_lift_is_a_length_and_not_a_number_of_pixels(films: FilmSet) -> None
     assert float((seen(20e-9, 8e-9) - seen(20e-9, 4e-9)).abs().max()) > 0.1
 
 
-def test_an_estimator_knows_the_instruments_that_it_was_trained_on(store: Store, tmp_path: Path) -> None:
+def test_an_estimator_knows_the_instruments_that_it_was_trained_on(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "CALIBRATION_PICTURES", 10)
     mixed = (*(replace(one, share=0.25) for one in HALVES), InstrumentShare("mfm", 0.5, MfmRanges()))
     training = AnyFilmTraining(pictures=16, seconds=1e9, batch=8, instruments=mixed)
     fit_any_film([store.uri], tmp_path, AnyFilmSettings(0.25, 2, 16, 8), training, lambda _: None)
