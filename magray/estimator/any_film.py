@@ -36,7 +36,7 @@ from magray.estimator.trust import Trust, domain_pictures
 from magray.estimator.weights import load_weights
 from magray.files.records import read_record
 from magray.films.reduced import critical_dmi, neel_threshold, stray_energy, wall_width
-from magray.imaging import VIEW_SIZE, check_picture, grey_range, tiles, to_mz
+from magray.imaging import VIEW_SIZE, check_picture, grey_range, to_mz
 from magray.imaging.instruments import RANGES, RESOLUTIONS
 from magray.imaging.microscope import CLEAN, detrend
 from magray.imaging.views import NM_PER_SCALE_UM, resample
@@ -429,14 +429,21 @@ def seen_squares(
         side = shorter // parts
         if side < VIEW_SIZE:
             break
-        views = seen_as_in_training(tiles(_full_contrast(picture)[None], side)[0], instrument)
-        views = views[:: max(1, len(views) // MOST_TILES)][:MOST_TILES]
+        views = seen_as_in_training(_covering(_full_contrast(picture), side), instrument)
         shown = ShownPicture(views, pixel * side / VIEW_SIZE, instrument)
         first = first or shown
         if resolves(shown.pixel) and shown.no_domains is None:
             return shown
     assert first is not None
     return first
+
+
+def _covering(picture: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return squares (k, side, side) that cover a picture (h, w) and overlap if they must; MOST_TILES of more."""
+    down, across = (np.linspace(0, length - side, -(-length // side)).astype(int) for length in picture.shape)
+    corners = [(y, x) for y in down for x in across]
+    some = np.linspace(0, len(corners) - 1, min(MOST_TILES, len(corners))).round().astype(int)
+    return np.stack([picture[y : y + side, x : x + side] for y, x in (corners[k] for k in some)])
 
 
 def _full_contrast(picture: NDArray[Any]) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ from magray.estimator.any_film import (
     estimate,
     is_any_film,
     seen_as_in_training,
+    seen_squares,
 )
 from magray.estimator.knowns import INSTRUMENTS, Knowledge
 from magray.estimator.weights import save_weights
@@ -179,6 +180,16 @@ def test_a_large_picture_of_fine_domains_is_seen_in_parts() -> None:
     shown = stand_in()._shown(fine, None, 1.0, Knowledge.of(KNOWN))
     assert len(shown.views) == 4
     assert shown.pixel in (pytest.approx(2e-9), pytest.approx(1e-9))
+
+
+@pytest.mark.parametrize(("shape", "views"), [((160, 192), 2), ((192, 160), 2), ((160, 160), 1), ((150, 1000), 4)])
+def test_squares_cover_a_picture_that_is_no_square(shape: tuple[int, int], views: int) -> None:
+    """They overlap if they must; of more than four, four lie all along it."""
+    picture = np.tile(labyrinth(24, side=512), (1, 2))[: shape[0], : shape[1]]
+    shown = seen_squares(picture, 1e-9, "none")
+    assert len(shown.views) == views
+    turned = seen_squares(picture[::-1, ::-1], 1e-9, "none")  # its last square is the first of the picture upside down
+    torch.testing.assert_close(turned.views[-1].flip(0, 1), shown.views[0], atol=0.2, rtol=0.0)
 
 
 @pytest.mark.parametrize("n", [1.5, 2, 3, 4])

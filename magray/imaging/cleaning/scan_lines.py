@@ -12,6 +12,7 @@ Array = NDArray[Any]
 OUTER = 0.005  # of the pixels, at each end of the contrast, that do not count for it
 JUMP, FAINT_JUMP = 0.2, 0.1  # of the contrast, between a scar and the rows that it should resemble
 DEAD = 0.5  # of the contrast, between a dead pixel and all of its neighbours but one, which may be dead too
+STUCK = 0.25  # of the pixels at an end of the range, that differ from their neighbours: then all of them are dead
 MOST_MISSING = 0.25  # of the pixels
 MOST_DEAD = 0.1  # of the pixels; more is noise, which is no fault of single pixels
 SCAR = 8  # pixels along a row, at least
@@ -46,7 +47,12 @@ def _dead(values: Array) -> NDArray[np.bool_]:
     jump = DEAD * _contrast(values)
     above = values > rank_filter(values, -2, footprint=RING, mode="nearest") + jump
     below = values < rank_filter(values, 1, footprint=RING, mode="nearest") - jump
-    return np.asarray((above | below) & (jump > 0))
+    dead = np.asarray((above | below) & (jump > 0))
+    for end in (values.min(), values.max()):
+        there = values == end  # also in a domain of about this value, where it does not show
+        if dead[there].mean() >= STUCK:
+            dead |= there
+    return dead
 
 
 def mend_scars(values: Array) -> tuple[Array, str] | None:
