@@ -304,39 +304,50 @@ def co_like(measured: Measured) -> None:
 
 
 def cells(measured: Measured) -> None:
-    """The same films with cells of 4 and of 2 nm: whole pictures, and the shift of D in bars."""
-    films = [
-        replace(
-            film,
-            grain_size=max(film.grain_size, COARSE_GRAINS),
-            protocol=replace(film.protocol, stages=(*film.protocol.stages[:-1], Minimize(3e-4, PATIENT))),
-        )
-        for film in of_design(
-            max(4, measured.films // 25), measured.side, 1, histories={"minimised": 0.6, "demagnetised": 0.4}, beyond=0
-        )
-    ]
-    fine = [
-        replace(film, cells=(2 * film.cells[0],) * 2, cell_size=(CELL / 2, CELL / 2, film.cell_size[2]))
-        for film in films
-        if film.cell_size[2] < 50 * CELL
-    ]
-    coarse = [film for film in films if film.cell_size[2] < 50 * CELL]
-    both = [
-        [(plausible(film), image, done) for film, image, done in measured.simulated(some)] for some in (coarse, fine)
-    ]
-    kept = [pair for pair in zip(*both, strict=True) if all(one[2] for one in pair)]
-    for names in ((), ("Aex",)):
-        questions = [
-            [whole_question(film, (image,), *names) for film, image, _ in some] for some in zip(*kept, strict=True)
+    """The same films with cells of 4 and of 2 nm: whole pictures, and the shift of D in bars.
+
+    Random moments are finer in finer cells, and domains of films that are minimised from them wider. A demagnetised
+    film has forgotten its start.
+    """
+    for history in ("minimised", "demagnetised"):
+        films = [
+            replace(
+                film,
+                grain_size=max(film.grain_size, COARSE_GRAINS),
+                protocol=replace(film.protocol, stages=(*film.protocol.stages[:-1], Minimize(3e-4, PATIENT))),
+            )
+            for film in of_design(max(4, measured.films // 40), measured.side, 1, histories={history: 1.0}, beyond=0)
+            if film.cell_size[2] < 50 * CELL
         ]
-        first, second = (measured.ask(some) for some in questions)
-        pairs = [(a, b) for a, b in zip(first, second, strict=True) if "refused" not in (a.trust, b.trust)]
-        shift = np.array([(a.D - b.D) / math.hypot(a.error, b.error) * math.sqrt(2) for a, b in pairs])
-        row = {"films": len(shift), "mean shift, bars": mean(shift), "its error": spread(shift)}
-        for name, some, said in zip(("4 nm", "2 nm"), questions, (first, second), strict=True):
-            off = [(a.D - abs(q.D)) / a.error for q, a in zip(some, said, strict=True) if a.trust != "refused"]
-            row |= {f"{name}: mean error, bars": mean(off), f"{name}: refused": shares(said, "refused")}
-        measured.add("cells of 4 and 2 nm", f"Aex {'known' if names else 'unknown'}", row)
+        fine = [
+            replace(film, cells=(2 * film.cells[0],) * 2, cell_size=(CELL / 2, CELL / 2, film.cell_size[2]))
+            for film in films
+        ]
+        both = [
+            [(plausible(film), image, done) for film, image, done in measured.simulated(some)] for some in (films, fine)
+        ]
+        kept = [pair for pair in zip(*both, strict=True) if all(one[2] for one in pair)]
+        for names in ((), ("Aex",)):
+            title = f"{history}, Aex {'known' if names else 'unknown'}"
+            measured.add("cells of 4 and 2 nm", title, shift_of_cells(measured, kept, names))
+
+
+Simulated = tuple[Film, NDArray[np.uint8], bool]
+
+
+def shift_of_cells(measured: Measured, kept: Sequence[Sequence[Simulated]], names: Sequence[str]) -> Row:
+    """Return how far answers for the same films in coarse and in fine cells lie apart."""
+    questions = [
+        [whole_question(film, (image,), *names) for film, image, _ in some] for some in zip(*kept, strict=True)
+    ]
+    first, second = (measured.ask(some) for some in questions)
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if "refused" not in (a.trust, b.trust)]
+    shift = np.array([(a.D - b.D) / math.hypot(a.error, b.error) * math.sqrt(2) for a, b in pairs])
+    row = {"films": len(shift), "mean shift, bars": mean(shift), "its error": spread(shift)}
+    for name, some, said in zip(("4 nm", "2 nm"), questions, (first, second), strict=True):
+        off = [(a.D - abs(q.D)) / a.error for q, a in zip(some, said, strict=True) if a.trust != "refused"]
+        row |= {f"{name}: mean error, bars": mean(off), f"{name}: refused": shares(said, "refused")}
+    return row
 
 
 def mean(values: Sequence[float] | NDArray[np.float64]) -> float:
