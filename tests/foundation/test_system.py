@@ -116,6 +116,14 @@ def test_an_interrupted_command_ends_as_shells_expect_it() -> None:
     assert (said.returncode, said.stdout, said.stderr) == (130, b"", b"")
 
 
+def test_a_command_interrupted_while_it_is_imported_ends_so_too() -> None:
+    """Before the handlers of signals are there."""
+    interrupt = "signal.raise_signal(2) if name == 'magray.cli.app' else None"
+    finder = f"import signal, sys; sys.meta_path.insert(0, type('F', (), dict(find_spec=lambda name, *_: {interrupt})))"
+    said = python(f"{finder}; from magray.__main__ import main; main()", "--help")
+    assert (said.returncode, said.stdout, said.stderr) == (130, b"", b"")
+
+
 def test_the_doctor_needs_no_home(tmp_path: Path) -> None:
     said = python(LIGHT, "doctor", HOME=str(tmp_path / "file" / "home"))
     assert said.returncode == 0, said.stderr.decode()
