@@ -96,11 +96,19 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
     print_results([_films_project(config, overrides).plan()])
 
 
-def simulate(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
+def simulate(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    address: Address = None,
+    pip: ByPip = False,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="Write simulate.html, with progress and the last films, on the way.")
+    ] = False,
+) -> None:
     """Simulate the films that the store lacks."""
-    _submit("simulate", config, overrides, address, pip)
+    _submit("simulate", config, overrides, address, pip, ["--thumbnails"] if thumbnails else [])
     with resumable():
-        print_results([_films_project(config, overrides).simulate()])
+        print_results([_films_project(config, overrides).simulate(thumbnails)])
 
 
 def fit(

@@ -112,16 +112,22 @@ class FilmsProject:
         self.cache.write(facts | {"made_from": mark, "done": mark})
         return StageResult(text, False, seconds, tuple(warnings))
 
-    def simulate(self) -> StageResult:
-        """Simulate the planned films that the store lacks. Events are logged to simulate.jsonl."""
+    def simulate(self, thumbnails: bool = False) -> StageResult:
+        """Simulate the planned films that the store lacks. Events are logged to simulate.jsonl.
+
+        thumbnails: write simulate.html, with the progress and pictures of the last films, while films are simulated.
+        """
         from magray.campaign.run import run_campaign
+        from magray.report.simulate import PAGE, CampaignPage
 
         self.plan()
         config, plan = self.config, read_table(self.folder / "plan.parquet", PLAN_SCHEMA)
         start, spent = time.monotonic(), self.summary.seconds.get("simulate", 0.0)
         try:
             log = self.folder / "simulate.jsonl"
-            done = run_campaign(plan, config.store_uri, config.simulate, campaign=config.name, log=log)
+            page = CampaignPage(self.folder / PAGE, config.store_uri, config.name)
+            watch = page.show if thumbnails else None
+            done = run_campaign(plan, config.store_uri, config.simulate, campaign=config.name, log=log, watch=watch)
         except (KeyboardInterrupt, FilmsLost):
             self.cache.write(seconds_of("simulate", spent + time.monotonic() - start))
             raise
@@ -181,10 +187,10 @@ class Project(FilmsProject):
             return top
         return top / str(train_set) if first else top / str(train_set) / f"seed-{seed}"
 
-    def simulate(self) -> StageResult:
+    def simulate(self, thumbnails: bool = False) -> StageResult:
         """Simulate the planned films that the store lacks, once it is certain that fits can start."""
         self._start()
-        return super().simulate()
+        return super().simulate(thumbnails)
 
     def fit(self, track: Sequence[str] = ()) -> list[StageResult]:
         """Fit an estimator for each training set and seed, side by side if the cluster has several GPUs.

@@ -26,6 +26,7 @@ class MLflowRun:
         self, folder: Path, experiment: str, name: str, key: str, parameters: Mapping[str, str | int | float]
     ) -> None:
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.absolute() / DATABASE}"
+        folder.mkdir(parents=True, exist_ok=True)
         with self._reached(), _beginning:
             self.client = MlflowClient(tracking_uri=self.uri)
             known = self.client.get_experiment_by_name(experiment)

@@ -43,7 +43,7 @@ class TensorBoardRun:
             self.writer.close()
 
     def _open(self, step: int) -> None:
-        self.writer = SummaryWriter(str(self.folder), purge_step=step)  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(self.folder), purge_step=step)
         for summary in self._session()[:2]:
             self.writer.file_writer.add_summary(summary)
 

@@ -12,6 +12,10 @@ from typing import Protocol
 from magray.errors import UserError, in_words
 
 PACKAGES = {"tensorboard": "TensorBoard", "mlflow": "MLflow"}  # a tracker's package, and its name for people
+_MLFLOW_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # 6 s; the default of 7 would take minutes to say that no server is there
+}
 Parameters = Mapping[str, str | int | float]
 
 _log = logging.getLogger(__name__)
@@ -64,7 +68,8 @@ class Tracking:
 
     def _begin(self, tracker: str, experiment: str, name: str, key: str, parameters: Parameters) -> Run:
         if tracker == "mlflow":
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
+            for setting, value in _MLFLOW_SETTINGS.items():
+                os.environ.setdefault(setting, value)  # read when MLflow is imported
             from magray.tracking.mlflow import MLflowRun
 
             return MLflowRun(Path(self.folder), experiment, name, key, parameters)
