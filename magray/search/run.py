@@ -48,7 +48,7 @@ from magray.search.tune import Tell, TrialRunner
 from magray.store import open_store
 from magray.store.lease import lease
 from magray.store.location import locate
-from magray.tracking import Tracking
+from magray.tracking import NO_TRACKING, Tracking
 
 CARRIED = 3  # sets of the best trials so far that are proposed first with more views
 FEWER_FILMS = (2, 4, 8)  # divisors of the number of films with which an answer is trained again
@@ -90,7 +90,7 @@ class SearchRun:
 
     @classmethod
     def of(
-        cls, project: Config, config: SearchConfig, strategy: Strategy, tell: Tell, tracking: Tracking
+        cls, project: Config, config: SearchConfig, strategy: Strategy, tell: Tell, tracking: Tracking = NO_TRACKING
     ) -> "SearchRun":
         """Load the dataset of a search from a project's store. Raises UserError as `search`."""
         if config.views[0] < EPOCHS * config.most_scales:

@@ -98,10 +98,20 @@ def fit(
 
 def _parameters(spec: TrainingSpec, train_set: ScaleSet) -> dict[str, str | int | float]:
     """Return the parameters of a fit, for trackers."""
-    config, films = spec.config, len(spec.film_ids)
-    names = ("seed", "learning_rate", "schedule", "batch", "weight_decay", "epochs", "network", "width")
-    targets = " ".join(target.name for target in spec.targets)
-    return {"train_set": str(train_set), "targets": targets, "films": films} | {n: getattr(config, n) for n in names}
+    config = spec.config
+    return {
+        "train_set": str(train_set),
+        "targets": " ".join(target.name for target in spec.targets),
+        "films": len(spec.film_ids),
+        "seed": config.seed,
+        "learning_rate": config.learning_rate,
+        "schedule": config.schedule,
+        "epochs": config.epochs,
+        "batch": config.batch,
+        "weight_decay": config.weight_decay,
+        "network": config.network,
+        "width": config.width,
+    }
 
 
 def _track_epoch(runs: Runs, epoch: int, loss: float, views: int, seconds: float) -> None:

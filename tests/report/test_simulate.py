@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,12 @@ def test_only_files_with_new_films_are_read(
     states = [state_of(store, done) for done in (4, 8, 8)]
     read: list[str] = []
     scan = Store.scan
-    monkeypatch.setattr(Store, "scan", lambda store, files, *rest: (read.extend(files), scan(store, files, *rest))[1])
+
+    def noted(store: Store, files: list[str], columns: Any) -> Any:
+        read.extend(files)
+        return scan(store, files, columns)
+
+    monkeypatch.setattr(Store, "scan", noted)
     page = CampaignPage(tmp_path / "simulate.html", store.uri, "stripes")
     for state in states:
         clock[0] += WRITE_SECONDS

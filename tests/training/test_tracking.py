@@ -1,7 +1,7 @@
 """Fits are written to TensorBoard and MLflow, and read back with their own packages. No Ray."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def killed_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def killed_once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Kill the training after the epoch KILLED_AFTER, once."""
     seen: list[int] = []
     add = EpochLog.add
