@@ -1,6 +1,8 @@
 """The progress of a campaign, on the terminal and in its event log."""
 
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -12,12 +14,34 @@ from magray.runtime.events import EventLog
 from magray.runtime.progress import Bar, duration
 
 _RATE_SECONDS = 60.0  # over which the rate "now" is taken
+_SHOWN = ["film_id", "file", "status"]  # of the latest films
+LATEST = 12  # films that a state names
+
+
+@dataclass(frozen=True)
+class CampaignState:
+    """A campaign after a commit, or at its end.
+
+    done, total: films. text: rates, remaining time and failures. latest: film_id, file and status of the last committed
+    films that have a picture, the newest last. outcome: "" while the campaign runs, then "done", "interrupted" or the
+    error.
+    """
+
+    done: int
+    total: int
+    text: str
+    latest: tuple[dict[str, str], ...]
+    outcome: str = ""
+
+
+Watch = Callable[[CampaignState], None]
 
 
 class FilmProgress:
     """A count of committed films, with rates, the remaining time, and the number of films that went wrong."""
 
-    def __init__(self, total: int, committed: int, events: EventLog) -> None:
+    def __init__(self, total: int, committed: int, events: EventLog, watch: Watch | None = None) -> None:
+        self.watch, self.latest = watch, deque[dict[str, str]](maxlen=LATEST)
         self.total, self.done, self.before = total, committed, committed
         self.failed = self.not_converged = 0
         self.replacements: set[str] = set()  # processes that took the place of others, which died
@@ -35,6 +59,7 @@ class FilmProgress:
     ) -> None:
         self.bar.stop()
         outcome = "interrupted" if kind is KeyboardInterrupt else str(error) if error else "done"
+        self._tell(outcome)
         self.events.write("ended", outcome=outcome, films=self.done, seconds=monotonic() - self.start)
         if kind is KeyboardInterrupt:  # more may be committed than the driver has heard of
             text = f"stopped: {self.done} or more of {self.total} films are committed; run again for the rest"
@@ -54,6 +79,12 @@ class FilmProgress:
         while self.recent[-1][0] - self.recent[0][0] > _RATE_SECONDS and len(self.recent) > 2:
             self.recent.popleft()
         self.bar.show(self.done, self.text)
+        self.latest += results.filter(pc.not_equal(results["status"], "failed")).select(_SHOWN).to_pylist()
+        self._tell()
+
+    def _tell(self, outcome: str = "") -> None:
+        if self.watch is not None:
+            self.watch(CampaignState(self.done, self.total, self.text, tuple(self.latest), outcome))
 
     def _note_replacement(self, process: str) -> None:
         if process and process not in self.replacements:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from magray.campaign.pipeline import blocks_of, committed, cpu_pool, gpu_pool, pipeline
-from magray.campaign.progress import FilmProgress
+from magray.campaign.progress import FilmProgress, Watch
 from magray.config import SimulateConfig
 from magray.errors import FilmsLost
 from magray.films import films_of
@@ -50,12 +50,13 @@ def run_campaign(
     campaign: str,
     log: Path | None = None,
     progress: bool = True,
+    watch: Watch | None = None,
 ) -> CampaignSummary:
     """Simulate the films of `plan` that the store does not hold, and commit them block by block.
 
     config: the section `simulate` of a project's config, but for the store; None for its defaults. log: file that gets
-    a JSON object for each event. An actor's death costs the blocks that it has. Ctrl-C leaves in the store what is
-    committed; run again for the rest.
+    a JSON object for each event. watch: called after each commit, and at the end of the simulations. An actor's death
+    costs the blocks that it has. Ctrl-C leaves in the store what is committed; run again for the rest.
     Raises UserError if the store is of another plan, has no room, or cannot be written, if another driver is at work on
     it, or if the backend has no device; FilmsLost if films are not in the store at the end, since files were removed.
     """
@@ -71,26 +72,39 @@ def run_campaign(
         with lease(store.location, events.notify):
             store = store.begin_writing(plan.num_rows)
             if devices:
-                simulated = _simulate_missing(plan, store, devices, config, events)
+                simulated = _simulate_missing(plan, store, devices, config, events, watch)
     elif is_leased(store.location):  # by a driver that died after its last commit, unless it is about to end
         with contextlib.suppress(AtWork), lease(store.location, events.notify):
             store.begin_writing()
     return _summary(store, plan, simulated, time.monotonic() - start)
 
 
-def _simulate_missing(plan: pa.Table, store: Store, devices: Devices, config: SimulateConfig, events: EventLog) -> int:
+def _simulate_missing(
+    plan: pa.Table,
+    store: Store,
+    devices: Devices,
+    config: SimulateConfig,
+    events: EventLog,
+    watch: Watch | None,
+) -> int:
     """Simulate the films that are missing now that this driver has the lease. Return their number."""
     if config.retry_failed and (deleted := delete_failed(store)):
         events.notify(f"{deleted} films had failed and are simulated again")
     missing = store.missing(plan)  # again: the driver before may have committed while this one waited
     if missing.num_rows:
-        _simulate(plan, missing, store, devices, config.block_films, events)
+        _simulate(plan, missing, store, devices, config.block_films, events, watch)
         store.restore_note()
     return int(missing.num_rows)
 
 
 def _simulate(
-    plan: pa.Table, missing: pa.Table, store: Store, devices: Devices, block_films: int | None, events: EventLog
+    plan: pa.Table,
+    missing: pa.Table,
+    store: Store,
+    devices: Devices,
+    block_films: int | None,
+    events: EventLog,
+    watch: Watch | None,
 ) -> None:
     """Simulate and commit the missing films. Raises UserError for an error of a stage that the user can put right.
 
@@ -105,7 +119,7 @@ def _simulate(
     check_nodes(store.uri)
     facts = {"campaign": store.campaign, "store": store.uri, "backend": devices.backend, "actors": actors}
     events.write("begun", **facts, films=plan.num_rows, missing=missing.num_rows, block_films=films)
-    progress = FilmProgress(plan.num_rows, plan.num_rows - missing.num_rows, events)
+    progress = FilmProgress(plan.num_rows, plan.num_rows - missing.num_rows, events, watch)
     with progress, nodes_watched(events):
         for results in committed(pipeline(blocks, store.uri, devices, pool)):
             progress.add(results)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from magray.cli.console import INTERRUPTED, print_results, print_tables, resumable
-from magray.cli.options import ConfigPath, Overrides
+from magray.cli.options import ConfigPath, Overrides, Track
 from magray.errors import UserError
 from magray.files.paths import at_home
 from magray.files.remote import is_url
@@ -95,18 +96,32 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
     print_results([_films_project(config, overrides).plan()])
 
 
-def simulate(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
+def simulate(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    address: Address = None,
+    pip: ByPip = False,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="Write simulate.html, with progress and the last films, on the way.")
+    ] = False,
+) -> None:
     """Simulate the films that the store lacks."""
-    _submit("simulate", config, overrides, address, pip)
+    _submit("simulate", config, overrides, address, pip, ["--thumbnails"] if thumbnails else [])
     with resumable():
-        print_results([_films_project(config, overrides).simulate()])
+        print_results([_films_project(config, overrides).simulate(thumbnails)])
 
 
-def fit(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
+def fit(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    address: Address = None,
+    pip: ByPip = False,
+    track: Track = None,
+) -> None:
     """Fit an estimator for each set of training scales."""
-    _submit("fit", config, overrides, address, pip)
+    _submit("fit", config, overrides, address, pip, [f"--track={tracker.value}" for tracker in track or ()])
     with resumable():
-        print_results(_project(config, overrides).fit())
+        print_results(_project(config, overrides).fit([tracker.value for tracker in track or ()]))
 
 
 def study(config: ConfigPath, overrides: Overrides = None, address: Address = None, pip: ByPip = False) -> None:
@@ -155,8 +170,18 @@ def _films_project(config: str, overrides: list[str] | None) -> "FilmsProject":
     return FilmsProject(settings) if isinstance(settings, DesignedConfig) else Project(settings)
 
 
-def _submit(stage: str, config: str, overrides: list[str] | None, address: str | None, by_pip: bool) -> None:
-    """Run the stage as a job and exit with its code, if `address` is a job server; otherwise make Ray join it."""
+def _submit(
+    stage: str,
+    config: str,
+    overrides: list[str] | None,
+    address: str | None,
+    by_pip: bool,
+    options: Sequence[str] = (),
+) -> None:
+    """Run the stage as a job and exit with its code, if `address` is a job server; otherwise make Ray join it.
+
+    options: further ones of the stage's command.
+    """
     if by_pip and not (address or "").startswith("http"):
         raise UserError("--pip is for jobs: give the job server too, as in --address http://127.0.0.1:8265")
     if not address:
@@ -169,7 +194,7 @@ def _submit(stage: str, config: str, overrides: list[str] | None, address: str |
         return
     if is_url(config):
         raise UserError(f"{config} does not travel with the job: copy it below this folder, which does")
-    job = submit_stage(address, stage, Path(config), overrides or (), by_pip)
+    job = submit_stage(address, stage, Path(config), overrides or (), by_pip, options)
     typer.echo(f"{job.id} {'submitted' if job.fresh else 'is already running'}: {mask(job.entrypoint)}")
     try:
         raise typer.Exit(follow(job, lambda text: typer.echo(text, nl=False)))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from magray.cli.console import print_tables, resumable
-from magray.cli.options import Overrides
+from magray.cli.options import Overrides, Track
 from magray.files.paths import at_home
 
 
@@ -21,6 +21,7 @@ def search(
         str | None,
         typer.Option("--address", envvar="RAY_ADDRESS", metavar="ADDRESS", help="Ray cluster to join, such as auto."),
     ] = None,
+    track: Track = None,
 ) -> None:
     """Search for the cheapest training scales that are enough."""
     from magray.config import load_config, load_search
@@ -33,7 +34,7 @@ def search(
     settings = load_search(config, overrides or ())
     project = load_config(config.parent / settings.project)
     with resumable():
-        found = search(project, settings, exhaustive, typer.echo)
+        found = search(project, settings, exhaustive, typer.echo, [tracker.value for tracker in track or ()])
         page = write_search(settings.folder(project), settings, project.name)
     print_tables([front_table(found.options)])
     for line in summary_lines(found, settings):

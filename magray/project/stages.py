@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from magray.project.cache import Facts, StageCache, fingerprint, seconds_of
 from magray.project.estimate import estimate_pictures, held_out_film, write_view
 from magray.report.summary import Summary
 from magray.store import open_store
+from magray.tracking import Tracking
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,16 +112,22 @@ class FilmsProject:
         self.cache.write(facts | {"made_from": mark, "done": mark})
         return StageResult(text, False, seconds, tuple(warnings))
 
-    def simulate(self) -> StageResult:
-        """Simulate the planned films that the store lacks. Events are logged to simulate.jsonl."""
+    def simulate(self, thumbnails: bool = False) -> StageResult:
+        """Simulate the planned films that the store lacks. Events are logged to simulate.jsonl.
+
+        thumbnails: write simulate.html, with the progress and pictures of the last films, while films are simulated.
+        """
         from magray.campaign.run import run_campaign
+        from magray.report.simulate import PAGE, CampaignPage
 
         self.plan()
         config, plan = self.config, read_table(self.folder / "plan.parquet", PLAN_SCHEMA)
         start, spent = time.monotonic(), self.summary.seconds.get("simulate", 0.0)
         try:
             log = self.folder / "simulate.jsonl"
-            done = run_campaign(plan, config.store_uri, config.simulate, campaign=config.name, log=log)
+            page = CampaignPage(self.folder / PAGE, config.store_uri, config.name)
+            watch = page.show if thumbnails else None
+            done = run_campaign(plan, config.store_uri, config.simulate, campaign=config.name, log=log, watch=watch)
         except (KeyboardInterrupt, FilmsLost):
             self.cache.write(seconds_of("simulate", spent + time.monotonic() - start))
             raise
@@ -179,45 +187,50 @@ class Project(FilmsProject):
             return top
         return top / str(train_set) if first else top / str(train_set) / f"seed-{seed}"
 
-    def simulate(self) -> StageResult:
+    def simulate(self, thumbnails: bool = False) -> StageResult:
         """Simulate the planned films that the store lacks, once it is certain that fits can start."""
         self._start()
-        return super().simulate()
+        return super().simulate(thumbnails)
 
-    def fit(self) -> list[StageResult]:
-        """Fit an estimator for each training set and seed, side by side if the cluster has several GPUs."""
+    def fit(self, track: Sequence[str] = ()) -> list[StageResult]:
+        """Fit an estimator for each training set and seed, side by side if the cluster has several GPUs.
+
+        track: names of the trackers that get a run of each fit.
+        """
         from magray.runtime.connect import connect
         from magray.runtime.resources import gpus
 
+        tracking = Tracking(track, self.folder)
         films, at_once = self._converged_films(), 1
         if not all(self.cache.is_done(*self._fit_stage(trial, films)) for trial in self.fits):
             connect()
             at_once = max(1, int(gpus() / self.config.fit.workers))
         if at_once == 1:
-            results = [self._fit(trial, films, progress=True) for trial in self.fits]
+            results = [self._fit(trial, films, tracking, progress=True) for trial in self.fits]
         else:
-            results = self._fit_side_by_side(at_once, films)
+            results = self._fit_side_by_side(at_once, films, tracking)
         self._remove_checkpoints()
         return results
 
-    def _fit_side_by_side(self, at_once: int, films: list[str]) -> list[StageResult]:
+    def _fit_side_by_side(self, at_once: int, films: list[str], tracking: Tracking) -> list[StageResult]:
         import ray
 
         with ThreadPoolExecutor(at_once) as pool:
             try:
-                return list(pool.map(lambda trial: self._fit(trial, films, progress=False), self.fits))
+                return list(pool.map(lambda trial: self._fit(trial, films, tracking, progress=False), self.fits))
             except KeyboardInterrupt:
                 pool.shutdown(wait=False, cancel_futures=True)  # so that no further fit begins
                 ray.shutdown()  # ends what the threads wait for
                 raise
 
-    def _fit(self, trial: SeededFit, films: list[str], progress: bool) -> StageResult:
+    def _fit(self, trial: SeededFit, films: list[str], tracking: Tracking, progress: bool) -> StageResult:
         def work() -> Facts:
             from magray.training.fit import fit
 
             self.cache.write({"scores": None, "answer": None})  # those of the former estimators
             work_folder = self.folder / ".work"
-            fit(self.config.store_uri, self._fit_config(trial), trial.train_set, folder, work_folder, progress)
+            config = self._fit_config(trial)
+            fit(self.config.store_uri, config, trial.train_set, folder, work_folder, progress, tracking)
             return {}
 
         folder = self.estimator_folder(*trial)

@@ -44,15 +44,23 @@ class Job:
     fresh: bool
 
 
-def submit_stage(address: str, stage: str, config: Path, overrides: Sequence[str] = (), by_pip: bool = False) -> Job:
+def submit_stage(
+    address: str,
+    stage: str,
+    config: Path,
+    overrides: Sequence[str] = (),
+    by_pip: bool = False,
+    options: Sequence[str] = (),
+) -> Job:
     """Return the job at the server `address` that does a stage of the project: the one under way, or a new one.
 
     This folder travels with it. by_pip: its nodes lack magray's image and install magray first, from this folder.
+    options: further ones of the stage's command.
     Raises UserError if the config is wrong or its results would not outlive the job, or if the server takes no job.
     """
     project = (load_films if stage == "simulate" else load_config)(config, overrides)
     _check_that_results_stay(project)
-    entrypoint = _entrypoint(stage, _travelling(config), overrides)
+    entrypoint = _entrypoint(stage, _travelling(config), overrides, options)
     runtime_env = _by_pip() if by_pip else _ON_THE_IMAGE
     client = _client(address)
     try:
@@ -141,9 +149,9 @@ def _travelling(config: Path) -> Path:
         raise UserError(f"{config} does not travel with the job: copy it below this folder, which does") from error
 
 
-def _entrypoint(stage: str, config: Path, overrides: Sequence[str]) -> str:
+def _entrypoint(stage: str, config: Path, overrides: Sequence[str], options: Sequence[str]) -> str:
     changes = [word for change in overrides for word in ("--set", change)]
-    return " && ".join(shlex.join(["magray", command, str(config), *changes]) for command in STAGES[stage])
+    return " && ".join(shlex.join(["magray", command, str(config), *changes, *options]) for command in STAGES[stage])
 
 
 def _by_pip() -> dict[str, Any]:

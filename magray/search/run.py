@@ -19,6 +19,7 @@ import random
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,6 +32,7 @@ from magray.runtime.connect import connect
 from magray.search.asha import scheduler
 from magray.search.dataset import EPOCHS, prepare
 from magray.search.space import Space
+from magray.search.track import track_trial
 from magray.search.trials import (
     Candidate,
     CandidateGroup,
@@ -46,21 +48,26 @@ from magray.search.tune import Tell, TrialRunner
 from magray.store import open_store
 from magray.store.lease import lease
 from magray.store.location import locate
+from magray.tracking import NO_TRACKING, Tracking
 
 CARRIED = 3  # sets of the best trials so far that are proposed first with more views
 FEWER_FILMS = (2, 4, 8)  # divisors of the number of films with which an answer is trained again
 
 
-def search(project: Config, config: SearchConfig, exhaustive: bool = False, tell: Tell = print) -> SearchResult:
+def search(
+    project: Config, config: SearchConfig, exhaustive: bool = False, tell: Tell = print, track: Sequence[str] = ()
+) -> SearchResult:
     """Search for the cheapest training set whose worst error over the test scales stays within the tolerance.
 
     exhaustive: evaluates every set, once, with the fewest views and the project's own learning rate, as a baseline.
-    Raises UserError if the films cannot be searched over, Optuna is missing, or every trial failed.
+    track: names of the trackers that get a run of each trial, when it ends; their files lie in the search's folder.
+    Raises UserError if the films cannot be searched over, Optuna or a tracker is missing, or every trial failed.
     """
+    tracking = Tracking(track, config.folder(project))
     if not exhaustive:
         _check_optuna()
     connect()
-    run = SearchRun.of(project, config, "exhaustive" if exhaustive else "search", tell)
+    run = SearchRun.of(project, config, "exhaustive" if exhaustive else "search", tell, tracking)
     with lease(locate(str(run.runner.saved)), tell):
         run.trials.read()
         run.search()
@@ -82,7 +89,9 @@ class SearchRun:
     tell: Tell
 
     @classmethod
-    def of(cls, project: Config, config: SearchConfig, strategy: Strategy, tell: Tell) -> "SearchRun":
+    def of(
+        cls, project: Config, config: SearchConfig, strategy: Strategy, tell: Tell, tracking: Tracking = NO_TRACKING
+    ) -> "SearchRun":
         """Load the dataset of a search from a project's store. Raises UserError as `search`."""
         if config.views[0] < EPOCHS * config.most_scales:
             raise UserError(f"views: {config.views[0]} are too few for {EPOCHS} epochs of {config.most_scales} scales")
@@ -91,7 +100,8 @@ class SearchRun:
         trials = Trials(folder / "search.parquet", dataset.made_from)
         saved = folder / ".work" / f"search-{dataset.made_from}"
         reference = ray.put(dataset)
-        runner = TrialRunner(reference, dataset.test_scales, strategy, trials, saved, config.gpu_share, tell)
+        track = partial(track_trial, tracking, f"{project.name} search")
+        runner = TrialRunner(reference, dataset.test_scales, strategy, trials, saved, config.gpu_share, tell, track)
         return cls(config, strategy, len(dataset.images), project.fit.learning_rate, trials, runner, tell)
 
     def search(self) -> None:

@@ -33,7 +33,10 @@ CandidateOf = Callable[[dict[str, Any]], Candidate]  # from the config that Tune
 
 @dataclass(frozen=True)
 class TrialRunner:
-    """Tune with the settings of a search. tell: called with a line when a trial ends or begins again."""
+    """Tune with the settings of a search.
+
+    tell: called with a line when a trial ends or begins again. track: called with the row of a trial that ended.
+    """
 
     dataset: Any  # reference to the SearchDataset in Ray's object store
     test_scales: tuple[float, ...]
@@ -42,6 +45,7 @@ class TrialRunner:
     saved: Path  # folder for the states of unfinished trials
     gpu_share: float
     tell: Tell
+    track: Callable[[Row], None]
 
     def run(
         self, step: str, config: tune.TuneConfig, candidate_of: CandidateOf, space: dict[str, Any] | None = None
@@ -139,6 +143,7 @@ class TrialLogger(tune.Callback):
             "errors": errors,
         }
         runner.trials.add(candidate.row() | outcome)
+        runner.track(candidate.row() | outcome)
         _saved_file(runner.saved, candidate, runner.strategy).unlink(missing_ok=True)
         text = reason or f"{result['worst']:.1%} at {worst_scale:g} µm"
         runner.tell(f"{candidate.train_set} µm {status}: {text}")

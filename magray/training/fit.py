@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from magray.estimator.metadata import Calibration, EstimatorMetadata, ParameterR
 from magray.imaging import check_room
 from magray.runtime.connect import connect
 from magray.store import Store, open_store
+from magray.tracking import NO_TRACKING, Runs, Tracking
 from magray.training.config import TrainConfig
 from magray.training.ray import train
 from magray.training.spec import TrainingSpec
@@ -52,18 +54,23 @@ def fit(
     folder: str | Path,
     work_folder: str | Path,
     progress: bool = True,
+    track: Tracking = NO_TRACKING,
 ) -> FitSummary:
     """Fit an estimator of `config.targets` to the store's training films at the scales of `train_set`.
 
     The estimator is saved to `folder`, checkpoints to `work_folder`, which all nodes must be able to read.
+    track: the trackers that get a run of the fit. An interrupted fit goes on in the same run.
     Raises UserError if the store has too few films, a target is the same in all of them, or the fit cannot start from
-    the estimator that the config names.
+    the estimator that the config names, or a tracker is unreachable.
     """
     start = time.monotonic()
     connect()
     store = open_store(store_uri)
     spec = _training_spec(store, config, train_set)
-    state = train(spec, config.workers, Path(work_folder).absolute(), progress)
+    name = f"fit {train_set} seed {config.seed}"
+    with track.run(store.campaign, name, spec.name, _parameters(spec, train_set)) as runs:
+        state = train(spec, config.workers, Path(work_folder).absolute(), progress, [partial(_track_epoch, runs)])
+        runs.end(_calibration_errors(Calibration(**state["calibration"])))
     provenance = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "campaign": store.campaign,
@@ -87,6 +94,38 @@ def fit(
         loss=state["loss"],
         seconds=time.monotonic() - start,
     )
+
+
+def _parameters(spec: TrainingSpec, train_set: ScaleSet) -> dict[str, str | int | float]:
+    """Return the parameters of a fit, for trackers."""
+    config = spec.config
+    return {
+        "train_set": str(train_set),
+        "targets": " ".join(target.name for target in spec.targets),
+        "films": len(spec.film_ids),
+        "seed": config.seed,
+        "learning_rate": config.learning_rate,
+        "schedule": config.schedule,
+        "epochs": config.epochs,
+        "batch": config.batch,
+        "weight_decay": config.weight_decay,
+        "network": config.network,
+        "width": config.width,
+    }
+
+
+def _track_epoch(runs: Runs, epoch: int, loss: float, views: int, seconds: float) -> None:
+    """Add an epoch to the runs of a fit."""
+    runs.add({"loss": loss, "views_per_second": views / seconds}, epoch)
+
+
+def _calibration_errors(calibration: Calibration) -> dict[str, float]:
+    """Return the error bars of one view, SI, by their names in trackers: calibration_error/D/0.5_um."""
+    return {
+        f"calibration_error/{name}/{scale:g}_um": error
+        for name, errors in calibration.errors.items()
+        for scale, error in zip(calibration.scales_um, errors, strict=True)
+    }
 
 
 def _training_spec(store: Store, config: FitConfig, train_set: ScaleSet) -> TrainingSpec:

@@ -4,7 +4,7 @@ An interrupted training continues from its last checkpoint when it is started ag
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from magray.config import FEWEST_FILMS
 from magray.network.branches import own_device
 from magray.runtime.errors import as_user_error
 from magray.training.checkpoint import save_state
-from magray.training.progress import EpochLog
+from magray.training.progress import EpochLog, Listener
 from magray.training.spec import TrainingSpec
 from magray.training.trainer import State, Trainer
 
@@ -33,16 +33,19 @@ KEEP_MEMORY = {
 }
 
 
-def train(spec: TrainingSpec, workers: int, work_folder: Path, progress: bool) -> State:
+def train(
+    spec: TrainingSpec, workers: int, work_folder: Path, progress: bool, listeners: Sequence[Listener] = ()
+) -> State:
     """Return the state of the finished training, with its last `loss`, the `views` of an epoch, and its `calibration`.
 
     workers: processes, each with a GPU if the cluster has as many, otherwise with a share of a machine's cores.
+    listeners: told of each epoch, in this process.
     Raises UserError for what a retry would not mend, such as a loss that diverges.
     """
     folder = work_folder / spec.name
     folder.mkdir(parents=True, exist_ok=True)
     epochs = EpochLog(folder / EPOCHS_FILE)
-    with epochs.shown(spec.config.epochs, progress):
+    with epochs.shown(spec.config.epochs, progress, listeners):
         if workers == 1:
             return _train_in_a_task(spec, folder / STATE_FILE, epochs)
         from magray.training.workers import train_on_workers  # Ray Train takes seconds to import

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magray.campaign.progress import LATEST
 from magray.config import load_films
 from magray.files.atomic import read_table
 from magray.films.design import HISTORIES, reduced_columns
@@ -23,7 +24,11 @@ def test_films_of_every_history_are_simulated(tmp_path: Path) -> None:
     small = ["films=18", "cells=[64, 64]", "torque=1.0e-2", f"histories={equal}"]
     config = load_films(FILMS, [f"output={tmp_path}", "simulate.backend=cpu", *(f"design.{key}" for key in small)])
     project = FilmsProject(config)
-    assert "18 films in" in project.simulate().text
+    assert "18 films in" in project.simulate(thumbnails=True).text
+    page = (tmp_path / "simulate.html").read_text()
+    assert "18 of 18 films" in page
+    assert page.count("<img") == LATEST
+    assert 'http-equiv="refresh"' not in page
     assert project.simulate().cached
 
     store = open_store(config.store_uri)

@@ -89,8 +89,8 @@ def test_of_two_that_submit_at_once_one_follows_the_other() -> None:
 
 
 def test_what_was_typed_reaches_the_job(server: Server) -> None:
-    submit_stage(SERVER, "simulate", QUICKSTART, [*SHARED, "campaign.cells=[64, 64]"])
-    typed = "configs/quickstart.yaml --set output=/results/quickstart --set 'campaign.cells=[64, 64]'"
+    submit_stage(SERVER, "simulate", QUICKSTART, [*SHARED, "campaign.cells=[64, 64]"], options=["--thumbnails"])
+    typed = "configs/quickstart.yaml --set output=/results/quickstart --set 'campaign.cells=[64, 64]' --thumbnails"
     assert (server.submitted, server.entrypoint) == (["simulate-quickstart"], f"magray simulate {typed}")
     assert server.runtime_env == {"working_dir": "."}  # the image has all else
 

@@ -241,11 +241,13 @@ def test_a_trial_that_diverges_ends_at_once_and_is_written_down_as_failed(
     run_trial({}, nothing, lambda _: candidate, "search", tmp_path)  # type: ignore[arg-type]
     assert [one["worst"] for one in reported] == [0.4, FAILED_ERROR]
     said: list[str] = []
+    tracked: list[dict[str, Any]] = []
     trials = Trials(tmp_path / "search.parquet", "these films")
-    runner = TrialRunner(nothing, (0.5, 1.0), "search", trials, tmp_path, gpu_share=1.0, tell=said.append)
+    runner = TrialRunner(nothing, (0.5, 1.0), "search", trials, tmp_path, 1.0, said.append, tracked.append)
     TrialLogger(runner, "explore", lambda _: candidate).on_trial_complete(
         1, [], SimpleNamespace(config={}, last_result=reported[-1], error_file=None)
     )
     (row,) = read_trials(trials.path).to_pylist()
     assert (row["status"], row["errors"]) == ("failed", [])
+    assert [(one["trial"], one["status"]) for one in tracked] == [(row["trial"], "failed")]
     assert "0.5+1 µm failed: the fit diverged: its loss is not a finite number" in said[0]

@@ -36,7 +36,7 @@ WEAK_EYES = {"blur": ["4 nm", "8 nm"], "noise": [0.3, 0.6]}
 def in_this_process() -> Iterator[None]:
     """Train and test without a cluster, on one core."""
 
-    def train(spec: TrainingSpec, workers: int, work_folder: Path, progress: bool) -> State:
+    def train(spec: TrainingSpec, workers: int, work_folder: Path, progress: bool, listeners: object) -> State:
         work_folder.mkdir(parents=True)
         return training_process(spec, 1, str(work_folder / "training.pt"), EpochLog(work_folder / "epochs.jsonl"))
 

@@ -155,7 +155,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `fit` train in this process."""
 
-    def train(spec: TrainingSpec, workers: int, work_folder: Path, progress: bool) -> State:
+    def train(spec: TrainingSpec, workers: int, work_folder: Path, progress: bool, listeners: object) -> State:
         checkpoint = work_folder / spec.name / "training.pt"
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         return training_process(spec, 1, str(checkpoint), Epochs())  # type: ignore[arg-type]
