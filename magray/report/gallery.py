@@ -110,8 +110,8 @@ def numbers_of(films: pa.Table) -> Numbers:
     """Return the numbers of films by name, SI, NaN where one is missing: columns with a unit, and reduced numbers."""
     names = [field.name for field in STORE_SCHEMA if field.type == pa.float64() and b"unit" in (field.metadata or {})]
     columns = {name: films[name].to_numpy() for name in names if name in films.column_names}
-    constants = (columns[name] for name in ("Ms", "Ku1", "Aex", "D", "dz"))
-    reduced = ReducedNumbers.of(*constants, 1.0)
+    Ms, Ku1, Aex, D, thickness = (columns[name] for name in ("Ms", "Ku1", "Aex", "D", "dz"))
+    reduced = ReducedNumbers.of(Ms, Ku1, Aex, D, thickness, 1.0)
     return columns | {"Q1": reduced.Q1, "t_over_wall_width": reduced.tau / reduced.delta, "d": reduced.d}
 
 
