@@ -56,11 +56,13 @@ export function printed({ version, answers, images, time }) {
   main.append(element("header", {}, element("p", { class: "eyebrow" }, `magray ${version}`), element("h1", {}, "Answer"), element("p", {}, time)));
   for (const { names, digests, asked, record } of answers) {
     const section = element("section", {}, element("h2", {}, names.join(", ")), ...answerNodes(record));
-    section.append(element("h3", {}, "To repeat it"), table([...Object.entries(asked), ...names.map((name, k) => [`SHA-256 of ${name}`, digests[k]])]));
+    const repeat = [...Object.entries(asked), ...names.map((name, k) => [`SHA-256 of ${name}`, digests[k]])];
     const shown = images.filter(({ of }) => names.includes(of)).map(({ title, source }) =>
       element("figure", {}, element("img", { src: source, alt: "" }), element("figcaption", {}, title)),
     );
-    section.append(element("div", { class: "figures" }, ...shown));
+    section.append(
+      element("div", { class: "repeat" }, element("div", {}, element("h3", {}, "To repeat it"), table(repeat)), element("div", { class: "figures" }, ...shown)),
+    );
     main.append(section);
   }
   return main;
