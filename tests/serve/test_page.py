@@ -221,7 +221,7 @@ def answer_trusted(tab: "Tab", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_films_of_an_answer_are_simulated_on_request(answer_trusted: "Tab") -> None:
     tab = answer_trusted
     assert tab.text("#resimulate") == "Simulate films of this answer"
-    tab.click("#resimulate")
+    press(tab, "#resimulate")
     tab.wait("document.querySelector('.films img')")
     said = tab.text("#answer")
     assert "doubtful" in said
@@ -235,17 +235,22 @@ def test_films_of_an_answer_are_simulated_on_request(answer_trusted: "Tab") -> N
 def test_the_report_is_one_page_of_paper(answer_trusted: "Tab") -> None:
     """Printed from the page, and as the file that is kept."""
     tab = answer_trusted
-    tab.click("#resimulate")
+    press(tab, "#resimulate")
     tab.wait("document.querySelector('.films img')")
     tab.run("window.print = () => {}")
-    tab.click("#print")
+    press(tab, "#print")
     tab.wait("document.querySelector('#report section')")
     assert pages(tab) == 1
     tab.run("dispatchEvent(new Event('afterprint'))")
     assert tab.run("document.querySelector('#report').children.length") == 0
-    tab.click("[data-save=html]")
+    press(tab, "[data-save=html]")
     tab.open(tab.downloaded("magray.html").as_uri(), dark=True)
     assert pages(tab) == 1
+
+
+def press(tab: "Tab", selector: str) -> None:
+    """Press a button wherever it is: answers scroll the page, and a mouse may miss it meanwhile."""
+    tab.run(f"document.querySelector({json.dumps(selector)}).click()")
 
 
 def pages(tab: "Tab") -> int:
