@@ -13,7 +13,7 @@ from magray.serve.answers import resimulated_record
 from magray.serve.requests import EstimateRequest
 from magray.serve.uploads import MemoryFiles
 
-NICENESS = 10  # the service's own answers come first
+NICENESS = 5  # the service's own answers come first
 
 
 class _Expected(logging.Handler):

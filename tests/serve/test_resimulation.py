@@ -96,8 +96,6 @@ def test_of_a_refused_answer_no_film_is_simulated(service: str) -> None:
     options = {"pixel_nm": 4, **FILM}
     (line,) = lines(ask_form(f"{service}/v1/resimulate", [("a.png", noise)], **options))
     assert line == {"answer": ask_form(f"{service}/v1/estimate", [("a.png", noise)], **options).record}
-    wrong = ask_form(f"{service}/v1/resimulate", [("a.png", b"no picture")], **options)
-    assert wrong.record["detail"].startswith("a.png: is not a picture")
 
 
 def test_the_token_stands_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
