@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from magray._version import __version__
-from magray.cli import doctor, estimate, project, research, serve, store
+from magray.cli import doctor, estimate, gallery, project, research, serve, store
 from magray.cli.console import INTERRUPTED, write_plainly
 from magray.errors import UserError, in_words, one_line
 from magray.masking import mask
@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(project.init, project.schema, project.plan, project.simulate, project.fit, project.study, project.report),
-    *(estimate.estimate, estimate.picture, serve.serve),
+    *(estimate.estimate, estimate.picture, serve.serve, gallery.gallery),
     *(project.quickstart, research.search, research.protocols, research.paper),
     *(research.scale_cues, research.any_film, doctor.doctor),
 )

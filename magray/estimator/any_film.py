@@ -102,7 +102,7 @@ class Posterior:
             "reasons": list(self.reasons),
             "notes": list(self.notes),
             "baselines": baselines,
-            "resimulation": None if self.resimulation is None else asdict(self.resimulation),
+            "resimulation": None if self.resimulation is None else self.resimulation.to_json(),
         }
         finite: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda _: None)
         return finite

@@ -9,8 +9,8 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -57,12 +57,21 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Resimulation:
-    """Comparisons of a picture with the pictures of films of its answer, by name of COMPARED."""
+    """Comparisons of a picture with the pictures of films of its answer, by name of COMPARED.
+
+    views: those pictures, (films, 128, 128), as the estimator would see them.
+    """
 
     films: int
     cells: int
     history: History
     comparisons: Mapping[str, Comparison]
+    views: NDArray[np.float32] = field(repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the views, in SI units."""
+        compared = {name: asdict(one) for name, one in self.comparisons.items()}
+        return {"films": self.films, "cells": self.cells, "history": self.history, "comparisons": compared}
 
     def reasons(self) -> list[str]:
         """Return what differs."""
@@ -116,7 +125,7 @@ def resimulated(
         *(films, cells, cells, history, solver.backend, seconds),
     )
     views = _pictures([one for one in solver.stream(planned) if one.m is not None], knowledge)
-    return Resimulation(len(views), cells, history, compare(view.numpy(), views, pixel))
+    return Resimulation(len(views), cells, history, compare(view.numpy(), views, pixel), views)
 
 
 def compare(view: NDArray[np.floating], views: NDArray[np.floating], pixel: float) -> dict[str, Comparison]:

@@ -178,7 +178,12 @@ def _seen(cleaned: Cleaned) -> tuple[NDArray[np.uint8] | None, str | None]:
         return None, f"{width} × {height} pixels are too few; 128 × 128 are seen"
     shown = seen_squares(cleaned.values, 1.0, None)
     row = np.concatenate(list(shown.views.numpy()), axis=1)
-    return np.clip((row / SHOWN + 1) * 127.5, 0, 255).astype(np.uint8), shown.no_domains
+    return as_shown(row), shown.no_domains
+
+
+def as_shown(view: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return grey values for people of what a network sees, in standard deviations."""
+    return np.clip((view / SHOWN + 1) * 127.5, 0, 255).astype(np.uint8)
 
 
 def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:

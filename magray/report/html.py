@@ -28,8 +28,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def data_uri(png: bytes) -> str:
+    """Return a PNG as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
 def _inline(picture: Path) -> str:
     """Return a figure as a data URI. Raises UserError for a link to a file in another folder."""
     if picture.resolve().parent != picture.parent.resolve():
         raise UserError(f"{picture} is a link to another folder; remove it and run again")
-    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    return data_uri(picture.read_bytes())

@@ -12,14 +12,14 @@ from PIL import Image
 from magray import __version__
 from magray.errors import Refused, UserError
 from magray.estimator.any_film import Posterior
-from magray.estimator.estimator import ANY_FILM, shipped
+from magray.estimator.estimator import ANY_FILM, Answer, shipped
 from magray.estimator.knowns import CONSTANTS as KNOWABLE
 from magray.estimator.knowns import INSTRUMENTS
 from magray.estimator.metadata import in_practice
 from magray.films.design import HISTORIES, KINDS
 from magray.imaging.cleaning import STEPS
 from magray.project.estimate import Question, answer
-from magray.project.picture import Preview, Reading, preview
+from magray.project.picture import Preview, Reading, as_shown, preview
 from magray.serve.requests import CONSTANTS, MAX_BYTES, MAX_MEGAPIXELS, MAX_PICTURES, EstimateRequest, PictureRequest
 from magray.serve.uploads import MemoryFiles, Upload, in_memory
 from magray.units import DIMENSIONS
@@ -34,24 +34,21 @@ def estimate_record(request: EstimateRequest, uploads: Sequence[Upload]) -> Reco
     An answer that cannot be trusted has no parameters unless the request forces them. Raises UserError with the
     sentences of the command.
     """
-    if not uploads:
-        raise UserError("give at least one picture")
-    if request.estimator not in (names := estimators()):
-        raise UserError(f"there is no estimator of this name here; there are {', '.join(names)}")
     with in_memory(uploads) as files:
-        try:
-            found = answer(_question(request, files))
-        except Refused as refused:
-            return {"parameters": {}, "trust": "refused", "reasons": [files.named(str(refused))]}
-        except UserError as error:
-            raise UserError(files.named(str(error))) from error
-        record = found.to_json()
-        for key in {"reasons", "notes"} & set(record):
-            record[key] = [files.named(line) for line in record[key]]
-    if found.trust == "refused" and not request.force:
-        return {"parameters": {}, "trust": "refused", "reasons": record["reasons"]}
+        record, found = _answered(request, files, resimulate=False)
     if isinstance(found, Posterior) and request.draws:
         record["draws"] = {name: _thinned(found.samples[name], request.draws) for name in found.parameters}
+    return record
+
+
+def resimulated_record(request: EstimateRequest, files: MemoryFiles) -> Record:
+    """Return what `magray estimate --resimulate --json` prints, and `films`: pictures of the films, as data URLs.
+
+    A refused answer has no films: nothing is simulated. Raises UserError with the sentences of the command.
+    """
+    record, found = _answered(request, files, resimulate=True)
+    if isinstance(found, Posterior) and found.resimulation is not None:
+        record["films"] = [_data_url(as_shown(view)) for view in found.resimulation.views]
     return record
 
 
@@ -97,7 +94,29 @@ def warm_up() -> None:
     estimate_record(request, [Upload("drawn.png", image.getvalue())])
 
 
-def _question(request: EstimateRequest, files: MemoryFiles) -> Question:
+def _answered(
+    request: EstimateRequest, files: MemoryFiles, resimulate: bool
+) -> tuple[Record, Posterior | Answer | None]:
+    """Return an answer as a record, with the names that the sender gave, and as it is; None if it is refused."""
+    if not files.paths:
+        raise UserError("give at least one picture")
+    if request.estimator not in (names := estimators()):
+        raise UserError(f"there is no estimator of this name here; there are {', '.join(names)}")
+    try:
+        found = answer(_question(request, files, resimulate))
+    except Refused as refused:
+        return {"parameters": {}, "trust": "refused", "reasons": [files.named(str(refused))]}, None
+    except UserError as error:
+        raise UserError(files.named(str(error))) from error
+    record = found.to_json()
+    for key in {"reasons", "notes"} & set(record):
+        record[key] = [files.named(line) for line in record[key]]
+    if found.trust == "refused" and not request.force:
+        return {"parameters": {}, "trust": "refused", "reasons": record["reasons"]}, None
+    return record, found
+
+
+def _question(request: EstimateRequest, files: MemoryFiles, resimulate: bool) -> Question:
     known = {name: text for name in CONSTANTS if (text := getattr(request, name)) is not None}
     return Question(
         files.paths,
@@ -109,6 +128,7 @@ def _question(request: EstimateRequest, files: MemoryFiles) -> Question:
         request.scale_um,
         request.pixel_nm,
         Reading.of(request.channel, request.crop, request.clean, MAX_MEGAPIXELS),
+        resimulate,
     )
 
 

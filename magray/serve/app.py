@@ -1,36 +1,46 @@
 """The application: the page and the service `/v1`, on any ASGI server. `magray.serve.service` has Ray Serve."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from importlib.resources import files
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from magray import __version__
 from magray.serve.bodies import FORM, JSON, PICTURE, PICTURES, Body, read_body
 from magray.serve.guard import Guard
 from magray.serve.problems import AsciiJsonResponse, Problem, answer_problems
-from magray.serve.requests import EstimateRequest, PictureRequest, request_of
+from magray.serve.requests import Asked, EstimateRequest, PictureRequest, request_of
+from magray.serve.resimulation import Line, resimulation
+from magray.serve.uploads import Upload
 
 SECONDS_TO_SEND, SECONDS_TO_ANSWER = 60.0, 60.0
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
-    **{f"/{name}.js": (f"{name}.js", "text/javascript") for name in ("page", "picture", "answer", "report", "dom")},
+    **{
+        f"/{name}.js": (f"{name}.js", "text/javascript")
+        for name in ("page", "picture", "answer", "report", "server", "dom")
+    },
     "/page.css": ("page.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 PROBLEM = {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}
 Done = TypeVar("Done")
+RecordOf = Callable[[Asked, Sequence[Upload]], dict[str, Any]]
 
 
-def make_app(token: str | None) -> FastAPI:
+def make_app(token: str | None, machine: str | None = None) -> FastAPI:
     """Return the application. token: what every request has to show; None on loopback alone.
 
+    machine: a name that the applications on one machine share, of which one at a time simulates; None if this is the
+    only one.
     One thread does the work of all requests, in their order: the readers of pictures share settings of their libraries.
     """
     work = ThreadPoolExecutor(1, "magray-estimate")
@@ -47,52 +57,68 @@ def make_app(token: str | None) -> FastAPI:
     for path in PAGE:
         app.add_api_route(path, _page, include_in_schema=False)
 
-    async def within_time(work_of: Callable[[], Done]) -> Done:
+    async def answered(request: Request, kind: type[Asked], record_of: RecordOf[Asked]) -> AsciiJsonResponse:
+        body = await _body(request)
+
+        def work_of() -> dict[str, Any]:
+            return record_of(request_of(kind, body.options), body.uploads)
+
         future = asyncio.get_running_loop().run_in_executor(work, work_of)
-        return await _in_time(future, SECONDS_TO_ANSWER, 504, "the answer takes too long; crop or shrink the picture")
+        late = "the answer takes too long; crop or shrink the picture"
+        return AsciiJsonResponse(await _in_time(future, SECONDS_TO_ANSWER, 504, late))
 
     @app.post("/v1/estimate", openapi_extra=_described(EstimateRequest), responses=_PROBLEMS)
     async def estimate(request: Request) -> AsciiJsonResponse:
         """Estimate a film's parameters from pictures: the answer of `magray estimate --json`, in SI units."""
-        body = await _body(request)
-
-        def work_of() -> dict[str, Any]:
-            from magray.serve.answers import estimate_record
-
-            return estimate_record(request_of(EstimateRequest, body.options), body.uploads)
-
-        return AsciiJsonResponse(await within_time(work_of))
+        return await answered(request, EstimateRequest, _estimate)
 
     @app.post("/v1/picture", openapi_extra=_described(PictureRequest), responses=_PROBLEMS)
     async def picture(request: Request) -> AsciiJsonResponse:
         """Show what is read in a picture's file, what is done to it, and what the network sees."""
+        return await answered(request, PictureRequest, _picture)
+
+    @app.post("/v1/resimulate", openapi_extra=_described(EstimateRequest), responses=_PROBLEMS | _BUSY)
+    async def resimulate(request: Request) -> StreamingResponse:
+        """Simulate films of the answer, as `magray estimate --resimulate`, in minutes: two lines of JSON.
+
+        The first has `expected`, a sentence about the time it takes, and the second the `answer` or a `problem`.
+        """
         body = await _body(request)
+        asked = request_of(EstimateRequest, body.options)
+        lines = resimulation(asked, body.uploads, machine or str(os.getpid()))
+        first = await anext(lines)
+        if "problem" in first:
+            await lines.aclose()
+            raise Problem(422, first["problem"])
+        return StreamingResponse(_as_text(first, lines), media_type="application/x-ndjson")
 
-        def work_of() -> dict[str, Any]:
-            from magray.serve.answers import picture_record
-
-            return picture_record(request_of(PictureRequest, body.options), body.uploads)
-
-        return AsciiJsonResponse(await within_time(work_of))
-
-    @app.get("/v1/choices")
-    async def choices() -> AsciiJsonResponse:
-        """List what a request can choose from: estimators, constants with their units, kinds, and limits."""
-        from magray.serve.answers import choices
-
-        return AsciiJsonResponse(await asyncio.to_thread(choices))
-
-    @app.get("/v1/health")
-    async def health() -> AsciiJsonResponse:
-        """Say that the service is up."""
-        return AsciiJsonResponse({"status": "ok", "version": __version__})
-
+    app.get("/v1/choices")(_choices)
+    app.get("/v1/health")(_health)
     return app
 
 
 async def _page(request: Request) -> Response:
     name, kind = PAGE[request.url.path]
     return Response(files("magray.serve").joinpath("page", name).read_bytes(), media_type=kind)
+
+
+async def _choices() -> AsciiJsonResponse:
+    """List what a request can choose from: estimators, constants with their units, kinds, and limits."""
+    from magray.serve.answers import choices
+
+    return AsciiJsonResponse(await asyncio.to_thread(choices))
+
+
+async def _health() -> AsciiJsonResponse:
+    """Say that the service is up."""
+    return AsciiJsonResponse({"status": "ok", "version": __version__})
+
+
+async def _as_text(first: Line, rest: AsyncGenerator[Line, None]) -> AsyncIterator[str]:
+    async with aclosing(rest):
+        yield json.dumps(first) + "\n"
+        async for line in rest:
+            yield json.dumps(line) + "\n"
 
 
 async def _body(request: Request) -> Body:
@@ -107,9 +133,21 @@ async def _in_time(awaited: Awaitable[Done], seconds: float, status: int, otherw
 
 
 def _warm_up() -> None:
-    from magray.serve.answers import warm_up
+    from magray.serve.answers import warm_up  # these take seconds to import, which the page does not wait for
 
     warm_up()
+
+
+def _estimate(request: EstimateRequest, uploads: Sequence[Upload]) -> dict[str, Any]:
+    from magray.serve.answers import estimate_record
+
+    return estimate_record(request, uploads)
+
+
+def _picture(request: PictureRequest, uploads: Sequence[Upload]) -> dict[str, Any]:
+    from magray.serve.answers import picture_record
+
+    return picture_record(request, uploads)
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -118,6 +156,11 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: PROBLEM | {"description": "The request is too large."},
     415: PROBLEM | {"description": "The request is neither a form nor JSON."},
     422: PROBLEM | {"description": "A picture or an option cannot be used; the detail is what the command says."},
+}
+
+_BUSY: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Lines of JSON", "content": {"application/x-ndjson": {}}},
+    429: PROBLEM | {"description": "Films are being simulated for another request."},
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
+import ray
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
@@ -47,7 +48,8 @@ def application(with_token: bool, **autoscaling: int) -> Application:
     """Return the application. A replica keeps one core busy, and reads the token from its own environment."""
 
     def made() -> FastAPI:
-        return make_app(token_of_environment() if with_token else None)
+        node = ray.get_runtime_context().get_node_id()
+        return make_app(token_of_environment() if with_token else None, node)
 
     deployed = serve.deployment(
         name="magray",

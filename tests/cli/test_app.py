@@ -430,6 +430,19 @@ def test_a_store_can_be_looked_into(magray: Magray, store: Path, tmp_path: Path)
     refuses(magray("store", "verify", store, "--plan", tmp_path / "no.parquet"), "there is no")
 
 
+def test_a_gallery_lies_beside_its_store(magray: Magray, store: Path, tmp_path: Path) -> None:
+    said = magray("gallery", store, "--y", "seconds")
+    page = store.parent / "gallery.html"
+    assert said.out == f"{page}: 2 of 2 films over D and seconds\n"
+    page.unlink()
+    assert magray("gallery", store, "--y", "seconds", "--output", tmp_path / "a.html").code == 0
+    assert (tmp_path / "a.html").exists()
+    assert not page.exists()
+    refuses(magray("gallery", store), "Ms is the same in all films")
+    refuses(magray("gallery", store, "--x", "protocol"), "films have no number 'protocol'; choose one of")
+    refuses(magray("gallery", tmp_path / "nothing"), "there is no store")
+
+
 def test_a_damaged_store_fails_its_verification(magray: Magray, small: list[str], store: Path, tmp_path: Path) -> None:
     magray("plan", CONFIG, *small)
     said = magray("store", "verify", store, "--plan", tmp_path / "run" / "plan.parquet")

@@ -18,6 +18,7 @@ from tests.support.http_service import ask, ask_form, needs_serve
 from tests.support.stripes import labyrinth
 
 pytestmark = needs_serve
+FILM = {"Ms": "1.0 ± 0.05 MA/m", "Keff": "0.2 ± 0.02 MJ/m3", "thickness": "2 nm ± 5 %"}
 
 
 def test_the_command_serves_the_page_and_the_answers_of_the_command_line_until_it_is_ended(tmp_path: Path) -> None:
@@ -46,6 +47,11 @@ def test_the_command_serves_the_page_and_the_answers_of_the_command_line_until_i
         )
         assert told.record == expected
         assert ask_form(f"{url}/v1/estimate", [("a.png", b"")], pixel_nm=8).status == 422
+        simulated = ask_form(f"{url}/v1/resimulate", [("a.png", picture.read_bytes())], estimator="co-like", pixel_nm=8)
+        assert "co-like knows no constants to simulate" in simulated.record["detail"]
+        drawn = ask_form(f"{url}/v1/resimulate", [("a.png", picture.read_bytes())], pixel_nm=8, **FILM)
+        assert drawn.kind == "application/x-ndjson"
+        assert drawn.record["answer"]["trust"] == "refused", "no film looks so; nothing is simulated"
         too_large = (bytes(2**20) for _ in range(65))
         assert ask(f"{url}/v1/estimate", too_large, Content_Type="application/json").status == 413
         with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on: Address already in use"):

@@ -50,7 +50,8 @@ def test_a_picture_of_a_film_agrees_with_films_of_its_constants(caplog: pytest.L
 
 
 def test_a_picture_that_differs_makes_the_answer_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
-    apart = Resimulation(4, 128, "minimised", {"period": Comparison(350e-9, 210e-9, 20e-9, agrees=False)})
+    compared = {"period": Comparison(350e-9, 210e-9, 20e-9, agrees=False)}
+    apart = Resimulation(4, 128, "minimised", compared, np.zeros((4, 128, 128), np.float32))
     monkeypatch.setattr(any_film, "resimulated", lambda *_: apart)
     answer = stand_in().estimate(labyrinth(), Knowledge.of(KNOWN), pixel_nm=PIXEL_NM, resimulate=True)
     assert answer.trust == "doubtful"

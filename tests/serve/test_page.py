@@ -1,9 +1,13 @@
 """The page in a real browser: drop, crop, calibrate, answer, refuse, download."""
 
+import base64
+import io
 import json
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -174,3 +178,82 @@ def test_dark_mode_is_dark(page: "tuple[Tab, str]") -> None:
     tab.open(url, dark=True)
     red = tab.run("Number(getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0])")
     assert red < 64
+
+
+def trusted_record(*_: object) -> dict[str, Any]:
+    """Return an answer that is trusted, with all that an answer can have."""
+    random = np.random.default_rng(1)
+    draws = {"D": (random.normal(1.2e-3, 1e-4, 800)), "Aex": random.normal(12e-12, 1e-12, 800)}
+    parameters, budget = {}, {}
+    for name, unit in (("D", "J/m2"), ("Aex", "J/m")):
+        low95, low68, value, high68, high95 = np.quantile(draws[name], (0.025, 0.16, 0.5, 0.84, 0.975)).tolist()
+        ends = {"low68": low68, "high68": high68, "low95": low95, "high95": high95}
+        parameters[name] = {"value": value, "error": (high68 - low68) / 2, "unit": unit, **ends}
+        budget[name] = dict.fromkeys(("picture", "Ms", "Keff", "thickness", "Aex"), 0.03 * value)
+    theory = {name: {"D": {"value": 1.1e-3, "unit": "J/m2"}} for name in ("stripe_theory", "rescaling")}
+    notes = ["the picture does not show the sign of D", "removed a plane, 3 scars and a banner of 24 rows below"]
+    answer = {"parameters": parameters, "correlation": {"D, Aex": 0.9}, "budget": budget, "trust": "trusted"}
+    answer |= {"reasons": [], "notes": notes, "baselines": theory, "resimulation": None}
+    return answer | {"draws": {name: values.tolist() for name, values in draws.items()}}
+
+
+@pytest.fixture
+def answer_trusted(tab: "Tab", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Tab":
+    """Return the page with an answer that is trusted; films of it are simulated by a script that does not wait."""
+    monkeypatch.setattr("magray.serve.answers.estimate_record", trusted_record)
+    compared = {"picture": 2e-7, "films": 2.4e-7, "scatter": 1e-8, "agrees": False}
+    simulated = {"films": 1, "cells": 96, "history": "quenched", "comparisons": {"period": compared}}
+    film = io.BytesIO()
+    Image.fromarray(np.zeros((128, 128), np.uint8)).save(film, "PNG")
+    answer = {"trust": "doubtful", "reasons": ["films have another period"], "resimulation": simulated}
+    answer["films"] = [f"data:image/png;base64,{base64.b64encode(film.getvalue()).decode()}"] * 4
+    lines = (json.dumps(one) for one in ({"expected": "about 5 s"}, {"answer": answer}))
+    script = "; ".join(f"print({line!r})" for line in lines)
+    monkeypatch.setattr("magray.serve.resimulation.COMMAND", (sys.executable, "-S", "-c", script))
+    drop(tab, picture(tmp_path, side=192))
+    tab.type("#pixel", "4")
+    tell(tab)
+    tab.click("#go")
+    assert "trusted" in answered(tab)
+    return tab
+
+
+def test_films_of_an_answer_are_simulated_on_request(answer_trusted: "Tab") -> None:
+    tab = answer_trusted
+    assert tab.text("#resimulate") == "Simulate films of this answer"
+    press(tab, "#resimulate")
+    tab.wait("document.querySelector('.films img')")
+    said = tab.text("#answer")
+    assert "doubtful" in said
+    assert "films have another period" in said
+    assert "240 ± 10 nm" in said
+    assert "differs" in said
+    assert "|D| = 1.2" in said, "the values stay"
+    assert tab.run("document.querySelector('#resimulation').hidden")
+
+
+def test_the_report_is_one_page_of_paper(answer_trusted: "Tab") -> None:
+    """Printed from the page, and as the file that is kept."""
+    tab = answer_trusted
+    press(tab, "#resimulate")
+    tab.wait("document.querySelector('.films img')")
+    tab.run("window.print = () => {}")
+    press(tab, "#print")
+    tab.wait("document.querySelector('#report section')")
+    assert pages(tab) == 1
+    tab.run("dispatchEvent(new Event('afterprint'))")
+    assert tab.run("document.querySelector('#report').children.length") == 0
+    press(tab, "[data-save=html]")
+    tab.open(tab.downloaded("magray.html").as_uri(), dark=True)
+    assert pages(tab) == 1
+
+
+def press(tab: "Tab", selector: str) -> None:
+    """Press a button wherever it is: answers scroll the page, and a mouse may miss it meanwhile."""
+    tab.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def pages(tab: "Tab") -> int:
+    """Return how many pages of A4 the browser would print."""
+    printed = base64.b64decode(tab.call("Page.printToPDF", preferCSSPageSize=True)["data"])
+    return len(re.findall(rb"/Type\s*/Page\b", printed))

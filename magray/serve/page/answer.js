@@ -8,6 +8,11 @@ const VERDICTS = {
   refused: "This answer cannot be trusted:",
 };
 const THEORY = { stripe_theory: "Stripe theory, from the period alone", rescaling: "Rescaling, from the domains" };
+const COMPARED = {
+  period: ["period", 1e9, "nm"],
+  "wall density": ["length of walls per area", 1e-6, "per µm"],
+  "wall width": ["width of walls", 1e9, "nm"],
+};
 const WIDTH = 360;
 
 let practical = {};
@@ -36,7 +41,27 @@ export function answerNodes(record, force) {
   nodes.push(...names.map((name) => parameter(record, name)));
   const beside = [...pairs(record), ...remarks(record)];
   if (beside.length) nodes.push(element("div", { class: "parameter" }, ...beside));
+  if (record.resimulation) nodes.push(resimulation(record));
   return nodes;
+}
+
+// Films with the answer's constants, beside the picture by three lengths.
+function resimulation({ resimulation: { comparisons, cells, history }, films }) {
+  const head = element("tr", {}, ...["", "films", "picture", ""].map((one) => element("th", {}, one)));
+  const rows = Object.entries(comparisons).map(([name, one]) => {
+    const [label, factor, unit] = COMPARED[name] ?? [name, 1, ""];
+    const [mean, scatter, picture] = [one.films, one.scatter, one.picture].map((value, k) => digits(value * factor, k === 1 ? 2 : 3));
+    const cellsOf = [label, `${mean} ± ${scatter} ${unit}`, `${picture} ${unit}`].map((text) => element("td", {}, text));
+    return element("tr", {}, ...cellsOf, element("td", { class: one.agrees ? "trusted" : "doubtful" }, one.agrees ? "agrees" : "differs"));
+  });
+  const pictures = films.map((source, k) => element("img", { src: source, alt: `Simulated film ${k + 1}` }));
+  const said = `${films.length} films of this answer, ${history}, simulated in ${cells} × ${cells} cells; each is as large as what the network sees of the picture.`;
+  return element(
+    "div",
+    { class: "parameter" },
+    element("div", {}, element("h3", {}, "Simulated films of this answer"), element("div", { class: "films" }, ...pictures), element("p", { class: "fact" }, said)),
+    element("div", { class: "table" }, element("table", {}, head, ...rows)),
+  );
 }
 
 // What theory says, and what the picture cannot tell.

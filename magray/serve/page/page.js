@@ -3,7 +3,8 @@
 import { answerNodes, usePracticalUnits } from "./answer.js";
 import { byId, element, options, show } from "./dom.js";
 import { cropOf, drawMarks, forgetLine, onChange, showPicture } from "./picture.js";
-import { answersTable, save } from "./report.js";
+import { answersTable, printed, save } from "./report.js";
+import { asked, askedInLines, reason } from "./server.js";
 
 const LABELS = {
   Ms: "saturation magnetisation",
@@ -15,22 +16,7 @@ const LABELS = {
   thickness: "",
 };
 const DRAWS = 800;
-const state = { choices: null, pictures: [], current: null, answers: [] };
-
-async function asked(url, body) {
-  const response = await fetch(url, body && { method: "POST", body });
-  const text = await response.text();
-  let record;
-  try {
-    record = JSON.parse(text);
-  } catch {
-    throw new Error(response.ok ? "the server's answer cannot be read" : `the server says: ${text.slice(0, 200) || response.status}`);
-  }
-  if (!response.ok) throw new Error(record.detail ?? `the server says ${response.status}`);
-  return record;
-}
-
-const reason = (error) => (error instanceof TypeError ? "the server does not answer; is magray serve still running?" : error.message);
+const state = { choices: null, pictures: [], current: null, answers: [], simulation: null };
 
 async function begin() {
   const choices = await asked("/v1/choices");
@@ -193,13 +179,19 @@ async function estimate(pictures, force) {
   if (channels.size > 1) throw new Error("pictures of one film are read from one channel; choose the same in each of them");
   const [channel] = channels;
   if (channel) told.channel = channel;
-  const form = new FormData();
-  for (const picture of pictures) form.append("picture", picture.file);
-  for (const [name, value] of Object.entries(told)) form.append(name, value);
+  const files = pictures.map(({ file }) => file);
+  const form = formOf(files, told);
   form.append("draws", DRAWS);
   if (force) form.append("force", "true");
   const record = await asked("/v1/estimate", form);
-  return { names: pictures.map(({ file }) => file.name), files: pictures.map(({ file }) => file), asked: told, record };
+  return { names: files.map((file) => file.name), files, asked: told, record };
+}
+
+function formOf(files, told) {
+  const form = new FormData();
+  for (const file of files) form.append("picture", file);
+  for (const [name, value] of Object.entries(told)) form.append(name, value);
+  return form;
 }
 
 async function ask(force = false) {
@@ -207,6 +199,7 @@ async function ask(force = false) {
   const groups = each ? state.pictures.map((picture) => [picture]) : [state.pictures];
   show(byId("error"), "");
   byId("go").disabled = true;
+  state.simulation?.abort();
   state.answers = [];
   try {
     for (const [k, group] of groups.entries()) {
@@ -238,18 +231,57 @@ function drawAnswers() {
   const { answers } = state;
   const again = () => ask(true);
   byId("found").replaceChildren(...(answers.length > 1 ? [answersTable(answers)] : answerNodes(answers[0].record, again)));
+  byId("resimulation").hidden = answers.length > 1 || !canBeSimulated(answers[0]);
+  show(byId("resimulation-error"), "");
   byId("answer").hidden = false;
   byId("answer").focus({ preventScroll: true });
   byId("answer").scrollIntoView({ behavior: "smooth", block: "nearest" });
 }
 
-async function download(kind) {
+// Films of the answer
+
+const canBeSimulated = ({ asked: { estimator }, record }) => estimator === "any-film" && record.trust !== "refused" && !record.resimulation;
+
+async function resimulate() {
+  const [answer] = state.answers;
+  const simulation = (state.simulation = new AbortController());
+  const began = Date.now();
+  let expected = "starting";
+  const tell = () => (byId("simulating").textContent = `${expected}; ${Math.round((Date.now() - began) / 1000)} s so far`);
+  const clock = setInterval(tell, 1000);
+  tell();
+  show(byId("resimulation-error"), "");
+  byId("resimulate").hidden = !(byId("stop").hidden = false);
+  try {
+    for await (const line of askedInLines("/v1/resimulate", formOf(answer.files, answer.asked), simulation.signal)) {
+      if (line.problem) throw new Error(line.problem);
+      if (line.expected) expected = line.expected;
+      if (line.answer && !simulation.signal.aborted) Object.assign(answer.record, line.answer), drawAnswers();
+    }
+  } catch (error) {
+    if (!simulation.signal.aborted) show(byId("resimulation-error"), reason(error));
+  } finally {
+    clearInterval(clock);
+    byId("simulating").textContent = "";
+    byId("resimulate").hidden = !(byId("stop").hidden = true);
+  }
+}
+
+// Downloads
+
+async function session() {
   const style = await (await fetch("/page.css")).text();
   const images = state.pictures.flatMap(({ file, record }) =>
     record ? [{ of: file.name, title: "As it was read", source: record.picture }, ...(record.seen ? [{ of: file.name, title: "As the network saw it", source: record.seen }] : [])] : [],
   );
   for (const answer of state.answers) answer.digests = await Promise.all(answer.files.map(digest));
-  save(kind, { version: state.choices.version, answers: state.answers, style, images, time: new Date().toISOString() });
+  return { version: state.choices.version, answers: state.answers, style, images, time: new Date().toISOString() };
+}
+
+async function print() {
+  byId("report").replaceChildren(printed(await session()));
+  document.body.classList.add("printing");
+  window.print();
 }
 
 async function digest(file) {
@@ -295,6 +327,13 @@ byId("pixel").addEventListener("input", () => {
   byId("line-length").value = "";
   measure();
 });
-byId("downloads").addEventListener("click", (event) => event.target.dataset.save && download(event.target.dataset.save));
+byId("resimulate").addEventListener("click", resimulate);
+byId("stop").addEventListener("click", () => state.simulation.abort());
+byId("downloads").addEventListener("click", async ({ target: { dataset } }) => dataset.save && save(dataset.save, await session()));
+byId("print").addEventListener("click", print);
+addEventListener("afterprint", () => {
+  document.body.classList.remove("printing");
+  byId("report").replaceChildren();
+});
 
 begin().catch((error) => show(byId("error"), reason(error)));

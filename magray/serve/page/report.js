@@ -13,7 +13,7 @@ export function save(kind, session) {
 
 function asJson({ version, answers }) {
   const records = answers.map(({ names, asked, record }) => {
-    const { draws, ...kept } = record;
+    const { draws, films, ...kept } = record;
     return { pictures: names, asked, answer: kept };
   });
   return JSON.stringify({ magray: version, answers: records }, null, 1);
@@ -40,25 +40,32 @@ function cell(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-function asReport({ version, answers, style, images, time }) {
+function asReport({ style, ...session }) {
   const page = document.implementation.createHTMLDocument("magray: answer");
   const meta = page.createElement("meta");
   meta.setAttribute("charset", "utf-8");
   page.head.prepend(meta);
-  const main = element("main", {});
-  main.append(element("header", {}, element("p", { class: "eyebrow" }, `magray ${version}`), element("h1", {}, "Answer"), element("p", {}, time)));
-  for (const { names, digests, asked, record } of answers) {
-    const section = element("section", { id: "answer" }, element("h2", {}, names.join(", ")), ...answerNodes(record));
-    section.append(element("h3", {}, "To repeat it"), table([...Object.entries(asked), ...names.map((name, k) => [`SHA-256 of ${name}`, digests[k]])]));
-    const figures = images.filter(({ of }) => names.includes(of));
-    for (const { title, source } of figures) {
-      section.append(element("h3", {}, title), element("img", { src: source, alt: title, width: 320 }));
-    }
-    main.append(section);
-  }
-  page.body.append(page.importNode(main, true));
+  page.body.append(page.importNode(printed(session), true));
   const html = page.documentElement.outerHTML.replace("</head>", () => `<style>${style}</style></head>`); // page.css
   return `<!doctype html>\n${html}\n`;
+}
+
+// Answers with all that repeats them; each begins a page of paper.
+export function printed({ version, answers, images, time }) {
+  const main = element("main", { class: "report" });
+  main.append(element("header", {}, element("p", { class: "eyebrow" }, `magray ${version}`), element("h1", {}, "Answer"), element("p", {}, time)));
+  for (const { names, digests, asked, record } of answers) {
+    const section = element("section", {}, element("h2", {}, names.join(", ")), ...answerNodes(record));
+    const repeat = [...Object.entries(asked), ...names.map((name, k) => [`SHA-256 of ${name}`, digests[k]])];
+    const shown = images.filter(({ of }) => names.includes(of)).map(({ title, source }) =>
+      element("figure", {}, element("img", { src: source, alt: "" }), element("figcaption", {}, title)),
+    );
+    section.append(
+      element("div", { class: "repeat" }, element("div", {}, element("h3", {}, "To repeat it"), table(repeat)), element("div", { class: "figures" }, ...shown)),
+    );
+    main.append(section);
+  }
+  return main;
 }
 
 function table(rows) {
