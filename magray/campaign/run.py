@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from magray.campaign.pipeline import blocks_of, committed, cpu_pool, gpu_pool, pipeline
 from magray.campaign.progress import FilmProgress, Watch
 from magray.config import SimulateConfig
-from magray.errors import FilmsLost
+from magray.errors import FilmsLost, UserError
 from magray.films import films_of
 from magray.micromagnetics.queue import slots_of
 from magray.runtime.connect import connect
@@ -27,7 +27,7 @@ from magray.runtime.events import EventLog
 from magray.runtime.nodes import check_nodes, nodes_watched
 from magray.runtime.resources import Devices, choose_devices
 from magray.store import Store, create_store, delete_failed
-from magray.store.lease import AtWork, is_leased, lease
+from magray.store.lease import is_leased, lease
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def run_campaign(
             store = store.begin_writing(plan.num_rows)
             if devices:
                 simulated = _simulate_missing(plan, store, devices, config, events, watch)
-    elif is_leased(store.location):  # by a driver that died after its last commit, unless it is about to end
-        with contextlib.suppress(AtWork), lease(store.location, events.notify):
+    elif is_leased(store.location):  # by a driver that died after its last commit, unless it lives and is about to end
+        with contextlib.suppress(UserError), lease(store.location, events.notify):
             store.begin_writing()
     return _summary(store, plan, simulated, time.monotonic() - start)
 

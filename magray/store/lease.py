@@ -24,13 +24,9 @@ EXPIRY = 3 * BEAT  # a lease whose number stands still for so long is a dead dri
 CONTEST = 0.3  # seconds in which a driver that began at the same time writes its own lease
 
 
-class AtWork(UserError):
-    """Another driver has the lease of a store, and lives."""
-
-
 @contextlib.contextmanager
 def lease(location: Location, notify: Callable[[str], None]) -> Iterator[None]:
-    """Have the store's lease while the context lasts. Raises AtWork if another driver has it and lives.
+    """Have the store's lease while the context lasts. Raises UserError if another driver has it and lives.
 
     notify: gets a line when a dead driver's lease is taken over, or when the store stops answering.
     """
@@ -40,7 +36,7 @@ def lease(location: Location, notify: Callable[[str], None]) -> Iterator[None]:
     _write(location, driver, 0)
     time.sleep(CONTEST)
     if (holder := _read(location)) is None or holder["driver"] != driver:
-        raise AtWork(_taken(location))
+        raise UserError(_taken(location))
     stop = threading.Event()
     heart = threading.Thread(target=_beat, args=(location, driver, stop, notify), daemon=True)
     heart.start()
@@ -60,7 +56,7 @@ def is_leased(location: Location) -> bool:
 
 
 def _wait_until_free(location: Location) -> bool:
-    """Return whether there was a dead driver's lease. Raises AtWork if its driver lives."""
+    """Return whether there was a dead driver's lease. Raises UserError if its driver lives."""
     found = _read(location)
     if found is None:
         return False
@@ -71,7 +67,7 @@ def _wait_until_free(location: Location) -> bool:
         if now is None:
             return False
         if now != found:
-            raise AtWork(_taken(location))
+            raise UserError(_taken(location))
     return True
 
 
