@@ -183,7 +183,7 @@ def _seen(cleaned: Cleaned) -> tuple[NDArray[np.uint8] | None, str | None]:
 
 def as_shown(view: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return grey values for people of what a network sees, in standard deviations."""
-    return np.clip((view / SHOWN + 1) * 127.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip((view / SHOWN + 1) * 127.5, 0, 255), np.uint8)
 
 
 def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
