@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from benchmarks.domain_pictures import shows_domains, through_microscope, turned_view
 from magray import Film, Minimize, Protocol
-from magray.films.design import Design, draw, history_of
+from magray.config import DesignedConfig, load_films
+from magray.films.design import draw, history_of
 from magray.films.reduced import ReducedNumbers, stripe_period
 from magray.micromagnetics import FilmSolver
 from magray.store.rows import pixels
@@ -37,20 +38,7 @@ Ends = tuple[float, float]
 
 CELL = 4e-9
 OLD = ("co-like", "co-like-microscope")
-DESIGN: dict[str, Any] = {  # of configs/any-film
-    "cell_size": CELL,
-    "Ms": 1e6,
-    "Q1": (0.02, 4.0),
-    "t_over_wall_width": (0.04, 4.0),
-    "wall_width": (8.8e-9, 16e-9),
-    "d": (0.0, 0.97),
-    "sigma": 0.2,
-    "grain_size": (8e-9, 40e-9),
-    "beyond": 0.15,
-    "histories": {"minimised": 0.45, "quenched": 0.2, "thermal": 0.1, "demagnetised": 0.25},
-    "torque": 3e-4,
-    "max_evaluations": 3000,
-}
+DESIGN = Path(__file__).parents[1] / "configs" / "any-film" / "films-256.yaml"
 CO_LIKE_D = (0.1e-3, 1e-3)  # J/m², of the films of co-like
 AEX = 15e-12  # J/m, of a common film
 COARSE_GRAINS = 16e-9  # which cells of 4 nm resolve
@@ -202,7 +190,9 @@ def shares(said: Sequence[Said], trust: str) -> float:
 
 def of_design(films: int, side: int, seed: int, **changes: Any) -> list[Film]:
     """Return films of a design like that of the training."""
-    return draw(Design(films=films, seed=ELSEWHERE + seed, cells=(side, side), **{**DESIGN, **changes}))
+    config = load_films(DESIGN)
+    assert isinstance(config, DesignedConfig)
+    return draw(replace(config.design.design(), films=films, seed=ELSEWHERE + seed, cells=(side, side), **changes))
 
 
 def plausible(film: Film) -> Film:

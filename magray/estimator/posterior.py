@@ -145,8 +145,8 @@ def _sample(
     weights = np.where(np.logical_or.reduce(list(beyond.values())), -np.inf, weights)
     if not np.isfinite(weights).any():
         raise Refused(_nothing_fits(films, pictures, trained, shares))
-    draws_say = np.where(np.isfinite(weights), weights - _excess(len(pictures)) * likelihood, -np.inf)
-    normed = np.exp(draws_say - draws_say.max())
+    counted = np.where(np.isfinite(weights), weights - _shared(len(pictures)) * likelihood, -np.inf)
+    normed = np.exp(counted - counted.max())
     chosen = _systematic(normed / normed.sum(), DRAWS, random)
     constants = {name: values[chosen] for name, values in films.items()}
     return Samples(
@@ -158,8 +158,8 @@ def _sample(
     )
 
 
-def _excess(pictures: int) -> float:
-    """Return by how much the power of a likelihood falls short of 1, for errors correlated by SHARED."""
+def _shared(pictures: int) -> float:
+    """Return the share of the pictures' likelihood that repeats what another one says: 1 less its power."""
     return 1 - 1 / (1 + (pictures - 1) * SHARED)
 
 

@@ -35,6 +35,7 @@ from magray.tracking import Tracking
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from magray.campaign.progress import Watch
     from magray.imaging.microscope import Microscope
     from magray.training.starting_point import StartingPoint
 
@@ -118,15 +119,13 @@ class FilmsProject:
         thumbnails: write simulate.html, with the progress and pictures of the last films, while films are simulated.
         """
         from magray.campaign.run import run_campaign
-        from magray.report.simulate import PAGE, CampaignPage
 
         self.plan()
         config, plan = self.config, read_table(self.folder / "plan.parquet", PLAN_SCHEMA)
         start, spent = time.monotonic(), self.summary.seconds.get("simulate", 0.0)
         try:
             log = self.folder / "simulate.jsonl"
-            page = CampaignPage(self.folder / PAGE, config.store_uri, config.name)
-            watch = page.show if thumbnails else None
+            watch = self._page() if thumbnails else None
             done = run_campaign(plan, config.store_uri, config.simulate, campaign=config.name, log=log, watch=watch)
         except (KeyboardInterrupt, FilmsLost):
             self.cache.write(seconds_of("simulate", spent + time.monotonic() - start))
@@ -138,6 +137,12 @@ class FilmsProject:
         text += f", {done.not_converged} not converged" if done.not_converged else ""
         text += f", {done.failed} failed" if done.failed else ""
         return StageResult(text, done.simulated == 0, spent)
+
+    def _page(self) -> "Watch":
+        """Return what writes simulate.html at each commit."""
+        from magray.report.simulate import PAGE, CampaignPage
+
+        return CampaignPage(self.folder / PAGE, self.config.store_uri, self.config.name).show
 
     def _table(self, films: list[Film]) -> pa.Table:
         """Return the rows of the plan; those of a design have its numbers, too."""

@@ -41,7 +41,7 @@ def similar(one: Picture, other: Picture) -> float:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("shape", [(1, 1), (1, 128), (128, 1), (2, 2), (3, 160)])
 def test_pictures_of_a_few_rows_pass_in_silence_or_are_refused(shape: tuple[int, int]) -> None:
-    """What is too small for an answer is told later, in one line, and not by NumPy."""
+    """Later one line tells that a picture is too small for an answer, and not NumPy."""
     rows, columns = shape
     for values in (CLEAN[:rows, :columns], np.zeros(shape, np.float32)):
         with suppress(UserError):

@@ -77,7 +77,7 @@ def test_many_films_make_no_larger_page(tmp_path: Path) -> None:
 
 
 def test_all_thumbnails_have_one_scale(tmp_path: Path) -> None:
-    """Of films of other sizes, a part is shown that is as large as the smallest film."""
+    """A larger film shows a part as large as the smallest film."""
     write_gallery(labyrinths(tmp_path / "store", 2, wide=True), "D", "Ms", tmp_path / "gallery.html")
     text = (tmp_path / "gallery.html").read_text(encoding="utf-8")
     assert f"shows {SIDE * 4} nm of its film" in text
