@@ -42,7 +42,10 @@ class EstimateRequest(PictureRequest):
     thickness: Text | None = Field(None, description="Thickness of the film.")
     dmi: Text | None = Field(None, description="interfacial or bulk.")
     history: Text | None = Field(None, description="minimised, quenched, thermal or demagnetised.")
-    instrument: Text | None = Field(None, description="microscope (if not told), or none for a simulated picture.")
+    instrument: Text | None = Field(
+        None,
+        description="microscope (if not told), none for a simulated picture, or a real one, as of GET /v1/choices.",
+    )
     force: bool = Field(False, description="Show the values of an estimate that is refused, too.")
     draws: int = Field(0, ge=0, le=MAX_DRAWS, description="How many draws of the posterior the answer shall hold.")
 
