@@ -189,10 +189,11 @@ def shares(said: Sequence[Said], trust: str) -> float:
 
 
 def of_design(films: int, side: int, seed: int, **changes: Any) -> list[Film]:
-    """Return films of a design like that of the training."""
+    """Return films of a design like that of the training, without its spirals."""
     config = load_films(DESIGN)
     assert isinstance(config, DesignedConfig)
-    return draw(replace(config.design.design(), films=films, seed=ELSEWHERE + seed, cells=(side, side), **changes))
+    design = replace(config.design.design(), cells=(side, side), spirals=0.0)
+    return draw(replace(design, films=films, seed=ELSEWHERE + seed, **changes))
 
 
 def plausible(film: Film) -> Film:
@@ -294,11 +295,7 @@ def co_like(measured: Measured) -> None:
 
 
 def cells(measured: Measured) -> None:
-    """The same films with cells of 4 and of 2 nm: whole pictures, and the shift of D in bars.
-
-    Random moments are finer in finer cells, and domains of films that are minimised from them wider. A demagnetised
-    film has forgotten its start.
-    """
+    """The same films with cells of 4 and of 2 nm, and the same start: whole pictures, and the shift of D in bars."""
     for history in ("minimised", "demagnetised"):
         films = [
             replace(
@@ -408,6 +405,7 @@ def unlike(film: Film, random: np.random.Generator) -> dict[str, Film]:
         "Q1 below 0.01": replace(numbers, Q1=random.uniform(0.003, 0.01)),
         "Q1 above 8": replace(numbers, Q1=random.uniform(8, 16)),
         "d from 0.98 to 1.3": replace(numbers, d=random.uniform(0.98, 1.3)),
+        "d from 1.3 to 2": replace(numbers, d=random.uniform(1.3, 2)),
         "t/Δ above 8": replace(numbers, tau=random.uniform(8, 20) * numbers.delta),
         "walls of a cell": replace(numbers, delta=random.uniform(0.6, 1.2) * CELL),
     }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from magray.estimator.any_film import estimate
     from magray.estimator.estimator import Estimator
     from magray.estimator.knowns import Normal, Range
-    from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Sweep, Uniform
+    from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Random, Sweep, Uniform
     from magray.micromagnetics import field_terms, relax
     from magray.store import open_store
     from magray.theory.effective_medium import effective_medium
@@ -28,6 +28,7 @@ __all__ = [
     "Normal",
     "Protocol",
     "Quench",
+    "Random",
     "Range",
     "Sweep",
     "Uniform",
@@ -48,6 +49,7 @@ _HOMES = {
     "Normal": "magray.estimator.knowns",
     "Protocol": "magray.films",
     "Quench": "magray.films",
+    "Random": "magray.films",
     "Range": "magray.estimator.knowns",
     "Sweep": "magray.films",
     "Uniform": "magray.films",

@@ -113,6 +113,17 @@ def any_film(
     baseline_seconds: Annotated[
         float, typer.Option("--baseline-seconds", min=0.0, help="Time for the two-numbers baseline; 0: none.")
     ] = 60.0,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", min=0.0, help="The largest of the training.")
+    ] = 3e-3,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--start-from",
+            metavar="ESTIMATOR",
+            help="Any-film estimator, by name or folder, whose weights the training begins with.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the network and its pictures.")] = 0,
     instruments: Annotated[
         Path | None,
@@ -131,6 +142,6 @@ def any_film(
     from magray.workflows.any_film import run
 
     shares = HALVES if instruments is None else read_instruments(instruments)
-    training = AnyFilmTraining(pictures, seconds, batch, seed=seed, instruments=shares)
+    training = AnyFilmTraining(pictures, seconds, batch, learning_rate, seed=seed, instruments=shares)
     with resumable():
-        run(stores, output, AnyFilmSettings(width=width), training, baseline_seconds, typer.echo)
+        run(stores, output, AnyFilmSettings(width=width), training, baseline_seconds, typer.echo, start_from)

@@ -16,7 +16,7 @@ from pydantic import (
 from magray.config.quantities import quantities, quantity, quantity_or_range
 from magray.config.section import Films, Section, Seed
 from magray.errors import UserError, shortened
-from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Sampling, Sweep, Uniform
+from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Random, Sampling, Sweep, Uniform
 from magray.films.film import Dmi, OpenEdges
 from magray.films.protocol import Stage
 from magray.units import in_si, parse_quantity
@@ -207,29 +207,46 @@ class StageConfig(Section):
         return given[0].stage()
 
 
-class UniformConfig(Section):
-    """An initial state along one direction, with each cell tilted by about `noise` rad."""
+class InitialConfig(Section):
+    """An initial state other than random in every cell: random in larger squares, or along one direction."""
 
-    uniform: Direction
+    random: Annotated[float | None, quantity("length")] = None
+    """Side of the squares that begin with one random direction each, whatever the size of the cells."""
+    uniform: Direction | None = None
     """Direction of m; any length."""
     noise: float = Uniform.noise
-    """Tilt of each cell, rad."""
+    """Tilt of each cell from that direction, rad."""
+
+    @field_validator("random", mode="before")
+    @classmethod
+    def _read_length(cls, value: Any) -> float | None:
+        return None if value is None else parse_quantity(value, "length", "random")
+
+    @field_serializer("random")
+    def _write_length(self, value: float | None) -> str | float | None:
+        return None if value is None else in_si(value, "length")
+
+    def initial(self) -> Random | Uniform:
+        """Return the initial state. Raises UserError unless it is exactly one."""
+        if self.random is not None and self.uniform is None and self.noise == Uniform.noise:
+            return Random(self.random)
+        if self.uniform is not None and self.random is None:
+            return Uniform(self.uniform, self.noise)
+        raise UserError("initial: give random, {random: 4 nm}, or {uniform: [x, y, z]}, with noise or without")
 
 
 class ProtocolConfig(Section):
     """The protocol of a campaign: the initial state and the stages of every film."""
 
-    initial: Literal["random"] | UniformConfig
-    """State at the start: random, or {uniform: [x, y, z]}."""
+    initial: Literal["random"] | InitialConfig
+    """State at the start: random in every cell, {random: 4 nm} in squares of a length, or {uniform: [x, y, z]}."""
     stages: list[StageConfig]
     """The stages that give the film its domains, one after the other."""
 
     def protocol(self) -> Protocol:
         """Return the protocol that every film of the campaign follows."""
         stages = tuple(stage.stage() for stage in self.stages)
-        if isinstance(self.initial, UniformConfig):
-            return Protocol(Uniform(self.initial.uniform, self.initial.noise), stages)
-        return Protocol(self.initial, stages)
+        return Protocol(self.initial if self.initial == "random" else self.initial.initial(), stages)
 
 
 class CampaignConfig(Section):

@@ -22,7 +22,7 @@ from magray.films.design import HISTORIES, Design, draw
 from magray.films.film import LIMITS, check_cell_count
 from magray.units import in_si, parse_quantity
 
-QUANTITIES = {"cell_size": "length", "Ms": "magnetisation"}
+QUANTITIES = {"cell_size": "length", "Ms": "magnetisation", "start": "length"}
 RANGES = {"wall_width": "length", "grain_size": "length"}
 Pair = Annotated[tuple[float, float], Strict(False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -55,6 +55,10 @@ class DesignConfig(Section):
     """Range of the mean size of a grain, in half of the films; in the others each cell is a grain."""
     beyond: Share
     """Share of the films with periods of more than a third of the window."""
+    spirals: Share = 0.0
+    """Share of the films with a D above the range of d, up to 1.5 of the critical D."""
+    start: Annotated[float, quantity("length")]
+    """Side of the squares that begin with one random direction."""
     histories: dict[str, Share]
     """Shares of minimised, quenched, thermal and demagnetised films."""
     torque: float

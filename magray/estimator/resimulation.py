@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 
 from magray.estimator.knowns import Knowledge
 from magray.estimator.trust import STATISTICS, picture_statistics
-from magray.films.design import PINNED, History, protocol_of
+from magray.films.design import History, largest_sigma, protocol_of
 from magray.films.film import MOST_ELONGATED, Film
 from magray.films.protocol import Minimize, Protocol
 from magray.films.reduced import ReducedNumbers, profile_narrowing, stray_energy, stripe_period
@@ -35,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 FILMS = 4
 SIZES = (96, 128, 192, 256, 384, 512)  # cells of a film, along a side
 RESOLVED = 2.2  # cells in the width of a wall's profile, as in configs/any-film
-SIGMA = 0.075  # of Ku1 from cell to cell: the mean of the training
+SIGMA = 0.25  # of Ku1 from cell to cell: the largest of the training
 LAST = Minimize(torque=3e-4, max_evaluations=3000)
 EVALUATIONS = {"minimised": 750, "quenched": 1200, "thermal": 1200, "demagnetised": 1800}  # of the field, of a film
 PROBED = 30  # evaluations, whose time is measured
@@ -173,9 +173,9 @@ def _film(
         Aex=constants["Aex"],
         D=constants["D"],
         dmi=knowledge.dmi or "interfacial",
-        sigma=SIGMA * min(1.0, numbers.Q1 / PINNED),
+        sigma=min(SIGMA, float(largest_sigma(numbers.Q1, numbers.delta, 0.0, side / n))) / 2,
         seed=number,
-        protocol=protocol_of(history, point, Ms, side / n, LAST),
+        protocol=protocol_of(history, point, Ms, side / n, "random", LAST),
     )
 
 

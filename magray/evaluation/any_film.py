@@ -10,8 +10,9 @@ from torch import nn
 from magray.films.design import HISTORIES, KINDS
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
 from magray.network.execution import ExecutionConfig
+from magray.training.any_film.films import DEEPEST
 from magray.training.any_film.fit import standardise
-from magray.training.any_film.intervals import DEEPEST, Answers, Intervals, answers, stretched
+from magray.training.any_film.intervals import Answers, Intervals, answers, stretched
 from magray.training.any_film.sampler import Pictures, Sampler
 from magray.training.any_film.trainer import AnyFilmTrainer, AnyFilmTraining
 

@@ -2,7 +2,7 @@
 
 from magray.films.film import Film
 from magray.films.plan import Sampling, films_of, plan_table, sample
-from magray.films.protocol import Demagnetise, Minimize, Protocol, Quench, Sweep, Uniform
+from magray.films.protocol import Demagnetise, Minimize, Protocol, Quench, Random, Sweep, Uniform
 
 __all__ = [
     "Demagnetise",
@@ -10,6 +10,7 @@ __all__ = [
     "Minimize",
     "Protocol",
     "Quench",
+    "Random",
     "Sampling",
     "Sweep",
     "Uniform",

@@ -4,10 +4,11 @@ All films have the same cells and the same Ms: a picture of one of them is that 
 (`magray.films.reduced`). A point of the sequence gives t/Δ, d, the exponent π s, and the width of walls in cells. Q1
 follows. The exponent, and not Q1, is drawn because it decides the period (`magray.films.reduced.stripe_period`): so the
 periods are spread evenly, too. Points outside of the range of Q1 are left out, and so are periods of more
-than a third of the window, except for a share of the films, up to WIDEST times that length.
+than a third of the window, except for a share of the films, up to WIDEST times that length. In a further share, the
+spirals, D is then raised beyond the range of d.
 
-A film's history is one of HISTORIES. All begin with random moments and end with a minimisation, and the numbers of
-what lies between are part of the design, too.
+A film's history is one of HISTORIES. All begin with random moments, in squares whose side is the design's and not a
+cell's, and end with a minimisation; the numbers of what lies between are part of the design, too.
 """
 
 import math
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.films.film import MOST_ELONGATED, Dmi, Film
-from magray.films.protocol import Demagnetise, Minimize, Protocol, Quench, Stage
+from magray.films.protocol import Demagnetise, Initial, Minimize, Protocol, Quench, Random, Stage
 from magray.films.reduced import Number, ReducedNumbers, profile_narrowing, stray_energy, stripe_period
 from magray.units import BOLTZMANN, GAMMA0
 
@@ -29,10 +30,10 @@ History = Literal["minimised", "quenched", "thermal", "demagnetised"]
 HISTORIES: tuple[History, ...] = ("minimised", "quenched", "thermal", "demagnetised")
 KINDS: tuple[Dmi, ...] = ("interfacial", "bulk")
 
-# of a point in the unit cube; the last two decide the details of a history
+# of a point in the unit cube; `first` and `second` decide the details of a history
 COORDINATES = (
     *("t_over_wall_width", "wall_width", "exponent", "d", "sigma", "grain", "dmi", "history"),
-    *("first", "second"),
+    *("first", "second", "spiral"),
 )
 
 Range = tuple[float, float]
@@ -40,9 +41,10 @@ Columns = dict[str, NDArray[np.float64]]
 
 EXPONENTS = (0.05, 3.5)  # below, walls cost almost nothing, and the domains are as wide as their walls
 EVEN = 1.4  # power of the coordinate of d: without it, films of low d are rare, since most of them have too low a Q1
+SPIRALS_TO = 1.5  # D over Dc
 PERIODS_IN_WINDOW = 3  # at least, in most films
 WIDEST = 11.0  # a period, over a third of the window
-PINNED = 0.5  # of Keff, at most: how much it may differ from wall to wall (`_largest_sigma`)
+PINNED = 0.65  # of Keff, at most: how much it may differ from wall to wall (`largest_sigma`)
 WARMEST = 300.0  # K
 STIFFNESS = 4.0  # Aex t / kT, at least: hotter moments would be disordered from cell to cell
 DAMPINGS = (0.05, 1.0)  # of a quench
@@ -65,7 +67,8 @@ class Design:
 
     cell_size: of dx and dy. wall_width: of a wall's profile, Δ of a thin film. sigma: the largest. grain_size: of the
     half of all films that has grains; in the others each cell is one. beyond: share of films whose period is more than
-    a third of the window. histories: shares, which are normalised. torque, max_evaluations: of the last stage.
+    a third of the window. spirals: share of films with a D above d, up to SPIRALS_TO. start: of the squares that begin
+    with one random direction. histories: shares, which are normalised. torque, max_evaluations: of the last stage.
     """
 
     films: int
@@ -80,6 +83,8 @@ class Design:
     sigma: float
     grain_size: Range
     beyond: float
+    spirals: float
+    start: float
     histories: Mapping[History, float]
     torque: float
     max_evaluations: int
@@ -120,12 +125,13 @@ def _columns(design: Design, points: NDArray[np.float64]) -> Columns:
     width = _between(design.wall_width, at["wall_width"]) / profile_narrowing(Q1, ratio)
     shares = np.array([design.histories.get(history, 0.0) for history in HISTORIES])
     grain_size = np.where(at["grain"] < 0.5, 0.0, _between(design.grain_size, 2 * at["grain"] - 1))
+    above = 1 - (1 - at["spiral"]) / max(design.spirals, 1e-9)  # 0…1 in the share of the spirals
     return {
         "Q1": Q1,
         "thickness": ratio * width,
         "wall_width": width,
-        "d": d,
-        "sigma": at["sigma"] * np.minimum(design.sigma, _largest_sigma(Q1, width, grain_size, design.cell_size)),
+        "d": np.where(above > 0, _between((design.d[1], SPIRALS_TO), above), d),
+        "sigma": at["sigma"] * np.minimum(design.sigma, largest_sigma(Q1, width, grain_size, design.cell_size)),
         "grain_size": grain_size,
         "dmi": np.floor(2 * at["dmi"]),
         "history": np.searchsorted(np.cumsum(shares / shares.sum())[:-1], at["history"], side="right").astype(float),
@@ -135,7 +141,7 @@ def _columns(design: Design, points: NDArray[np.float64]) -> Columns:
     }
 
 
-def _largest_sigma(Q1: Number, width: Number, grain_size: Number, cell_size: float) -> Number:
+def largest_sigma(Q1: Number, width: Number, grain_size: Number, cell_size: float) -> Number:
     """Return the σ at which Keff differs by PINNED from wall to wall.
 
     A wall feels the mean Ku1 of the (Δ / grain)² grains, or cells, that lie in it, and Ku1 is 1 + 1 / Q1 times Keff.
@@ -191,14 +197,17 @@ def _film(design: Design, point: dict[str, float], seed: int) -> Film:
             point,
             design.Ms,
             design.cell_size,
+            Random(design.start),
             Minimize(design.torque, design.max_evaluations),
         ),
         **constants,
     )
 
 
-def protocol_of(history: History, point: Mapping[str, float], Ms: float, cell_size: float, last: Minimize) -> Protocol:
-    """Return the protocol of a film with a history, which ends with `last`. SI units.
+def protocol_of(
+    history: History, point: Mapping[str, float], Ms: float, cell_size: float, start: Initial, last: Minimize
+) -> Protocol:
+    """Return the protocol of a film with a history, which begins with `start` and ends with `last`. SI units.
 
     point: Q1, thickness, wall_width and period of the film; and first and second, 0…1, the details of the history.
     """
@@ -209,7 +218,7 @@ def protocol_of(history: History, point: Mapping[str, float], Ms: float, cell_si
         stiffness = point["Q1"] * stray_energy(Ms) * point["wall_width"] ** 2 * point["thickness"]  # Aex t
         warm = min(WARMEST, stiffness / (STIFFNESS * BOLTZMANN)) if history == "thermal" else 0.0
         before = (_quench(point, Ms, cell_size, warm),)
-    return Protocol(stages=(*before, last))
+    return Protocol(start, (*before, last))
 
 
 def _quench(point: Mapping[str, float], Ms: float, cell_size: float, temperature: float) -> Quench:

@@ -65,7 +65,30 @@ def _set_direction(owner: "Uniform | Demagnetise | Sweep", prefix: str, kind: st
         raise UserError(f"{prefix}: noise is an angle between 0 and 1 rad, not {owner.noise}")
 
 
-Initial = Literal["random"] | Uniform
+@dataclass(frozen=True)
+class Random:
+    """An initial state: a direction for every square with sides of about `length`, m, uniformly on the sphere.
+
+    Cells begin finer noise the smaller they are, unless it has a length of its own. A square is a cell at least.
+    """
+
+    length: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length", number(self.length, "protocol: length"))
+        if not 0 < self.length < 1e-3:
+            raise UserError(f"protocol: the length of a random start is above 0 and below 1 mm, not {self.length:g} m")
+
+    def square(self, cell_size: Sequence[float]) -> tuple[int, int]:
+        """Return the sides of a square, in cells (dx, dy, ...), m."""
+        along, across = (max(1, round(self.length / side)) for side in cell_size[:2])
+        return along, across
+
+    def __str__(self) -> str:
+        return f"random in squares of {self.length * 1e9:g} nm"
+
+
+Initial = Literal["random"] | Random | Uniform
 
 
 def _set_tolerance(stage: "Minimize | Demagnetise | Sweep", name: str) -> None:
@@ -288,15 +311,15 @@ def _steps_of(stage: Stage, place: int) -> list[Step]:
 class Protocol:
     """An initial state and stages, each of which begins where the one before it ended.
 
-    The initial state "random" draws a direction for every cell, uniformly on the sphere.
+    The initial state "random" draws a direction for every cell, uniformly on the sphere; `Random`, for larger squares.
     """
 
     initial: Initial = "random"
     stages: tuple[Stage, ...] = (Minimize(),)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.initial, Uniform):
-            choice(self.initial, ("random",), "protocol: initial, unless it is a Uniform,")
+        if not isinstance(self.initial, Random | Uniform):
+            choice(self.initial, ("random",), "protocol: initial, unless it is a Random or Uniform,")
         object.__setattr__(self, "stages", sequence(self.stages, "protocol: stages"))
         if not self.stages:
             raise UserError("protocol: it has no stages; give at least one, such as minimize")
@@ -321,7 +344,7 @@ class Protocol:
 
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys, no spaces, no setting that a stage leaves out. Film ids depend on it."""
-        initial = asdict(self.initial) if isinstance(self.initial, Uniform) else self.initial
+        initial = self.initial if isinstance(self.initial, str) else asdict(self.initial)
         stages = [{name: _settings(stage)} for stage in self.stages for name in STAGES if type(stage) is STAGES[name]]
         return json.dumps({"initial": initial, "stages": stages}, sort_keys=True, separators=(",", ":"))
 
@@ -331,11 +354,17 @@ class Protocol:
         """Return the protocol that `to_json` wrote. Raises UserError for another text."""
         try:
             data: dict[str, Any] = json.loads(text)
-            initial = Uniform(**data["initial"]) if isinstance(data["initial"], dict) else data["initial"]
+            initial = _initial_of(data["initial"])
             named = [pair for stage in data["stages"] for pair in stage.items()]
             return cls(initial, tuple(STAGES[name](**settings) for name, settings in named))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(f"protocol: {shortened(text)} is none; take it from a plan that magray wrote") from error
+
+
+def _initial_of(data: Any) -> Any:
+    if not isinstance(data, dict):
+        return data
+    return Random(**data) if "length" in data else Uniform(**data)
 
 
 def _in_field(field: Vector | None) -> str:

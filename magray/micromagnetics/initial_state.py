@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magray.films.film import Film
-from magray.films.protocol import Uniform, Vector
+from magray.films.protocol import Random, Uniform, Vector
 from magray.micromagnetics.grains import grain_map
 from magray.micromagnetics.mask import mask
 from magray.micromagnetics.philox import STREAM_KU1, STREAM_START, STREAM_THERMAL, normals, uniforms
@@ -16,13 +16,20 @@ def _cells(film: Film) -> NDArray[np.uint64]:
     return np.arange(film.cells[0] * film.cells[1], dtype=np.uint64)
 
 
+def _squares(film: Film, square: tuple[int, int]) -> NDArray[np.uint64]:
+    """Return the number of the square (nx ny,) in which each cell lies."""
+    y, x = np.divmod(np.arange(film.cells[0] * film.cells[1]), film.cells[0])
+    across = -(-film.cells[0] // square[0])
+    return (y // square[1] * across + x // square[0]).astype(np.uint64)
+
+
 def _vectors(film: Film, x: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.asarray(x, np.float32).reshape(3, film.cells[1], film.cells[0])
 
 
-def random_directions(film: Film) -> NDArray[np.float32]:
-    """Return independent unit vectors, uniform on the sphere: (3, ny, nx)."""
-    u = uniforms(film.seed, _cells(film), STREAM_START)
+def random_directions(film: Film, square: tuple[int, int] = (1, 1)) -> NDArray[np.float32]:
+    """Return unit vectors, uniform on the sphere and independent in squares of so many cells: (3, ny, nx)."""
+    u = uniforms(film.seed, _squares(film, square), STREAM_START)
     z, angle = 2 * u[0] - 1, 2 * np.pi * u[1]
     r = np.sqrt(1 - z * z)
     return _vectors(film, np.stack([r * np.cos(angle), r * np.sin(angle), z]))
@@ -56,7 +63,10 @@ def ku1_map(film: Film) -> NDArray[np.float32]:
 def initial_state(film: Film) -> NDArray[np.float32]:
     """Return the initial state of the film's protocol: unit vectors, 0 outside of the film, (3, ny, nx)."""
     initial = film.protocol.initial
-    m = tilted(film, initial) if isinstance(initial, Uniform) else random_directions(film)
+    if isinstance(initial, Uniform):
+        m = tilted(film, initial)
+    else:
+        m = random_directions(film, initial.square(film.cell_size) if isinstance(initial, Random) else (1, 1))
     return np.where(mask(film), m, np.float32(0))
 
 

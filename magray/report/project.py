@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from magray.config import Config, UniformRange
+from magray.errors import UserError
 from magray.evaluation.study import PREDICTIONS, STUDY, TWO_NUMBERS
 from magray.evaluation.wall_ablation import FILE, WALL_ABLATION
 from magray.files.atomic import read_table
@@ -28,11 +29,12 @@ _SAMPLES = "samples.png"
 def write_report(folder: Path, store: Store, config: Config, summary: Summary) -> Path:
     """Write report/index.html and its figures into a project's folder; return the page's path.
 
-    Needs study.parquet and predictions.parquet; wall_ablation.parquet is shown if it exists.
+    Needs study.parquet and predictions.parquet; wall_ablation.parquet is shown if it exists. Raises UserError if these
+    tables do not belong together.
     """
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
-    films, study = store.table(), read_table(folder / "study.parquet", STUDY)
+    films, study = store.table(), _study_of(folder, config)
     causes = read_table(folder / FILE, WALL_ABLATION) if (folder / FILE).exists() else None
     write_page(
         "project.html",
@@ -64,6 +66,21 @@ def figure_names(config: Config) -> list[str]:
         names |= {*parameter_figures(target)}
         names |= {_scatter_name(target, train_set) for train_set in (*map(str, config.fit.train_scales), TWO_NUMBERS)}
     return sorted(names)
+
+
+def _study_of(folder: Path, config: Config) -> pa.Table:
+    """Return STUDY of a project. Raises UserError unless every set has a score at each scale that was predicted."""
+    study = read_table(folder / "study.parquet", STUDY)
+    predicted = read_table(folder / "predictions.parquet", PREDICTIONS, ["test_scale"])["test_scale"].unique()
+    for name in config.fit.targets:
+        of_target = of_parameter(study, name)
+        scales = {*of_target["test_scale"].to_pylist(), *predicted.to_pylist()}
+        pairs = {(train_set, scale) for train_set in train_sets(of_target) for scale in scales}
+        if not pairs or pairs != set(seeds_of(of_target)):
+            raise UserError(
+                f"{folder}: study.parquet and predictions.parquet are not of one study; remove both and run again"
+            )
+    return study
 
 
 def _draw_samples(store: Store, films: pa.Table, parameter: str, report: Path) -> str:

@@ -24,9 +24,10 @@ def run(
     training: AnyFilmTraining,
     baseline_seconds: float,
     say: Callable[[str], object],
+    start_from: str | None = None,
 ) -> None:
     """Write the estimator and its scores to a folder. The estimator is there before it is measured."""
-    network, sampler, description = fit_any_film(stores, folder, settings, training, say)
+    network, sampler, description = fit_any_film(stores, folder, settings, training, say, start_from)
     execution = ExecutionConfig.of(sampler.device)
     scores: dict[str, Any] = {"network": evaluate(network, sampler, description["calibration"], execution)}
     lines = summary_lines(scores["network"])

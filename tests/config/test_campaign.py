@@ -3,7 +3,8 @@
 import pytest
 
 from magray.config import load_config, read_config
-from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Sweep, Uniform, sample
+from magray.errors import UserError
+from magray.films import Demagnetise, Film, Minimize, Protocol, Quench, Random, Sweep, Uniform, sample
 from magray.units import MU0
 from tests.support.configs import QUICKSTART, check_refusal
 
@@ -79,6 +80,14 @@ def test_stages_of_many_fields_are_the_same_in_yaml_and_python() -> None:
     )
     assert config.campaign.protocol.protocol().stages == made
     assert read_config(config.to_yaml()) == config
+
+
+def test_a_random_start_can_have_a_length() -> None:
+    config = load_config(QUICKSTART, ["campaign.protocol.initial={random: 4 nm}"])
+    assert config.campaign.protocol.protocol().initial == Random(4e-9)
+    assert read_config(config.to_yaml()) == config
+    with pytest.raises(UserError, match=r"random: .*mJ"):
+        load_config(QUICKSTART, ["campaign.protocol.initial={random: 4 mJ}"])
 
 
 def test_a_film_of_every_new_kind_has_the_same_id_whether_yaml_or_python_made_it() -> None:

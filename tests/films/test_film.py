@@ -15,6 +15,7 @@ from magray.films import (
     Minimize,
     Protocol,
     Quench,
+    Random,
     Sampling,
     Sweep,
     Uniform,
@@ -90,6 +91,7 @@ def test_the_id_never_changes(film: Film, film_id: str) -> None:
         {"protocol": Protocol(stages=(Minimize(torque=1e-3),))},
         {"protocol": Protocol(stages=(Minimize(field=(0.0, 0.0, 0.0)),))},
         {"protocol": Protocol(Uniform((0, 0, 1)))},
+        {"protocol": Protocol(Random(4e-9))},
         {"protocol": QUENCHED},
         {"grain_size": 20e-9},
         {"open_edges": "xy"},
@@ -121,7 +123,7 @@ def test_every_kind_of_edge_is_another_film(edges: Any) -> None:
 def test_every_setting_of_a_stage_is_part_of_the_id(quench: Quench | Minimize) -> None:
     assert co_like(protocol=replace(QUENCHED, stages=(quench, Minimize(1e-3)))).film_id != quenched_id()
     assert co_like(protocol=replace(QUENCHED, stages=QUENCHED.stages[::-1])).film_id != quenched_id()
-    for initial in (Uniform((0, 0, -1), noise=0.02), Uniform((0, 0, 1), noise=0.03)):
+    for initial in (Uniform((0, 0, -1), noise=0.02), Uniform((0, 0, 1), noise=0.03), Random(3e-9), Random(4e-9)):
         assert co_like(protocol=replace(QUENCHED, initial=initial)).film_id != quenched_id()
 
 
@@ -152,6 +154,7 @@ def test_the_type_of_a_number_in_the_protocol_is_not_part_of_the_id(whole: Proto
     [
         Protocol(),
         QUENCHED,
+        Protocol(Random(1e-9 / 3)),
         Protocol(Uniform((1, 2, -3)), (Minimize(field=(1 / 3, -1e-300, 0.0)), Minimize())),
         Protocol(stages=(Quench(0.1, 1 / 3e9), Quench(0.02, 1e-12, 0.1), Minimize(1e-3, 7))),
         Protocol(stages=(Demagnetise(4e5, 1e4, (0, 0, 1), ratio=1 / 3), Demagnetise(4e5, 1e4, (1, 0, 2), steps=7))),
@@ -241,6 +244,9 @@ def test_impossible_films_are_refused(change: dict[str, Any], message: str) -> N
         (lambda: Quench(0.5, 2.0), "quench: duration lies between 1e-18 s and 1 ms, not 2.0"),
         (lambda: Quench(0.5, 1e-9, -1), "quench: temperature"),
         (lambda: Quench(0.5, 1e-9, field=(0, 0, float("inf"))), "field must be a finite number"),
+        (lambda: Random(0), "length of a random start is above 0 and below 1 mm, not 0 m"),
+        (lambda: Random(float("nan")), "length must be a finite number"),
+        (lambda: Random(4), "above 0 and below 1 mm, not 4 m"),
         (lambda: Uniform((0, 0, 0)), "a direction that is not 0, 0, 0"),
         (lambda: Uniform((0, 0, float("nan"))), "direction must be a finite number"),
         (lambda: Uniform((0, 0, 1), noise=-0.1), "noise is an angle"),
@@ -254,7 +260,7 @@ def test_impossible_stages_and_starts_are_refused(make: Any, message: str) -> No
 
 @pytest.mark.parametrize("initial", ["up", "down", (0, 0, 1), None])
 def test_a_protocol_needs_a_known_start(initial: Any) -> None:
-    with pytest.raises(UserError, match="initial, unless it is a Uniform, is one of random, not"):
+    with pytest.raises(UserError, match="initial, unless it is a Random or Uniform, is one of random, not"):
         Protocol(initial=initial)
 
 
@@ -418,6 +424,7 @@ def test_inputs_of_a_stage_of_other_types_are_refused(make: Any) -> None:
         '{"initial":"random","stages":[{"minimize":{"torque":1e999}}]}',
         '{"initial":"random","stages":[{"minimize":{"tork":1}}]}',
         '{"initial":{"direction":null},"stages":[{"minimize":{}}]}',
+        '{"initial":{"length":4e-9,"noise":0},"stages":[{"minimize":{}}]}',
     ],
 )
 def test_a_damaged_text_of_a_protocol_is_refused(text: str) -> None:

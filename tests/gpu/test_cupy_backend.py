@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from magray import Demagnetise, Film, Minimize, Protocol, Quench, Sweep, Uniform
+from magray import Demagnetise, Film, Minimize, Protocol, Quench, Random, Sweep, Uniform
 from magray.micromagnetics import FilmSolver, RelaxedFilm, energy_terms, field_terms, gpu_problem, relax
 from magray.micromagnetics.initial_state import initial_state, ku1_map
 from magray.micromagnetics.reference import Reference
@@ -29,6 +29,7 @@ FILMS = [
     co_like((48, 40), open_edges="xy", field=(1e5, 0.0, 3e5)),
     co_like((60, 50), open_edges="ellipse", field=(1e5, 0.0, 3e5)),
     co_like((64, 256), demag=False, Ku1=0.4e6),
+    co_like((70, 24), cell_size=(2e-9, 1e-9, 4e-9), protocol=Protocol(Random(6e-9))),
 ]
 
 

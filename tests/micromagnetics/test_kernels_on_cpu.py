@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import magray.micromagnetics.gpu
-from magray import Demagnetise, Film, Minimize, Protocol, Quench, Sweep, Uniform, UserError
+from magray import Demagnetise, Film, Minimize, Protocol, Quench, Random, Sweep, Uniform, UserError
 from magray.cuda import compile_module
 from magray.micromagnetics import llg
 from magray.micromagnetics.cpu import CpuBackend
@@ -27,6 +27,7 @@ SLOTS, SLOT = 2, 1  # the film's; the other is idle, or has the same film
 SHORT = [(64, 1024), (128, 512), (256, 256), (512, 128), (1024, 64)]
 ANY = (30, 14)
 TILTED = Protocol(Uniform((1, 2, 3), noise=0.3))
+IN_SQUARES = Protocol(Random(8e-9))
 SLOT_HEAD = np.dtype(
     [
         ("energies", np.float64, 10),
@@ -215,7 +216,9 @@ def test_the_force_is_the_references_and_its_products_are_numpys(gpu: Any, cells
         assert made[0].tobytes() == made[1].tobytes()
 
 
-@pytest.mark.parametrize("changes", [{"sigma": 0.0}, {}, {"grain_size": 20e-9}, {"protocol": TILTED}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"sigma": 0.0}, {}, {"grain_size": 20e-9}, {"protocol": TILTED}, {"protocol": IN_SQUARES}], ids=str
+)
 def test_a_film_begins_as_its_seed_says(gpu: Any, changes: dict[str, Any]) -> None:
     film = co_like((30, 14), seed=2**62 + 5, **changes)
     slots = Slots(gpu, film)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from magray.films import Protocol, Uniform
+from magray.films import Protocol, Random, Uniform
 from magray.micromagnetics.initial_state import initial_state, ku1_map, random_directions, thermal_field
 from magray.micromagnetics.philox import STREAM_GRAINS, STREAM_KU1, STREAM_START, STREAM_THERMAL, normals, philox
 from tests.support.specimens import co_like
@@ -50,6 +50,23 @@ def test_another_seed_is_another_film_and_start_and_ku1_are_independent() -> Non
     assert (random_directions(film) == random_directions(co_like(seed=1, D=1e-3))).all()
     assert (random_directions(film) != random_directions(other)).mean() > 0.99
     assert abs(np.corrcoef(random_directions(film)[2].ravel(), ku1_map(film).ravel())[0, 1]) < 0.1
+
+
+def test_a_random_start_in_squares_is_the_same_in_cells_of_any_size() -> None:
+    """The noise of 4 nm cells in cells of 2 and of 1 × 2 nm; in cells as large as its squares it is `random`."""
+    start = Protocol(Random(4e-9))
+    coarse = initial_state(co_like((32, 20), cell_size=(4e-9, 4e-9, 4e-9), seed=5))
+    assert (initial_state(co_like((32, 20), cell_size=(4e-9, 4e-9, 4e-9), seed=5, protocol=start)) == coarse).all()
+    fine = initial_state(co_like((64, 40), cell_size=(2e-9, 2e-9, 4e-9), seed=5, protocol=start))
+    assert (fine == coarse.repeat(2, 1).repeat(2, 2)).all()
+    flat = initial_state(co_like((128, 40), cell_size=(1e-9, 2e-9, 4e-9), seed=5, protocol=start))
+    assert (flat == coarse.repeat(2, 1).repeat(4, 2)).all()
+
+
+def test_the_last_square_of_a_row_may_be_narrower() -> None:
+    m = initial_state(co_like((32, 20), cell_size=(4e-9, 4e-9, 4e-9), protocol=Protocol(Random(12e-9))))
+    assert (m[:, :3, 30] == m[:, :3, 31]).all()
+    assert len(np.unique(m[2])) == 11 * 7
 
 
 def test_a_film_can_begin_along_any_direction() -> None:

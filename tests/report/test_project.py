@@ -103,6 +103,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Config, Store]
     return folder / "report", config, store
 
 
+def test_tables_of_two_studies_make_no_page(made: tuple[Path, Config, Store], tmp_path: Path) -> None:
+    """A scale without a score, a set without one at some scale, and a study of no parameter of the config."""
+    report, config, store = made
+    predictions = pq.read_table(report.parent / "predictions.parquet")
+    study = pq.read_table(report.parent / "study.parquet")
+    other_scale = predictions.set_column(2, "test_scale", pa.array(np.full(len(predictions), 0.123)))
+    for wrong in (
+        (other_scale, study),
+        (predictions, study.slice(1)),
+        (predictions, study.slice(0, 0)),
+    ):
+        for name, table in zip(("predictions", "study"), wrong, strict=True):
+            pq.write_table(table, tmp_path / f"{name}.parquet")
+        with pytest.raises(UserError, match="are not of one study; remove both and"):
+            write_report(tmp_path, store, config, summary_of(sample(config.campaign.sampling())))
+
+
 class Page(HTMLParser):
     """The unclosed tags, the addresses and the words of a page."""
 

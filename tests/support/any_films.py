@@ -1,5 +1,6 @@
 """Stores of designed films whose domains are drawn, where a test is about learning and not about physics."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,17 @@ def design(films: int, side: int = SIDE) -> Design:
         sigma=0.15,
         grain_size=(8e-9, 40e-9),
         beyond=0.15,
+        spirals=0.0,
+        start=4e-9,
         histories={"minimised": 0.4, "quenched": 0.2, "thermal": 0.2, "demagnetised": 0.2},
         torque=3e-4,
         max_evaluations=100,
     )
 
 
-def designed_store(folder: Path, films: int, side: int = SIDE) -> Store:
+def designed_store(folder: Path, films: int, side: int = SIDE, spirals: float = 0.0) -> Store:
     """Return a committed store of designed films with striped pictures: the stronger DMI, the narrower the stripes."""
-    drawn = draw(design(films, side))
+    drawn = draw(replace(design(films, side), spirals=spirals))
     relaxed = []
     for number, film in enumerate(drawn):
         periods = 1 + round(6 * abs(film.D) / film.critical_D)

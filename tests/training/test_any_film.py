@@ -3,11 +3,14 @@
 import copy
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from magray.errors import UserError
 from magray.evaluation import any_film
 from magray.films.design import reduced_columns
 from magray.films.reduced import ReducedNumbers
@@ -16,10 +19,9 @@ from magray.network.execution import ExecutionConfig
 from magray.network.mixture import Mixture
 from magray.store import Store
 from magray.training.any_film import fit
-from magray.training.any_film.films import FilmSet, read_films
-from magray.training.any_film.fit import standardise
+from magray.training.any_film.films import DEEPEST, FilmSet, below_one, read_films
+from magray.training.any_film.fit import begin_with, fit_any_film, standardise
 from magray.training.any_film.intervals import (
-    DEEPEST,
     Intervals,
     conformal_factors,
     d_and_delta,
@@ -107,6 +109,31 @@ def test_pictures_have_the_numbers_of_their_films(store: Store, films: FilmSet, 
     assert [
         ("minimised", "quenched", "thermal", "demagnetised")[place] for place in films.history.tolist()
     ] == histories
+
+
+def test_spirals_are_learnt_from_but_neither_calibrated_nor_tested_with(tmp_path: Path) -> None:
+    """Their d grows with the true one and stays below 1: its place is beyond all that is asked for."""
+    spirals = read_films(designed_store(tmp_path / "store", 80, spirals=0.3), CPU)
+    beyond = spirals.d > DEEPEST
+    assert int(beyond[spirals.train].sum()) > 5
+    assert not beyond[spirals.calibration].any()
+    assert not beyond[spirals.test].any()
+    d = np.array([0.0, 0.5, 0.97, 0.98, 1.2, 3.0])
+    seen = below_one(d)
+    assert (seen[:3] == d[:3]).all()
+    assert (np.diff(seen) > 0).all()
+    assert seen.max() < 1
+
+
+def test_a_training_can_begin_with_the_weights_of_an_estimator(store: Store, tmp_path: Path) -> None:
+    training = AnyFilmTraining(pictures=16, seconds=1e9, batch=8)
+    first, _, _ = fit_any_film([store.uri], tmp_path / "first", SMALL, training, lambda _: None)
+    again, other = AnyFilmNetwork(SMALL), AnyFilmNetwork(replace(SMALL, hidden=8))
+    begin_with(again, tmp_path / "first")
+    for name, weights in first.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], weights)
+    with pytest.raises(UserError, match="an estimator of another width, or of other instruments"):
+        begin_with(other, tmp_path / "first")
 
 
 def test_parts_of_the_films_have_no_film_in_common(films: FilmSet) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from magray.cuda import compile_module
 from magray.films.film import Film
-from magray.films.protocol import Quench, Uniform
+from magray.films.protocol import Quench, Random, Uniform
 from magray.micromagnetics.backend import HISTORY, Coefficients, stiffness
 from magray.micromagnetics.gpu.constants import SCHEME
 from magray.micromagnetics.gpu.fourier import definitions, sources, transforms
@@ -46,6 +46,7 @@ FILM = np.dtype(
             (name, np.int32)
             for name in ("stage", "ramp", "single", "parts", "outer_steps", "demag", "tensor", "number")
         ),
+        *((name, np.int32) for name in ("square_x", "square_y")),
     ],
     align=True,
 )
@@ -102,6 +103,7 @@ def film_record(film: Film, number: int = 0) -> NDArray[np.void]:
 def _record_start(record: NDArray[np.void], film: Film) -> None:
     """Set the initial state and the grains."""
     initial = film.protocol.initial
+    record["square_x"], record["square_y"] = initial.square(film.cell_size) if isinstance(initial, Random) else (1, 1)
     if isinstance(initial, Uniform):
         record["initial"], record["noise"] = UNIFORM, initial.noise
         record["direction_x"], record["direction_y"], record["direction_z"] = unit(initial.direction)

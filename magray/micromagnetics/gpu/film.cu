@@ -43,6 +43,7 @@ struct Film {
     int stage, ramp, single, parts, outer_steps;
     int demag, tensor;                   // 0 without a demagnetising field; the place of its tensor
     int number;                          // of the field that a stage of several is at
+    int square_x, square_y;              // cells to a side of a square with one random direction
 };
 
 enum Mode { IDLE = 0, RUNNING = 1, CONVERGED = 2, NOT_CONVERGED = 3, FAILED = 4, QUENCHING = 5, QUENCHED = 6 };
@@ -114,10 +115,11 @@ __device__ __forceinline__ void philox(unsigned int place, unsigned int stream, 
 
 __device__ __forceinline__ double uniform(unsigned int word) { return (word + 0.5) / 4294967296.0; }
 
-__device__ __forceinline__ void random_direction(const Film& film, int cell, double m[3]) {
+__device__ __forceinline__ void random_direction(const Film& film, int cell, int nx, double m[3]) {
     const double TWO_PI = 6.283185307179586;
+    int across = (nx + film.square_x - 1) / film.square_x;
     unsigned int w[4];
-    philox(cell, STREAM_START, 0, 0, film.seed_low, film.seed_high, w);
+    philox(cell / nx / film.square_y * across + cell % nx / film.square_x, STREAM_START, 0, 0, film.seed_low, film.seed_high, w);
     m[2] = __dsub_rn(2 * uniform(w[0]), 1.0);
     double r = sqrt(__dsub_rn(1.0, __dmul_rn(m[2], m[2]))), angle = TWO_PI * uniform(w[1]);
     m[0] = r * cos(angle);
@@ -199,7 +201,7 @@ extern "C" __global__ void begin(const Film* films, Slot* slots, Report* reports
     for (int cell = blockIdx.x * blockDim.x + threadIdx.x; cell < cells && film.initial < 2;
          cell += gridDim.x * blockDim.x) {
         double v[3];
-        if (film.initial == 0) random_direction(film, cell, v);
+        if (film.initial == 0) random_direction(film, cell, nx, v);
         else tilted_direction(film, cell, v);
         bool empty = !inside(cell % nx, cell / nx, nx, ny);
         for (int c = 0; c < 3; ++c) m[c * cells + cell] = empty ? 0.0f : (float)v[c];

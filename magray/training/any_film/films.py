@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from numpy.typing import NDArray
 
 from magray.errors import UserError
 from magray.films.design import HISTORIES, KINDS, reduced_columns
@@ -14,6 +15,8 @@ from magray.films.reduced import stripe_period
 from magray.network.any_film import UNKNOWN
 from magray.store import Store
 
+DEEPEST = 0.97  # largest d that is asked for; films above are spirals, which the network learns to tell from others
+FADING = 0.3  # of d: above DEEPEST, what is left of 1 − d falls to a third over so much
 LEAST_FILMS = 8  # of a store
 COLUMNS = ("film_id", "split", "Ms", "Ku1", "Aex", "D", "dz", "dmi", "protocol", "pixel_nm", "height", "width")
 
@@ -22,8 +25,9 @@ COLUMNS = ("film_id", "split", "Ms", "Ku1", "Aex", "D", "dz", "dmi", "protocol",
 class FilmSet:
     """Square films of one size.
 
-    images: (n, side, side) uint8. thickness, wall_width: t and Δ in cells. dmi, history: places in KINDS and HISTORIES.
-    train, calibration, test: the films of each part. All on one device.
+    images: (n, side, side) uint8. thickness, wall_width: t and Δ in cells. d: as `below_one` has it. dmi, history:
+    places in KINDS and HISTORIES. train, calibration, test: the films of each part, the latter two without spirals.
+    All on one device.
     """
 
     images: torch.Tensor
@@ -60,15 +64,14 @@ class FilmSet:
 
 
 def read_films(store: Store, device: torch.device) -> FilmSet:
-    """Return the films of a store that converged, perpendicular and with |D| < Dc.
+    """Return the perpendicular films of a store that converged.
 
     The store's test films are divided into those for the calibration and those for the test. Raises UserError for films
     that are not square, and for fewer than LEAST_FILMS.
     """
     films = store.films(columns=COLUMNS)
     numbers = reduced_columns(films)
-    d, Q1 = numbers["d"].to_numpy(), numbers["Q1"].to_numpy()
-    use = np.isfinite(d) & (d < 1) & (Q1 > 0)
+    use = np.isfinite(numbers["d"].to_numpy())
     films, numbers = films.filter(pa.array(use)), numbers.filter(pa.array(use))
     if len(films) < LEAST_FILMS:
         raise UserError(f"{store.uri} has {len(films)} perpendicular films that converged; {LEAST_FILMS} are needed")
@@ -79,12 +82,13 @@ def read_films(store: Store, device: torch.device) -> FilmSet:
     def column(values: object) -> torch.Tensor:
         return torch.tensor(np.asarray(values), dtype=torch.float32, device=device)
 
-    parts = _parts(films["split"], device)
+    d = below_one(numbers["d"].to_numpy())
+    parts = _parts(films["split"].to_numpy(), d, device)
     return FilmSet(
         images=torch.from_numpy(store.images(films["film_id"].to_pylist())).to(device),
         thickness=column(films["dz"].to_numpy() / cell),
         wall_width=column(numbers["wall_width"].to_numpy() / cell),
-        d=column(numbers["d"]),
+        d=column(d),
         Q1=column(numbers["Q1"]),
         dmi=_places(films["dmi"], KINDS, device),
         history=_places(numbers["history"], HISTORIES, device),
@@ -100,10 +104,17 @@ def _places(column: pa.ChunkedArray, names: Sequence[str], device: torch.device)
     return torch.tensor(found.to_numpy(), dtype=torch.int64, device=device)
 
 
-def _parts(split: pa.ChunkedArray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def below_one(d: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return d = D/Dc as it is up to DEEPEST, and above it ever closer to 1, so that every film has a wall energy."""
+    return np.where(d <= DEEPEST, d, 1 - (1 - DEEPEST) * np.exp((DEEPEST - np.maximum(d, DEEPEST)) / FADING))
+
+
+def _parts(
+    split: NDArray[np.object_], d: NDArray[np.float64], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the films to train with, to calibrate with, and to test with: every second of the store's test films."""
-    test = np.flatnonzero(split.to_numpy() == "test")
-    train = np.flatnonzero(split.to_numpy() != "test")
+    test = np.flatnonzero((split == "test") & (d <= DEEPEST))
+    train = np.flatnonzero(split != "test")
     if len(test) < 2 or not len(train):
         raise UserError("the any-film estimator needs films to train, to calibrate and to test with; simulate more")
     train_, calibration, test_ = (torch.from_numpy(part).to(device) for part in (train, test[::2], test[1::2]))

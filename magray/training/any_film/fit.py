@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from magray.environment import versions
-from magray.estimator.any_film import FORMAT, KIND
+from magray.errors import UserError
+from magray.estimator.any_film import FORMAT, KIND, AnyFilmEstimator
 from magray.estimator.estimator import DESCRIPTION, WEIGHTS
 from magray.estimator.weights import save_weights
 from magray.files.atomic import atomic_write
@@ -21,8 +22,8 @@ from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
 from magray.network.branches import own_device
 from magray.network.execution import ExecutionConfig
 from magray.store import open_store
-from magray.training.any_film.films import FilmSet, read_films
-from magray.training.any_film.intervals import DEEPEST, answers, conformal_factors
+from magray.training.any_film.films import DEEPEST, FilmSet, read_films
+from magray.training.any_film.intervals import answers, conformal_factors
 from magray.training.any_film.sampler import Pictures, Sampler
 from magray.training.any_film.trainer import (
     HIDDEN_DMI,
@@ -45,9 +46,13 @@ def fit_any_film(
     settings: AnyFilmSettings,
     training: AnyFilmTraining,
     say: Say,
+    start_from: str | Path | None = None,
     device: torch.device | None = None,
 ) -> tuple[AnyFilmNetwork, Sampler, dict[str, Any]]:
-    """Train on the films of stores, and write the estimator to `folder`. Returns network, sampler and description."""
+    """Train on the films of stores, and write the estimator to `folder`. Returns network, sampler and description.
+
+    start_from: an estimator of the same settings, whose weights the training begins with; without it, random ones.
+    """
     device = device or own_device()
     execution = ExecutionConfig.of(device)
     films = []
@@ -58,7 +63,10 @@ def fit_any_film(
     sampler = Sampler(films, execution, training.instruments)
     settings = replace(settings, instruments=tuple(one.name for one in training.instruments))
     network = AnyFilmNetwork(settings).to(device)
-    standardise(network, sampler, training.batch)
+    if start_from is None:
+        standardise(network, sampler, training.batch)
+    else:
+        begin_with(network, start_from)
     done = train_any_film(network, sampler, training, execution, say)
     say("calibrating")
     description = {
@@ -79,6 +87,14 @@ def fit_any_film(
     _save_any_film(network, description, folder)
     say(f"estimator: {folder}, {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB")
     return network, sampler, description
+
+
+def begin_with(network: AnyFilmNetwork, estimator: str | Path) -> None:
+    """Give the network the weights of an estimator. Raises UserError unless it has the same settings."""
+    started = AnyFilmEstimator.load(estimator)
+    if started.description.settings != network.settings:
+        raise UserError(f"{estimator} is an estimator of another width, or of other instruments; start without it")
+    network.load_state_dict(started.network.state_dict())
 
 
 def _save_any_film(network: AnyFilmNetwork, description: dict[str, Any], folder: Path) -> None:
@@ -120,6 +136,7 @@ def _trained_ranges(sampler: Sampler) -> dict[str, list[float]]:
             ("t_over_wall_width", films.thickness / films.wall_width, False),
         ):
             chosen = values[films.train]
+            chosen = chosen.clamp(max=DEEPEST) if name == "d" else chosen
             least, most = float(chosen.min()), float(chosen.max())
             if scaled:
                 least, most = least / high, most / low

@@ -1,7 +1,7 @@
 """Medians and intervals of d and δ of pictures whose other numbers are known exactly, and how true they are.
 
 Aex known: δ is known, and d follows from p(log s | log δ). Aex unknown: both follow from draws. d is kept in 0…DEEPEST,
-where the training films are.
+where the films are whose d is asked for.
 """
 
 import math
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from magray.network.any_film import AnyFilmNetwork, symmetric
 from magray.network.execution import ExecutionConfig
 from magray.network.mixture import Mixture
+from magray.training.any_film.films import DEEPEST
 from magray.training.any_film.sampler import Pictures
 from magray.training.any_film.trainer import features_of
 
-DEEPEST = 0.97  # largest d of the training films
 GRID, DRAWS = 400, 800
 AT_ONCE = 256  # pictures
 LEVELS = {"low95": 0.025, "low68": 0.16, "median": 0.5, "high68": 0.84, "high95": 0.975}
