@@ -20,7 +20,7 @@ def _squares(film: Film, square: tuple[int, int]) -> NDArray[np.uint64]:
     """Return the number of the square (nx ny,) in which each cell lies."""
     y, x = np.divmod(np.arange(film.cells[0] * film.cells[1]), film.cells[0])
     across = -(-film.cells[0] // square[0])
-    return (y // square[1] * across + x // square[0]).astype(np.uint64)
+    return np.asarray(y // square[1] * across + x // square[0], np.uint64)
 
 
 def _vectors(film: Film, x: NDArray[np.float64]) -> NDArray[np.float32]:
