@@ -161,7 +161,7 @@ class AnyFilmEstimator:
     @classmethod
     def load(cls, folder: str | Path = ANY_FILM) -> "AnyFilmEstimator":
         """Return the estimator in a folder, or the one that comes with magray. Raises UserError where there is none."""
-        folder = SHIPPED / folder if isinstance(folder, str) and folder in (ANY_FILM, *shipped()) else Path(folder)
+        folder = folder_of(folder)
         if not (folder / DESCRIPTION).is_file():
             raise UserError(f"{folder}: there is no such estimator; with magray come {', '.join(shipped())}")
         description = read_record(
@@ -465,13 +465,19 @@ def _notes(samples: Samples, estimates: Mapping[str, Estimate], knowledge: Knowl
     return tuple(notes)
 
 
+def folder_of(estimator: str | Path) -> Path:
+    """Return the folder of an estimator: the one that comes with magray if it has this name."""
+    if isinstance(estimator, str) and estimator in (ANY_FILM, *shipped()):
+        return SHIPPED / estimator
+    return Path(estimator)
+
+
 def is_any_film(folder: str | Path) -> bool:
     """Return whether this is the name or the folder of an estimator of any film."""
     if folder == ANY_FILM:
         return True
-    path = SHIPPED / folder if isinstance(folder, str) and folder in shipped() else Path(folder)
     try:
-        described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        described = json.loads((folder_of(folder) / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False  # what is wrong with it is told when it is loaded
     return isinstance(described, dict) and described.get("kind") == KIND

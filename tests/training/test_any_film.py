@@ -1,6 +1,7 @@
 """The any-film estimator's training in miniature: views, numbers of pictures, a step, intervals, and a whole fit."""
 
 import copy
+import hashlib
 import json
 import math
 from dataclasses import replace
@@ -129,7 +130,9 @@ def test_a_training_can_begin_with_the_weights_of_an_estimator(store: Store, tmp
     training = AnyFilmTraining(pictures=16, seconds=1e9, batch=8)
     first, _, _ = fit_any_film([store.uri], tmp_path / "first", SMALL, training, lambda _: None)
     again, other = AnyFilmNetwork(SMALL), AnyFilmNetwork(replace(SMALL, hidden=8))
-    begin_with(again, tmp_path / "first")
+    begun = begin_with(again, tmp_path / "first")
+    weights = (tmp_path / "first" / "network.safetensors").read_bytes()
+    assert begun["sha256"] == hashlib.sha256(weights).hexdigest()
     for name, weights in first.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], weights)
     with pytest.raises(UserError, match="an estimator of another width, or of other instruments"):

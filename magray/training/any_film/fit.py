@@ -1,5 +1,6 @@
 """Fit the any-film estimator to films of stores, calibrate it on films never seen, and write its folder."""
 
+import hashlib
 import json
 import shlex
 import sys
@@ -12,7 +13,7 @@ import torch
 
 from magray.environment import versions
 from magray.errors import UserError
-from magray.estimator.any_film import FORMAT, KIND, AnyFilmEstimator
+from magray.estimator.any_film import FORMAT, KIND, AnyFilmEstimator, folder_of
 from magray.estimator.estimator import DESCRIPTION, WEIGHTS
 from magray.estimator.weights import save_weights
 from magray.files.atomic import atomic_write
@@ -63,10 +64,9 @@ def fit_any_film(
     sampler = Sampler(films, execution, training.instruments)
     settings = replace(settings, instruments=tuple(one.name for one in training.instruments))
     network = AnyFilmNetwork(settings).to(device)
-    if start_from is None:
+    begun = None if start_from is None else begin_with(network, start_from)
+    if begun is None:
         standardise(network, sampler, training.batch)
-    else:
-        begin_with(network, start_from)
     done = train_any_film(network, sampler, training, execution, say)
     say("calibrating")
     description = {
@@ -81,6 +81,7 @@ def fit_any_film(
         "instruments": {one.name: one.described() | {"share": one.share} for one in training.instruments},
         "calibration": calibrate(network, sampler, execution),
         "seed": training.seed,
+        "start_from": begun,
         "versions": versions(),
         "command": shlex.join(["magray", *sys.argv[1:]]),
     }
@@ -89,12 +90,17 @@ def fit_any_film(
     return network, sampler, description
 
 
-def begin_with(network: AnyFilmNetwork, estimator: str | Path) -> None:
-    """Give the network the weights of an estimator. Raises UserError unless it has the same settings."""
+def begin_with(network: AnyFilmNetwork, estimator: str | Path) -> dict[str, str]:
+    """Give the network the weights of an estimator; return its name and their file's SHA-256.
+
+    Raises UserError unless it has the same settings.
+    """
     started = AnyFilmEstimator.load(estimator)
     if started.description.settings != network.settings:
         raise UserError(f"{estimator} is an estimator of another width, or of other instruments; start without it")
     network.load_state_dict(started.network.state_dict())
+    weights = (folder_of(estimator) / WEIGHTS).read_bytes()
+    return {"estimator": str(estimator), "sha256": hashlib.sha256(weights).hexdigest()}
 
 
 def _save_any_film(network: AnyFilmNetwork, description: dict[str, Any], folder: Path) -> None:
