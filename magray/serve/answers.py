@@ -18,6 +18,7 @@ from magray.estimator.knowns import INSTRUMENTS
 from magray.estimator.metadata import in_practice
 from magray.films.design import HISTORIES, KINDS
 from magray.imaging.cleaning import STEPS
+from magray.imaging.instruments import RESOLUTIONS
 from magray.project.estimate import Question, answer
 from magray.project.picture import Preview, Reading, as_shown, preview
 from magray.serve.requests import CONSTANTS, MAX_BYTES, MAX_MEGAPIXELS, MAX_PICTURES, EstimateRequest, PictureRequest
@@ -74,6 +75,7 @@ def choices() -> Record:
         "dmi": list(KINDS),
         "history": list(HISTORIES),
         "instrument": list(INSTRUMENTS),
+        "resolution": RESOLUTIONS,
         "clean": list(STEPS),
         "limits": {"bytes": MAX_BYTES, "pictures": MAX_PICTURES, "megapixels": MAX_MEGAPIXELS},
     }
@@ -129,6 +131,7 @@ def _question(request: EstimateRequest, files: MemoryFiles, resimulate: bool) ->
         request.pixel_nm,
         Reading.of(request.channel, request.crop, request.clean, MAX_MEGAPIXELS),
         resimulate,
+        request.resolution_nm,
     )
 
 

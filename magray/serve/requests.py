@@ -46,6 +46,9 @@ class EstimateRequest(PictureRequest):
         None,
         description="microscope (if not told), none for a simulated picture, or a real one, as of GET /v1/choices.",
     )
+    resolution_nm: Length | None = Field(
+        None, description="What limits a real instrument, nm, if known; which length, as of GET /v1/choices."
+    )
     force: bool = Field(False, description="Show the values of an estimate that is refused, too.")
     draws: int = Field(0, ge=0, le=MAX_DRAWS, description="How many draws of the posterior the answer shall hold.")
 

@@ -119,6 +119,29 @@ def test_a_picture_without_domains_is_refused_with_reasons(tab: "Tab", tmp_path:
     assert "|D| =" not in tab.text("#found")
 
 
+def test_an_instrument_is_told_with_what_limits_it(tab: "Tab", tmp_path: Path) -> None:
+    drop(tab, picture(tmp_path))
+    tab.type("#pixel", "4")
+    tell(tab)
+    assert tab.run("document.querySelector('#resolution-row').hidden")
+    tab.choose("#instrument", "mfm")
+    assert tab.text("#resolution-row").startswith("the lift, nm, if known")
+    tab.type("#resolution", "0")
+    tab.click("#go")
+    tab.wait("!document.querySelector('#error').hidden")
+    assert "resolution_nm: give a number that is greater than 0" in tab.text("#error")
+    tab.type("#resolution", "40")
+    tab.click("#go")
+    answered(tab)
+    (tab.downloads / "magray.json").unlink(missing_ok=True)  # of a test before
+    tab.click("[data-save=json]")
+    asked = json.loads(tab.downloaded("magray.json").read_text())["answers"][0]["asked"]
+    assert (asked["instrument"], asked["resolution_nm"]) == ("mfm", "40")
+    tab.choose("#instrument", "none")
+    assert tab.run("document.querySelector('#resolution-row').hidden")
+    assert tab.run("document.querySelector('#resolution').value") == ""
+
+
 def test_what_is_wrong_is_said_in_the_words_of_the_command(tab: "Tab", tmp_path: Path) -> None:
     drop(tab, picture(tmp_path))
     tab.type("#pixel", "4")

@@ -28,7 +28,15 @@ async function begin() {
   for (const kind of ["dmi", "history"]) options(byId(kind), choices[kind], "not known");
   options(byId("instrument"), choices.instrument);
   byId("instrument").value = "microscope";
+  chooseInstrument();
   options(byId("steps"), ["all", "none", ...choices.clean.map((step) => `-${step}`)]);
+}
+
+function chooseInstrument() {
+  const limit = state.choices.resolution[byId("instrument").value];
+  byId("resolution-row").hidden = !limit;
+  byId("limited-by").textContent = limit ? `${limit}, nm, if known` : "";
+  if (!limit) byId("resolution").value = "";
 }
 
 function constantRow([name, units]) {
@@ -160,6 +168,8 @@ function questions() {
       if (text) told[name] = text;
     }
     for (const kind of ["dmi", "history", "instrument"]) if (byId(kind).value) told[kind] = byId(kind).value;
+    const limit = byId("resolution").value.trim().replace(",", ".");
+    if (limit) told.resolution_nm = limit;
   }
   return told;
 }
@@ -316,6 +326,7 @@ byId("form").addEventListener("submit", (event) => {
   ask();
 });
 byId("estimator").addEventListener("change", () => (byId("knowns").hidden = byId("estimator").value !== "any-film"));
+byId("instrument").addEventListener("change", chooseInstrument);
 byId("channel").addEventListener("change", () => {
   state.current.channel = byId("channel").value;
   look(state.current);
