@@ -254,18 +254,19 @@ def _demagnetisation(point: Mapping[str, float], Ms: float, max_evaluations: int
     )
 
 
-def reduced_columns(films: pa.Table) -> pa.Table:
-    """Return Q1, d, s, Δ (m), t/Δ and the history of each film of a plan or a store.
-
-    The numbers are NaN where a film lies in the plane.
-    """
+def reduced_numbers(films: pa.Table) -> Columns:
+    """Return Q1, d, s, Δ (m) and t/Δ of each film of a plan or a store; NaN where a film lies in the plane."""
     constants = {name: films[name].to_numpy() for name in ("Ms", "Ku1", "Aex", "D")}
     thickness = films["dz"].to_numpy()
     numbers = ReducedNumbers.of(**constants, thickness=thickness, pixel=1.0)
     columns = {"Q1": numbers.Q1, "d": numbers.d, "s": numbers.s, "wall_width": numbers.delta}
-    columns["t_over_wall_width"] = thickness / numbers.delta
+    return columns | {"t_over_wall_width": thickness / numbers.delta}
+
+
+def reduced_columns(films: pa.Table) -> pa.Table:
+    """Return `reduced_numbers` and the history of each film of a plan or a store."""
     histories = [history_of(Protocol.from_json(text)) for text in films["protocol"].to_pylist()]
-    return pa.table({**columns, "history": histories})
+    return pa.table({**reduced_numbers(films), "history": histories})
 
 
 def history_of(protocol: Protocol) -> History:

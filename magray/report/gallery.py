@@ -12,8 +12,8 @@ from PIL import Image
 
 from magray.errors import UserError, shortened
 from magray.estimator.metadata import practical
+from magray.films.design import reduced_numbers
 from magray.films.origin import protocol_or_origin
-from magray.films.reduced import ReducedNumbers
 from magray.imaging import area_average
 from magray.report.html import data_uri, write_page
 from magray.report.labels import Quantity, quantity
@@ -110,9 +110,8 @@ def numbers_of(films: pa.Table) -> Numbers:
     """Return the numbers of films by name, SI, NaN where one is missing: columns with a unit, and reduced numbers."""
     names = [field.name for field in STORE_SCHEMA if field.type == pa.float64() and b"unit" in (field.metadata or {})]
     columns = {name: films[name].to_numpy() for name in names if name in films.column_names}
-    Ms, Ku1, Aex, D, thickness = (columns[name] for name in ("Ms", "Ku1", "Aex", "D", "dz"))
-    reduced = ReducedNumbers.of(Ms, Ku1, Aex, D, thickness, 1.0)
-    return columns | {"Q1": reduced.Q1, "t_over_wall_width": reduced.tau / reduced.delta, "d": reduced.d}
+    reduced = reduced_numbers(films)
+    return columns | {name: reduced[name] for name in _REDUCED}
 
 
 def common_side(films: pa.Table) -> float:
