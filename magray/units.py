@@ -41,6 +41,13 @@ DIMENSIONS = {
     "pole": _dimension("1 nAm", Am="1", nAm="1e-9"),
     "ratio": Dimension("", {"": Decimal(1)}, "0.1"),
 }
+_PRACTICAL = {
+    "A/m": (1e-3, "kA/m"),
+    "J/m3": (1e-6, "MJ/m³"),
+    "J/m": (1e12, "pJ/m"),
+    "J/m2": (1e3, "mJ/m²"),
+    "m": (1e9, "nm"),
+}
 _TESLA = ("T", "mT")  # of a field: µ0 H, so divided by µ0 to give A/m
 _WRITTEN = re.compile(r"\s*([-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,9})?)\s*(\S*)\s*")
 _LONGEST = 100  # characters of a quantity
@@ -83,3 +90,20 @@ def in_si(value: float, dimension: str) -> str | float:
     """Return `value` with its SI unit, from which `parse_quantity` gives exactly `value` back."""
     unit = DIMENSIONS[dimension].si
     return f"{value!r} {unit}" if unit else value
+
+
+def in_practice(unit: str) -> tuple[float, str]:
+    """Return the factor from an SI unit to its practical unit, and the name of that unit."""
+    return _PRACTICAL.get(unit, (1.0, "" if unit == "1" else unit))
+
+
+def practical(value: float, error: float | None, unit: str) -> str:
+    """Return a value with its error in practical units, such as "0.52 ± 0.04 mJ/m²"."""
+    factor, practical_unit = in_practice(unit)
+    bar = "" if error is None else f" ± {_digits(error * factor, 2)}"
+    return f"{_digits(value * factor, 3)}{bar} {practical_unit}".rstrip()
+
+
+def _digits(value: float, count: int) -> str:
+    """Return a number with at least `count` significant digits, without an exponent up to a million."""
+    return f"{value:.{count}g}" if abs(value) < 10**count - 0.5 or abs(value) > 1e6 else f"{value:.0f}"

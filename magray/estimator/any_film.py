@@ -15,10 +15,9 @@ from pydantic import TypeAdapter
 
 from magray.errors import UserError
 from magray.estimator.baselines import Baselines, baselines
-from magray.estimator.estimator import ANY_FILM, DESCRIPTION, SHIPPED, WEIGHTS, shipped
+from magray.estimator.folders import ANY_FILM, DESCRIPTION, WEIGHTS, folder_of, shipped
 from magray.estimator.inputs import GivenPicture, check_length, different_pictures, pictures_of
 from magray.estimator.knowns import CONSTANTS, INSTRUMENTS, NOT_TOLD, Knowledge, Range
-from magray.estimator.metadata import in_practice, practical
 from magray.estimator.posterior import (
     Estimate,
     Samples,
@@ -41,6 +40,7 @@ from magray.imaging.instruments import RANGES, RESOLUTIONS
 from magray.imaging.microscope import CLEAN, detrend
 from magray.imaging.views import NM_PER_SCALE_UM, resample
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings, symmetric
+from magray.units import in_practice, practical
 
 Array = NDArray[np.float64]
 
@@ -463,13 +463,6 @@ def _notes(samples: Samples, estimates: Mapping[str, Estimate], knowledge: Knowl
             f"|D| < {practical(D.high95, None, 'J/m2')}"
         )
     return tuple(notes)
-
-
-def folder_of(estimator: str | Path) -> Path:
-    """Return the folder of an estimator: the one that comes with magray if it has this name."""
-    if isinstance(estimator, str) and estimator in (ANY_FILM, *shipped()):
-        return SHIPPED / estimator
-    return Path(estimator)
 
 
 def is_any_film(folder: str | Path) -> bool:

@@ -19,8 +19,9 @@ from torch import nn
 
 from magray.config.scales import SAME_SCALE
 from magray.errors import UserError
+from magray.estimator.folders import DESCRIPTION, PICTURES, SHIPPED, WEIGHTS, shipped
 from magray.estimator.inputs import GivenPicture, check_length, different_pictures, pictures_of
-from magray.estimator.metadata import FORMAT, EstimatorMetadata, practical, read_metadata
+from magray.estimator.metadata import FORMAT, EstimatorMetadata, read_metadata
 from magray.estimator.predictor import Predictor
 from magray.estimator.trust import DomainPictures, Trust, domain_pictures
 from magray.estimator.weights import load_weights, save_weights
@@ -36,11 +37,9 @@ from magray.imaging import (
 )
 from magray.imaging.microscope import detrend
 from magray.network.branches import NETWORKS
+from magray.units import practical
 
-SHIPPED = Path(__file__).parent / "pretrained"  # a folder for each pretrained estimator, by its name
 CONTRADICTION = 5.0  # error bars of one picture, between pictures of one film
-ANY_FILM = "any-film"  # the one of every material: `magray.estimator.any_film`
-WEIGHTS, DESCRIPTION, PICTURES = "network.safetensors", "estimator.json", "pictures.safetensors"
 
 
 @dataclass(frozen=True)
@@ -264,11 +263,6 @@ class Estimator(Predictor):
             for target in self.targets
             if not target.low <= values[target.name] <= target.high
         ]
-
-
-def shipped() -> list[str]:
-    """Return the names of the pretrained estimators of one material."""
-    return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir() and folder.name != ANY_FILM)
 
 
 def _existing(folder: Path, name: str) -> Path:

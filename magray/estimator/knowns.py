@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from magray.errors import UserError, shortened
-from magray.estimator.metadata import practical
 from magray.films.design import HISTORIES, KINDS, History
 from magray.films.film import Dmi
 from magray.films.reduced import effective_anisotropy, stray_energy
 from magray.imaging.instruments import RANGES, REFUSED, RESOLUTIONS
-from magray.units import DIMENSIONS, MU0, parse_quantity
+from magray.units import DIMENSIONS, MU0, parse_quantity, practical
 
 Array = NDArray[np.float64]
 Choice = TypeVar("Choice", bound=str)

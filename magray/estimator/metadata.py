@@ -18,19 +18,13 @@ from magray.files.records import Finite, NotNegative, Positive, Text, read_recor
 from magray.films.origin import protocol_or_origin
 from magray.imaging.microscope import Microscope
 from magray.network.branches import NetworkName
+from magray.units import practical
 
 FORMAT = 7
 MAX_TARGETS = 16
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_/]*$", max_length=32)]  # of a parameter or unit
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 ROUNDING = 1e-9  # relative difference of constants that are equal but for their conversion from text
-PRACTICAL = {
-    "A/m": (1e-3, "kA/m"),
-    "J/m3": (1e-6, "MJ/m³"),
-    "J/m": (1e12, "pJ/m"),
-    "J/m2": (1e3, "mJ/m²"),
-    "m": (1e9, "nm"),
-}
 
 
 @dataclass(frozen=True)
@@ -214,20 +208,3 @@ def _check(metadata: EstimatorMetadata) -> None:
 def means_and_stds(targets: Sequence[Target]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the means and standard deviations (targets,) of the training values, SI."""
     return np.array([target.mean for target in targets]), np.array([target.spread for target in targets])
-
-
-def in_practice(unit: str) -> tuple[float, str]:
-    """Return the factor from an SI unit to its practical unit, and the name of that unit."""
-    return PRACTICAL.get(unit, (1.0, "" if unit == "1" else unit))
-
-
-def practical(value: float, error: float | None, unit: str) -> str:
-    """Return a value with its error in practical units, such as "0.52 ± 0.04 mJ/m²"."""
-    factor, practical_unit = in_practice(unit)
-    bar = "" if error is None else f" ± {_digits(error * factor, 2)}"
-    return f"{_digits(value * factor, 3)}{bar} {practical_unit}".rstrip()
-
-
-def _digits(value: float, count: int) -> str:
-    """Return a number with at least `count` significant digits, without an exponent up to a million."""
-    return f"{value:.{count}g}" if abs(value) < 10**count - 0.5 or abs(value) > 1e6 else f"{value:.0f}"

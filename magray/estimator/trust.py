@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from magray.config.scales import SAME_SCALE
 from magray.errors import UserError
 from magray.files.atomic import atomic_write
 from magray.imaging import VIEW_SIZE
@@ -119,6 +118,8 @@ class DomainPictures:
 
     def covers(self, scale_um: float | None) -> bool:
         """Return whether there are pictures of this scale and more."""
+        from magray.config.scales import SAME_SCALE  # takes a quarter of a second, which any-film need not pay
+
         if scale_um is None:
             return False
         scales = np.exp((self.statistics @ np.linalg.inv(self.whitening))[:, -1] * self.spread[-1] + self.mean[-1])

@@ -247,7 +247,7 @@ class Project(FilmsProject):
 
     def _fit_stage(self, trial: SeededFit, films: list[str]) -> tuple[str, Any, list[Path]]:
         """Return the name of a fit as a stage, its inputs, and the files that it makes."""
-        from magray.estimator.estimator import DESCRIPTION, WEIGHTS
+        from magray.estimator.folders import DESCRIPTION, WEIGHTS
 
         left_out = {"train_scales", "seeds", "workers", "start_from"}
         train_config, start = self._fit_config(trial).model_dump_json(exclude=left_out), self._start()

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from magray.errors import UserError, shortened
-from magray.estimator.metadata import practical
 from magray.films.design import reduced_numbers
 from magray.films.origin import protocol_or_origin
 from magray.imaging import area_average
 from magray.report.html import data_uri, write_page
 from magray.report.labels import Quantity, quantity
 from magray.store import STORE_SCHEMA, Store
+from magray.units import practical
 
 MOST_COLUMNS, MOST_ROWS = 12, 9
 LOGARITHMIC = 5.0  # largest value over median from which an axis of numbers above 0 is logarithmic

@@ -5,9 +5,9 @@ from urllib.parse import quote
 
 from magray.config import ScaleSet
 from magray.errors import UserError
-from magray.estimator.metadata import in_practice
 from magray.evaluation.study import TWO_NUMBERS
 from magray.store.schema import STORE_SCHEMA
+from magray.units import in_practice
 
 ERRORS = {"mae": "MAE", "bias": "bias", "bias_low": "bias, low end", "bias_high": "bias, high end"}  # columns of STUDY
 

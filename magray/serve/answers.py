@@ -12,10 +12,10 @@ from PIL import Image
 from magray import __version__
 from magray.errors import Refused, UserError
 from magray.estimator.any_film import Posterior
-from magray.estimator.estimator import ANY_FILM, Answer, shipped
+from magray.estimator.estimator import Answer
+from magray.estimator.folders import ANY_FILM, shipped
 from magray.estimator.knowns import CONSTANTS as KNOWABLE
 from magray.estimator.knowns import INSTRUMENTS
-from magray.estimator.metadata import in_practice
 from magray.films.design import HISTORIES, KINDS
 from magray.imaging.cleaning import STEPS
 from magray.imaging.instruments import RESOLUTIONS
@@ -23,7 +23,7 @@ from magray.project.estimate import Question, answer
 from magray.project.picture import Preview, Reading, as_shown, preview
 from magray.serve.requests import CONSTANTS, MAX_BYTES, MAX_MEGAPIXELS, MAX_PICTURES, EstimateRequest, PictureRequest
 from magray.serve.uploads import MemoryFiles, Upload, in_memory
-from magray.units import DIMENSIONS
+from magray.units import DIMENSIONS, in_practice
 
 SHOWN_PIXELS = 1024  # along the longer side of a picture that is sent to be looked at
 Record = dict[str, Any]

@@ -21,7 +21,8 @@ from torch import nn
 
 from magray.config import FitConfig
 from magray.errors import UserError
-from magray.estimator.estimator import ANY_FILM, SHIPPED, WEIGHTS, Estimator, shipped
+from magray.estimator.estimator import Estimator
+from magray.estimator.folders import ANY_FILM, SHIPPED, WEIGHTS, shipped
 from magray.estimator.metadata import EstimatorMetadata, Target
 from magray.network.branches import NETWORKS, ScaleAwareCnn, split_backbone
 

@@ -11,7 +11,8 @@ from rich.markup import escape
 from magray.config import Config
 from magray.errors import UserError
 from magray.estimator.any_film import estimate
-from magray.estimator.estimator import Estimator, shipped
+from magray.estimator.estimator import Estimator
+from magray.estimator.folders import shipped
 from magray.imaging import read_picture
 from magray.project.stages import Project, StageResult
 from magray.report.labels import quantity

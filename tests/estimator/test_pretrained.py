@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from benchmarks.any_film import plausible
 from magray import Estimator, Film, Minimize, Protocol, relax
 from magray.estimator.any_film import estimate
-from magray.estimator.estimator import SHIPPED, shipped
+from magray.estimator.folders import SHIPPED, shipped
 from magray.films.design import draw
 from magray.imaging import tiles
 from magray.imaging.microscope import render_picture

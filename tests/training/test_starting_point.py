@@ -12,7 +12,8 @@ from torch import nn
 
 from magray.config import FitConfig, ScaleSet, load_config
 from magray.errors import UserError
-from magray.estimator.estimator import SHIPPED, Estimator
+from magray.estimator.estimator import Estimator
+from magray.estimator.folders import SHIPPED
 from magray.estimator.metadata import Calibration, EstimatorMetadata, Target
 from magray.network.branches import NETWORKS, NetworkName, forward, split_backbone
 from magray.store import Store

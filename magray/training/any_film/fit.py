@@ -13,8 +13,8 @@ import torch
 
 from magray.environment import versions
 from magray.errors import UserError
-from magray.estimator.any_film import FORMAT, KIND, AnyFilmEstimator, folder_of
-from magray.estimator.estimator import DESCRIPTION, WEIGHTS
+from magray.estimator.any_film import FORMAT, KIND, AnyFilmEstimator
+from magray.estimator.folders import DESCRIPTION, WEIGHTS, folder_of
 from magray.estimator.weights import save_weights
 from magray.files.atomic import atomic_write
 from magray.films.design import HISTORIES, KINDS
