@@ -18,6 +18,12 @@ def serve(
         str,
         typer.Option(metavar="ADDRESS", help="Address to listen on; others than loopback need MAGRAY_SERVE_TOKEN."),
     ] = "127.0.0.1",
+    films: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE", help="Store whose simulated films are shown beside an answer, those nearest to it."
+        ),
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Serve a page to drop pictures on, and the same by HTTP (/openapi.json), until Ctrl-C."""
@@ -25,7 +31,7 @@ def serve(
         raise UserError(f"{missing[0]} is not installed: pip install 'magray[serve]'")
     from magray.serve.service import start
 
-    url = start(host, port)
+    url = start(host, port, films)
     typer.echo(f"{url}   Ctrl-C ends it")
     if browser:
         webbrowser.open(url)

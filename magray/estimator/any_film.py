@@ -73,7 +73,8 @@ class Posterior:
 
     parameters: all that was not known. samples: films that fit, by constant. correlation: of D and Aex, NaN unless both
     are asked for. budget: the shares of each error. reasons: why the answer is doubtful or refused. notes: what cannot
-    be known from these pictures. baselines: D, J/m², by stripe theory and by rescaling. resimulation: how films of this
+    be known from these pictures. baselines: D, J/m², by stripe theory and by rescaling. side: of the squares that the
+    network saw of the first picture, m. resimulation: how films of this
     answer compare with the first picture, if that was asked for and the answer is not refused.
     """
 
@@ -85,6 +86,7 @@ class Posterior:
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
     baselines: Mapping[str, float]
+    side: float
     resimulation: Resimulation | None = None
 
     def __str__(self) -> str:
@@ -283,6 +285,7 @@ class AnyFilmEstimator:
             (*refusals, *doubts),
             _notes(samples, estimates, knowledge),
             theory.values(),
+            VIEW_SIZE * shown[0].pixel,
         )
 
     def _calibrated(

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,16 @@ from magray.imaging.cleaning import STEPS
 from magray.imaging.instruments import RESOLUTIONS
 from magray.project.estimate import Question, answer
 from magray.project.picture import Preview, Reading, as_shown, preview
-from magray.serve.requests import CONSTANTS, MAX_BYTES, MAX_MEGAPIXELS, MAX_PICTURES, EstimateRequest, PictureRequest
+from magray.serve.nearest import nearest_films
+from magray.serve.requests import (
+    CONSTANTS,
+    FILMS,
+    MAX_BYTES,
+    MAX_MEGAPIXELS,
+    MAX_PICTURES,
+    EstimateRequest,
+    PictureRequest,
+)
 from magray.serve.uploads import MemoryFiles, Upload, in_memory
 from magray.units import DIMENSIONS, in_practice
 
@@ -30,7 +40,7 @@ Record = dict[str, Any]
 
 
 def estimate_record(request: EstimateRequest, uploads: Sequence[Upload]) -> Record:
-    """Return what `magray estimate --json` prints, and `draws` of the posterior if any are asked for.
+    """Return what `magray estimate --json` prints, with `draws` of the posterior and `nearest` films if asked for.
 
     An answer that cannot be trusted has no parameters unless the request forces them. Raises UserError with the
     sentences of the command.
@@ -39,6 +49,8 @@ def estimate_record(request: EstimateRequest, uploads: Sequence[Upload]) -> Reco
         record, found = _answered(request, files, resimulate=False)
     if isinstance(found, Posterior) and request.draws:
         record["draws"] = {name: _thinned(found.samples[name], request.draws) for name in found.parameters}
+    if isinstance(found, Posterior) and request.nearest:
+        record["nearest"] = _nearest(found, request)
     return record
 
 
@@ -77,6 +89,7 @@ def choices() -> Record:
         "instrument": list(INSTRUMENTS),
         "resolution": RESOLUTIONS,
         "clean": list(STEPS),
+        "films": FILMS in os.environ,
         "limits": {"bytes": MAX_BYTES, "pictures": MAX_PICTURES, "megapixels": MAX_MEGAPIXELS},
     }
 
@@ -94,6 +107,7 @@ def warm_up() -> None:
     Image.fromarray((127.5 * (drawn + 1)).astype(np.uint8)).save(image, "PNG")
     request = EstimateRequest(pixel_nm=8.0, Ms="1 MA/m", Keff="0.2 MJ/m3", thickness="2 nm")
     estimate_record(request, [Upload("drawn.png", image.getvalue())])
+    nearest_films()
 
 
 def _answered(
@@ -116,6 +130,14 @@ def _answered(
     if found.trust == "refused" and not request.force:
         return {"parameters": {}, "trust": "refused", "reasons": record["reasons"]}, None
     return record, found
+
+
+def _nearest(found: Posterior, request: EstimateRequest) -> list[Record]:
+    films = nearest_films()
+    if films is None:
+        raise UserError("nearest: this server has no simulated films; start it with magray serve --films STORE")
+    shown = films.of(found, request.dmi, request.nearest)
+    return [record | {"picture": _data_url(picture)} for record, picture in shown]
 
 
 def _question(request: EstimateRequest, files: MemoryFiles, resimulate: bool) -> Question:

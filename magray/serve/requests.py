@@ -10,6 +10,8 @@ MAX_BYTES = 64 * 2**20  # of a request
 MAX_PICTURES = 16  # of a request
 MAX_MEGAPIXELS = 16.0  # of a picture, so that no request keeps a core for long
 MAX_DRAWS = 4096
+MAX_NEAREST = 16  # films
+FILMS = "MAGRAY_SERVE_FILMS"  # the variable of the environment that names the store of the films
 LONGEST = 200  # characters of a text
 
 Text = Annotated[str, Field(max_length=LONGEST)]
@@ -50,6 +52,9 @@ class EstimateRequest(PictureRequest):
         None, description="What limits a real instrument, nm, if known; which length, as of GET /v1/choices."
     )
     force: bool = Field(False, description="Show the values of an estimate that is refused, too.")
+    nearest: int = Field(
+        0, ge=0, le=MAX_NEAREST, description="How many simulated films to show: the server's nearest to the answer."
+    )
     draws: int = Field(0, ge=0, le=MAX_DRAWS, description="How many draws of the posterior the answer shall hold.")
 
 

@@ -22,6 +22,8 @@ from magray.errors import UserError, one_line
 from magray.runtime.connect import connect
 from magray.serve.app import make_app
 from magray.serve.guard import token_for, token_of_environment
+from magray.serve.requests import FILMS
+from magray.store import open_store
 
 QUEUED = 64  # requests, beyond which Ray Serve answers 503
 AT_ONCE = 8  # requests that a replica reads; it answers them one after the other
@@ -62,13 +64,16 @@ def application(with_token: bool, **autoscaling: int) -> Application:
     return deployed(serve.ingress(made)()).bind()
 
 
-def start(host: str, port: int) -> str:
+def start(host: str, port: int, films: str | None = None) -> str:
     """Start the service on this machine, and return the URL of its page; it runs until this process ends.
 
-    Raises UserError if the port is taken, and for an address that is not loopback without a token.
+    films: a store whose films are shown beside answers. Raises UserError if it is none, if the port is taken, and for
+    an address that is not loopback without a token.
     """
     with_token = token_for(host) is not None
     _check_free(host, port)
+    if films is not None:
+        os.environ[FILMS] = open_store(films).uri  # Ray's processes have this environment
     for name, seconds in PATIENCE.items():
         os.environ.setdefault(name, seconds)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)

@@ -14,6 +14,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from magray.serve.nearest import nearest_films
+from magray.serve.requests import FILMS
+from tests.support.any_films import designed_store
 from tests.support.http_service import needs_serve, served
 from tests.support.no_domains import no_domains
 from tests.support.stripes import labyrinth
@@ -106,6 +109,25 @@ def test_an_answer_has_values_posterior_budget_and_downloads(tab: "Tab", tmp_pat
     assert "SHA-256 of a &lt;img src=x onerror=alert(1)&gt;.png" in report
     assert "<script" not in report
     assert "<style>:root" in report
+
+
+def test_the_nearest_films_of_a_store_are_shown_with_an_answer(
+    page: "tuple[Tab, str]", tab: "Tab", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FILMS, designed_store(tmp_path / "store", 20).uri)
+    nearest_films.cache_clear()
+    tab.open(page[1])
+    tab.wait("document.querySelector('#Ms')")
+    drop(tab, picture(tmp_path))
+    tab.type("#pixel", "4")
+    tell(tab)
+    tab.click("#go")
+    if "|D| =" not in answered(tab):
+        tab.click("#force")
+        tab.wait("document.querySelector('#found').innerText.includes('|D| =')")
+    assert tab.run("document.querySelectorAll('#found .nearest img').length") == 4
+    assert "mJ/m², Aex" in tab.text("#found .nearest")
+    nearest_films.cache_clear()
 
 
 def test_a_picture_without_domains_is_refused_with_reasons(tab: "Tab", tmp_path: Path) -> None:

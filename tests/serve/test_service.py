@@ -152,6 +152,6 @@ def test_options_are_those_of_the_command() -> None:
     from magray.serve.requests import EstimateRequest, request_of
 
     command = set(estimate.__annotations__)
-    assert set(EstimateRequest.model_fields) - command == {"draws"}
+    assert set(EstimateRequest.model_fields) - command == {"draws", "nearest"}
     with pytest.raises(UserError, match="force: give true or false, not 'perhaps'"):
         request_of(EstimateRequest, {"force": "perhaps"})

@@ -16,6 +16,7 @@ const LABELS = {
   thickness: "",
 };
 const DRAWS = 800;
+const NEAREST = 4;
 const state = { choices: null, pictures: [], current: null, answers: [], simulation: null };
 
 async function begin() {
@@ -192,6 +193,7 @@ async function estimate(pictures, force) {
   const files = pictures.map(({ file }) => file);
   const form = formOf(files, told);
   form.append("draws", DRAWS);
+  if (state.choices.films && told.estimator === "any-film") form.append("nearest", NEAREST);
   if (force) form.append("force", "true");
   const record = await asked("/v1/estimate", form);
   return { names: files.map((file) => file.name), files, asked: told, record };

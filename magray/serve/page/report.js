@@ -13,7 +13,7 @@ export function save(kind, session) {
 
 function asJson({ version, answers }) {
   const records = answers.map(({ names, asked, record }) => {
-    const { draws, films, ...kept } = record;
+    const { draws, films, nearest, ...kept } = record;
     return { pictures: names, asked, answer: kept };
   });
   return JSON.stringify({ magray: version, answers: records }, null, 1);
