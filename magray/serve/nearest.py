@@ -45,7 +45,8 @@ class NearestFilms:
     def of(self, found: Posterior, dmi: str | None, count: int) -> list[tuple[Record, NDArray[np.uint8]]]:
         """Return the constants (SI) of the films nearest to an answer, and their pictures (SIDE, SIDE).
 
-        dmi: the kind that they have; None for any. They are as large as what the network saw of the first picture.
+        dmi: a kind; films of another one come after all of this kind. The pictures are as large as what the network saw
+        of the first picture.
         """
         answer = {name: float(np.median(values)) for name, values in found.samples.items()}
         Ms, Keff, thickness = answer["Ms"], answer["Keff"], answer["thickness"]
@@ -53,10 +54,8 @@ class NearestFilms:
         numbers = ReducedNumbers.of(Ms, Keff + stray_energy(Ms), answer["Aex"], answer["D"], thickness, 1.0)
         place = _places(numbers.Q1, thickness / delta, numbers.d) / self.spread
         distances = np.linalg.norm(self.places - place, axis=1)
-        if dmi is not None:
-            distances = np.where(np.asarray(self.films["dmi"]) == dmi, distances, np.inf)
-        order = np.argsort(distances, kind="stable")[:count]
-        chosen = order[np.isfinite(distances[order])]
+        of_another_kind = np.asarray(self.films["dmi"]) != (dmi or "")
+        chosen = np.lexsort((distances, of_another_kind))[:count]
         rows = self.films.take(chosen).to_pylist()
         images = self.store.images([row["film_id"] for row in rows])
         longer = [delta / width for width in self.wall_width[chosen].tolist()]
