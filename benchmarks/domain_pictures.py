@@ -27,8 +27,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from magray.estimator.any_film import seen_as_in_training
 from magray.estimator.estimator import Estimator
+from magray.estimator.shown import seen_as_in_training
 from magray.estimator.trust import SMOOTH, DomainPictures, picture_statistics
 from magray.imaging import VIEW_SIZE, area_average, to_mz
 from magray.imaging.instruments import Ranges

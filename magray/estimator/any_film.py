@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +31,24 @@ from magray.estimator.posterior import (
     sample,
 )
 from magray.estimator.resimulation import Resimulation, resimulated
-from magray.estimator.trust import Trust, domain_pictures
+from magray.estimator.shown import ShownPicture, seen_squares
+from magray.estimator.trust import Trust
 from magray.estimator.weights import load_weights
 from magray.files.records import read_record
 from magray.films.reduced import critical_dmi, neel_threshold, stray_energy, wall_width
-from magray.imaging import VIEW_SIZE, check_picture, grey_range, to_mz
+from magray.imaging import VIEW_SIZE, check_picture
 from magray.imaging.instruments import RANGES, RESOLUTIONS
-from magray.imaging.microscope import CLEAN, detrend
-from magray.imaging.views import NM_PER_SCALE_UM, resample
+from magray.imaging.views import NM_PER_SCALE_UM
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings, symmetric
 from magray.units import in_practice, practical
 
 Array = NDArray[np.float64]
 
 KIND, FORMAT = "any-film", 1
-MOST_TILES = 4  # squares of a picture that are seen
 IMPROBABLE = math.log(0.01)  # a ratio of evidences that true knowns fall below in at most 1 % of all cases (Markov)
 TOUCHING, STRONG, HALF = 10.0, 0.7, 0.5  # period over Δ, D over Dc, where a spiral may be meant; share of the draws
 MANY, SOME = 0.5, 0.05  # shares of draws outside of the training: refused, doubtful
 UNUSUAL, STRANGE = "0.99", "0.999"  # of the training's pictures are nearer to the middle of what the network sees
-PIXEL = 12**-0.5  # pixels: standard deviation of the mean over a pixel
-SHARPNESS, FAINTEST = (sum(ends) / 2 for ends in (CLEAN.blur, CLEAN.noise))  # pixels, units of mz: of the training
 FACTORS = np.exp(np.linspace(-1.5, 1.5, 61))  # of the size of a pixel, when another one is looked for
 NAMES = {"D": "|D|", "thickness": "thickness"}
 
@@ -133,20 +130,6 @@ def _line(parameter: tuple[str, Estimate]) -> str:
     low, high = estimate.low95 * factor, estimate.high95 * factor
     value = practical(estimate.value, estimate.error, estimate.unit)
     return f"{NAMES.get(name, name)} = {value}   95 %: {low:.3g} … {high:.3g} {unit}"
-
-
-@dataclass(frozen=True)
-class ShownPicture:
-    """A picture as it is shown to the network: views (k, 128, 128), the size of their pixel, m, and who took it."""
-
-    views: torch.Tensor
-    pixel: float
-    instrument: str | None
-
-    @cached_property
-    def no_domains(self) -> str | None:
-        """Return why it shows no domains; None where it does."""
-        return domain_pictures(self.instrument).reason(self.views.numpy())
 
 
 class AnyFilmEstimator:
@@ -405,53 +388,6 @@ def _share_of_spirals(samples: Samples, period: float) -> float:
     touching = period < TOUCHING * wall_width(films["Aex"], films["Keff"])
     strong = films["D"] > STRONG * critical_dmi(films["Aex"], films["Keff"])
     return float((touching & strong).mean())
-
-
-def seen_as_in_training(squares: NDArray[np.float32], instrument: str | None) -> torch.Tensor:
-    """Return views (k, 128, 128) of squares (k, h, h) of a picture, grey values 0…255, as the training shows them.
-
-    Means over the pixels of a simulation are sharper than its pictures and without any noise, and a network that has
-    seen no such picture takes walls for narrower than they are.
-    """
-    if instrument != "none":
-        return detrend(to_mz(torch.from_numpy(resample(squares, PIXEL))))
-    views = to_mz(torch.from_numpy(resample(squares, SHARPNESS)))
-    return detrend(views + FAINTEST * torch.randn(views.shape, generator=torch.Generator().manual_seed(0)))
-
-
-def seen_squares(
-    picture: NDArray[Any], pixel: float, instrument: str | None, resolves: Callable[[float], bool] = lambda _: True
-) -> ShownPicture:
-    """Return what the network sees of a picture (h, w), of at least 128 × 128 pixels of a size in m.
-
-    That is the largest squares in which the picture shows domains as simulated pictures do, and whose pixels resolve
-    its walls; the whole picture if there are none.
-    """
-    shorter, first = int(min(picture.shape)), None
-    for parts in (1, 2, 4, 8):
-        side = shorter // parts
-        if side < VIEW_SIZE:
-            break
-        views = seen_as_in_training(_covering(_full_contrast(picture), side), instrument)
-        shown = ShownPicture(views, pixel * side / VIEW_SIZE, instrument)
-        first = first or shown
-        if resolves(shown.pixel) and shown.no_domains is None:
-            return shown
-    assert first is not None
-    return first
-
-
-def _covering(picture: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Return squares (k, side, side) that cover a picture (h, w) and overlap if they must; MOST_TILES of more."""
-    down, across = (np.linspace(0, length - side, -(-length // side)).astype(int) for length in picture.shape)
-    corners = [(y, x) for y in down for x in across]
-    some = np.linspace(0, len(corners) - 1, min(MOST_TILES, len(corners))).round().astype(int)
-    return np.stack([picture[y : y + side, x : x + side] for y, x in (corners[k] for k in some)])
-
-
-def _full_contrast(picture: NDArray[Any]) -> NDArray[np.float32]:
-    low, high = grey_range(picture)
-    return np.clip((picture.astype(np.float64) - low) * (255 / (high - low)), 0, 255).astype(np.float32)
 
 
 def _notes(samples: Samples, estimates: Mapping[str, Estimate], knowledge: Knowledge) -> tuple[str, ...]:

@@ -171,7 +171,7 @@ def preview(path: str | Path, reading: Reading = AS_USUAL) -> Preview:
 
 def _seen(cleaned: Cleaned) -> tuple[NDArray[np.uint8] | None, str | None]:
     """Return the views that the network sees side by side, and why they do not look like domains."""
-    from magray.estimator.any_film import seen_squares
+    from magray.estimator.shown import seen_squares
 
     height, width = cleaned.values.shape
     if min(height, width) < VIEW_SIZE:

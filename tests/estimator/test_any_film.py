@@ -20,15 +20,13 @@ from magray.errors import Refused
 from magray.estimator.any_film import (
     FORMAT,
     KIND,
-    SHARPNESS,
     AnyFilmDescription,
     AnyFilmEstimator,
     estimate,
     is_any_film,
-    seen_as_in_training,
-    seen_squares,
 )
 from magray.estimator.knowns import INSTRUMENTS, Knowledge
+from magray.estimator.shown import SHARPNESS, seen_as_in_training, seen_squares
 from magray.estimator.weights import save_weights
 from magray.films.reduced import wall_energy, wall_width
 from magray.imaging.instruments import RANGES
