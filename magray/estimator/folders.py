@@ -1,5 +1,6 @@
 """The folders of estimators: their files, and those that come with magray."""
 
+import hashlib
 from pathlib import Path
 
 SHIPPED = Path(__file__).parent / "pretrained"  # a folder for each pretrained estimator, by its name
@@ -17,3 +18,8 @@ def folder_of(estimator: str | Path) -> Path:
     if isinstance(estimator, str) and estimator in (ANY_FILM, *shipped()):
         return SHIPPED / estimator
     return Path(estimator)
+
+
+def sha256_of_weights(folder: Path) -> str:
+    """Return the SHA-256 of an estimator's weights, in hexadecimal digits."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()

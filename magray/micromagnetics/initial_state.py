@@ -16,6 +16,12 @@ def _cells(film: Film) -> NDArray[np.uint64]:
     return np.arange(film.cells[0] * film.cells[1], dtype=np.uint64)
 
 
+def square_of(film: Film) -> tuple[int, int]:
+    """Return the sides, in cells, of the squares that begin with one random direction."""
+    initial = film.protocol.initial
+    return initial.square(film.cell_size) if isinstance(initial, Random) else (1, 1)
+
+
 def _squares(film: Film, square: tuple[int, int]) -> NDArray[np.uint64]:
     """Return the number of the square (nx ny,) in which each cell lies."""
     y, x = np.divmod(np.arange(film.cells[0] * film.cells[1]), film.cells[0])
@@ -63,10 +69,7 @@ def ku1_map(film: Film) -> NDArray[np.float32]:
 def initial_state(film: Film) -> NDArray[np.float32]:
     """Return the initial state of the film's protocol: unit vectors, 0 outside of the film, (3, ny, nx)."""
     initial = film.protocol.initial
-    if isinstance(initial, Uniform):
-        m = tilted(film, initial)
-    else:
-        m = random_directions(film, initial.square(film.cell_size) if isinstance(initial, Random) else (1, 1))
+    m = tilted(film, initial) if isinstance(initial, Uniform) else random_directions(film, square_of(film))
     return np.where(mask(film), m, np.float32(0))
 
 

@@ -1,6 +1,6 @@
 """Write the page of a project and its figures, from its Parquet files, its store and summary.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ def write_report(folder: Path, store: Store, config: Config, summary: Summary) -
     """
     report = folder / "report"
     report.mkdir(parents=True, exist_ok=True)
-    films, study = store.table(), _study_of(folder, config)
+    films, predicted = store.table(), read_table(folder / "predictions.parquet", PREDICTIONS, ["test_scale"])
+    tested = predicted["test_scale"].unique().to_pylist()
+    study = _study_of(folder, config, tested)
     causes = read_table(folder / FILE, WALL_ABLATION) if (folder / FILE).exists() else None
     write_page(
         "project.html",
@@ -44,7 +46,7 @@ def write_report(folder: Path, store: Store, config: Config, summary: Summary) -
         samples=_draw_samples(store, films, config.fit.targets[0], report),
         parameters=[
             parameter_sections(of_parameter(study, name), causes, report)
-            | {"scatter": _draw_scatters(folder / "predictions.parquet", of_parameter(study, name), report)}
+            | {"scatter": _draw_scatters(folder / "predictions.parquet", of_parameter(study, name), tested, report)}
             for name in config.fit.targets
         ],
         constants=[_constant(name, config) for name in _CONSTANTS],
@@ -68,13 +70,12 @@ def figure_names(config: Config) -> list[str]:
     return sorted(names)
 
 
-def _study_of(folder: Path, config: Config) -> pa.Table:
-    """Return STUDY of a project. Raises UserError unless every set has a score at each scale that was predicted."""
+def _study_of(folder: Path, config: Config, tested: Sequence[float]) -> pa.Table:
+    """Return STUDY of a project. Raises UserError unless every set has a score at each scale that was `tested`."""
     study = read_table(folder / "study.parquet", STUDY)
-    predicted = read_table(folder / "predictions.parquet", PREDICTIONS, ["test_scale"])["test_scale"].unique()
     for name in config.fit.targets:
         of_target = of_parameter(study, name)
-        scales = {*of_target["test_scale"].to_pylist(), *predicted.to_pylist()}
+        scales = {*of_target["test_scale"].to_pylist(), *tested}
         pairs = {(train_set, scale) for train_set in train_sets(of_target) for scale in scales}
         if not pairs or pairs != set(seeds_of(of_target)):
             raise UserError(
@@ -92,11 +93,10 @@ def _draw_samples(store: Store, films: pa.Table, parameter: str, report: Path) -
     return _SAMPLES
 
 
-def _draw_scatters(predictions: Path, study: pa.Table, report: Path) -> list[dict[str, str]]:
+def _draw_scatters(predictions: Path, study: pa.Table, tested: Sequence[float], report: Path) -> list[dict[str, str]]:
     """Draw the estimates of each training set's first seed at some scales; return labels, figures and panel titles."""
     name, scores = parameter_of(study), seeds_of(study)
-    tested = read_table(predictions, PREDICTIONS, ["test_scale"])["test_scale"].unique()
-    scales = scales_to_show(study, tested.to_pylist())
+    scales = scales_to_show(study, tested)
     seeds = [rows[0]["seed"] for rows in scores.values()]
     wanted = pc.field("test_scale").isin(scales) & pc.field("seed").isin(seeds) & (pc.field("parameter") == name)
     columns = ["train_set", "seed", "test_scale", "set_value", "estimated"]

@@ -16,7 +16,7 @@ from magray.errors import UserError
 from magray.estimator.any_film import Posterior
 from magray.films.design import history_of, reduced_numbers
 from magray.films.protocol import Protocol
-from magray.films.reduced import ReducedNumbers, stray_energy, wall_width
+from magray.films.reduced import critical_dmi, stray_energy, wall_width
 from magray.serve.requests import FILMS
 from magray.store import Store, open_store
 
@@ -37,7 +37,7 @@ class NearestFilms:
         if not use.any():
             raise UserError(f"{store.uri} has no perpendicular film that converged; serve the films of another store")
         self.store, self.films = store, films.filter(use)
-        self.wall_width = numbers["wall_width"][use]
+        self.wall_width, self.dmi = numbers["wall_width"][use], np.asarray(self.films["dmi"])
         places = _places(numbers["Q1"][use], numbers["t_over_wall_width"][use], numbers["d"][use])
         self.spread = np.maximum(places.std(0), 1e-9)
         self.places = places / self.spread
@@ -51,11 +51,10 @@ class NearestFilms:
         answer = {name: float(np.median(values)) for name, values in found.samples.items()}
         Ms, Keff, thickness = answer["Ms"], answer["Keff"], answer["thickness"]
         delta = float(wall_width(answer["Aex"], Keff))
-        numbers = ReducedNumbers.of(Ms, Keff + stray_energy(Ms), answer["Aex"], answer["D"], thickness, 1.0)
-        place = _places(numbers.Q1, thickness / delta, numbers.d) / self.spread
+        d = answer["D"] / critical_dmi(answer["Aex"], Keff)
+        place = _places(Keff / stray_energy(Ms), thickness / delta, d) / self.spread
         distances = np.linalg.norm(self.places - place, axis=1)
-        of_another_kind = np.asarray(self.films["dmi"]) != (dmi or "")
-        chosen = np.lexsort((distances, of_another_kind))[:count]
+        chosen = np.lexsort((distances, self.dmi != (dmi or "")))[:count]
         rows = self.films.take(chosen).to_pylist()
         images = self.store.images([row["film_id"] for row in rows])
         longer = [delta / width for width in self.wall_width[chosen].tolist()]

@@ -9,11 +9,9 @@ every feature, which such conditioning is, are kept; or taken at the middle of t
 where there is one; or begin with 1 and 0.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +20,7 @@ from torch import nn
 from magray.config import FitConfig
 from magray.errors import UserError
 from magray.estimator.estimator import Estimator
-from magray.estimator.folders import ANY_FILM, SHIPPED, WEIGHTS, shipped
+from magray.estimator.folders import ANY_FILM, folder_of, sha256_of_weights, shipped
 from magray.estimator.metadata import EstimatorMetadata, Target
 from magray.network.branches import NETWORKS, ScaleAwareCnn, split_backbone
 
@@ -48,15 +46,14 @@ class StartingPoint:
         name = config.start_from
         if name is None:
             return None
-        folder = SHIPPED / name if name in shipped() else Path(name)
         if name == ANY_FILM:
             raise UserError(f"fit.start_from: {name} is another kind of network; name one of {', '.join(shipped())}")
+        folder = folder_of(name)
         try:
             estimator = Estimator.load(folder)
         except UserError as error:
             raise UserError(f"fit.start_from: {error}") from error
-        sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-        start = cls(name, sha256, estimator.network.state_dict(), estimator.metadata)
+        start = cls(name, sha256_of_weights(folder), estimator.network.state_dict(), estimator.metadata)
         start.check_width(config.width, "fit.width")
         return start
 

@@ -146,6 +146,8 @@ def test_a_film_of_every_new_kind_has_the_same_id_whether_yaml_or_python_made_it
         ("campaign.protocol.initial=up", "campaign.protocol.initial"),
         ("campaign.protocol.initial={unifrm: [0, 0, 1]}", "did you mean uniform?"),
         ("campaign.protocol.initial={uniform: [0, 0, 1], nois: 0.1}", "did you mean noise?"),
+        ("campaign.protocol.initial={random: 4 nm, uniform: [0, 0, 1]}", "initial: give random, {random: 4 nm}, or"),
+        ("campaign.protocol.initial={random: 4 nm, noise: 0.3}", "initial: give random, {random: 4 nm}, or"),
         ("campaign.protocol.initial={uniform: [0, 0, 0]}", "uniform takes a direction that is not 0, 0, 0"),
         ("campaign.protocol.initial={uniform: [0, 0, 1], noise: 2}", "noise is an angle between 0 and 1 rad, not 2"),
         ("campaign.protocol.stages=[]", "it has no stages"),

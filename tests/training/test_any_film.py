@@ -133,8 +133,8 @@ def test_a_training_can_begin_with_the_weights_of_an_estimator(store: Store, tmp
     begun = begin_with(again, tmp_path / "first")
     weights = (tmp_path / "first" / "network.safetensors").read_bytes()
     assert begun["sha256"] == hashlib.sha256(weights).hexdigest()
-    for name, weights in first.state_dict().items():
-        torch.testing.assert_close(again.state_dict()[name], weights)
+    for name, tensor in first.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], tensor)
     with pytest.raises(UserError, match="an estimator of another width, or of other instruments"):
         begin_with(other, tmp_path / "first")
 

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from magray.cuda import compile_module
 from magray.films.film import Film
-from magray.films.protocol import Quench, Random, Uniform
+from magray.films.protocol import Quench, Uniform
 from magray.micromagnetics.backend import HISTORY, Coefficients, stiffness
 from magray.micromagnetics.gpu.constants import SCHEME
 from magray.micromagnetics.gpu.fourier import definitions, sources, transforms
 from magray.micromagnetics.gpu.tensors import kind_of
 from magray.micromagnetics.grains import tiles
-from magray.micromagnetics.initial_state import unit
+from magray.micromagnetics.initial_state import square_of, unit
 from magray.micromagnetics.llg import Steps
 from magray.micromagnetics.mask import mask
 
@@ -103,7 +103,7 @@ def film_record(film: Film, number: int = 0) -> NDArray[np.void]:
 def _record_start(record: NDArray[np.void], film: Film) -> None:
     """Set the initial state and the grains."""
     initial = film.protocol.initial
-    record["square_x"], record["square_y"] = initial.square(film.cell_size) if isinstance(initial, Random) else (1, 1)
+    record["square_x"], record["square_y"] = square_of(film)
     if isinstance(initial, Uniform):
         record["initial"], record["noise"] = UNIFORM, initial.noise
         record["direction_x"], record["direction_y"], record["direction_z"] = unit(initial.direction)

@@ -49,11 +49,8 @@ export function answerNodes(record, force) {
 // Films that the server has, with the constants of the copies that are as large as what the network saw.
 function nearest(films) {
   const figures = films.map(({ picture, D, Aex, dmi, history }, k) => {
-    const constants = [["|D|", Math.abs(D), "J/m2"], ["Aex", Aex, "J/m"]].map(([name, value, si]) => {
-      const { factor, unit } = inPractice(si);
-      return `${name} ${digits(value * factor, 3)} ${unit}`;
-    });
-    const caption = element("figcaption", { class: "fact" }, [...constants, dmi, history].join(", "));
+    const said = [`|D| ${practicalText(Math.abs(D), "J/m2")}`, `Aex ${practicalText(Aex, "J/m")}`, dmi, history];
+    const caption = element("figcaption", { class: "fact" }, said.join(", "));
     return element("figure", {}, element("img", { src: picture, alt: `Nearest simulated film ${k + 1}` }), caption);
   });
   return element("div", { class: "nearest" }, element("h3", {}, "The nearest of this server's simulated films, at the picture's scale"), element("div", { class: "films" }, ...figures));
@@ -94,8 +91,12 @@ function verdict(record) {
 }
 
 function theory([name, { D }]) {
-  const { factor, unit } = inPractice(D.unit);
-  return element("li", {}, `${THEORY[name] ?? name}: |D| = ${digits(D.value * factor, 3)} ${unit}`);
+  return element("li", {}, `${THEORY[name] ?? name}: |D| = ${practicalText(D.value, D.unit)}`);
+}
+
+function practicalText(value, si) {
+  const { factor, unit } = inPractice(si);
+  return `${digits(value * factor, 3)} ${unit}`;
 }
 
 export function valueText(estimate) {

@@ -152,7 +152,8 @@ function measure() {
   byId("scale-note").textContent = said;
 }
 
-const number = (id) => Number(byId(id).value.trim().replace(",", ".") || NaN);
+const typed = (id) => byId(id).value.trim().replace(",", ".");
+const number = (id) => Number(typed(id) || NaN);
 
 // The question
 
@@ -160,7 +161,7 @@ function questions() {
   const told = {};
   const estimator = byId("estimator").value;
   told.estimator = estimator;
-  if (byId("pixel").value.trim()) told.pixel_nm = byId("pixel").value.trim().replace(",", ".");
+  if (typed("pixel")) told.pixel_nm = typed("pixel");
   if (byId("crop").value.trim()) told.crop = byId("crop").value.replaceAll(" ", "");
   if (byId("clean").value.trim()) told.clean = byId("clean").value.trim();
   if (estimator === "any-film") {
@@ -169,8 +170,7 @@ function questions() {
       if (text) told[name] = text;
     }
     for (const kind of ["dmi", "history", "instrument"]) if (byId(kind).value) told[kind] = byId(kind).value;
-    const limit = byId("resolution").value.trim().replace(",", ".");
-    if (limit) told.resolution_nm = limit;
+    if (typed("resolution")) told.resolution_nm = typed("resolution");
   }
   return told;
 }

@@ -1,6 +1,5 @@
 """Fit the any-film estimator to films of stores, calibrate it on films never seen, and write its folder."""
 
-import hashlib
 import json
 import shlex
 import sys
@@ -14,7 +13,7 @@ import torch
 from magray.environment import versions
 from magray.errors import UserError
 from magray.estimator.any_film import FORMAT, KIND, AnyFilmEstimator
-from magray.estimator.folders import DESCRIPTION, WEIGHTS, folder_of
+from magray.estimator.folders import DESCRIPTION, WEIGHTS, folder_of, sha256_of_weights
 from magray.estimator.weights import save_weights
 from magray.files.atomic import atomic_write
 from magray.films.design import HISTORIES, KINDS
@@ -99,8 +98,7 @@ def begin_with(network: AnyFilmNetwork, estimator: str | Path) -> dict[str, str]
     if started.description.settings != network.settings:
         raise UserError(f"{estimator} is an estimator of another width, or of other instruments; start without it")
     network.load_state_dict(started.network.state_dict())
-    weights = (folder_of(estimator) / WEIGHTS).read_bytes()
-    return {"estimator": str(estimator), "sha256": hashlib.sha256(weights).hexdigest()}
+    return {"estimator": str(estimator), "sha256": sha256_of_weights(folder_of(estimator))}
 
 
 def _save_any_film(network: AnyFilmNetwork, description: dict[str, Any], folder: Path) -> None:
