@@ -1,6 +1,6 @@
 """Measure the any-film estimator: errors, coverage and ranks on films and pictures that it has never seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from magray.films.design import HISTORIES, KINDS
+from magray.imaging.microscope import InstrumentRanges
 from magray.network.any_film import AnyFilmNetwork, AnyFilmSettings
 from magray.network.execution import ExecutionConfig
 from magray.training.any_film.films import DEEPEST
@@ -110,11 +111,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the scores of each instrument, seed and group of films; what is told is the history, or not."""
     results: dict[str, Any] = {}
-    for place, instrument in enumerate(sampler.instruments):
-        factors = calibration[instrument.name]
-        name = "as they are" if instrument.name == "none" else instrument.name
+    for name, drawn, place in _tests(sampler):
+        factors = calibration[drawn.instruments[place].name]
         for seed in SEEDS:
-            pictures = sampler.held_out("test", place, TIMES, seed)
+            pictures = drawn.held_out("test", place, TIMES, seed)
             for told in (True, False):
                 said = answers(network, pictures, execution, history=told, resolution=told)
                 tested = Tested.of(pictures, said, factors)
@@ -125,6 +125,22 @@ def evaluate(
                     "ranks": ranks(said),
                 }
     return results
+
+
+def _tests(sampler: Sampler) -> Iterator[tuple[str, Sampler, int]]:
+    """Yield a name of each test, who draws its pictures, and the place of the instrument there.
+
+    Where some of an instrument's pictures have been through a program, there is a test of those that have not, too.
+    """
+    for place, one in enumerate(sampler.instruments):
+        name = "as they are" if one.name == "none" else one.name
+        if not (isinstance(one.ranges, InstrumentRanges) and one.ranges.processed):
+            yield name, sampler, place
+            continue
+        plain = [*sampler.instruments]
+        plain[place] = replace(one, ranges=replace(one.ranges, processed=0.0))
+        yield name, sampler.through(plain), place
+        yield f"{name}, some processed", sampler, place
 
 
 def groups(pictures: Pictures) -> dict[str, torch.Tensor]:

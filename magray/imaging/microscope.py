@@ -6,7 +6,7 @@ Brightness, contrast and uneven illumination are properties of the instrument, n
 picture best is subtracted from it, and the rest is scaled to a standard deviation of 1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,14 +24,22 @@ BAND_LIMIT = 0.5  # pixels: blur of every view that the any-film estimator learn
 
 @dataclass(frozen=True)
 class InstrumentRanges:
-    """The ranges that a picture's blur, in pixels, and its noise, in units of mz, are drawn from, uniformly."""
+    """The ranges that a picture's blur, in pixels, and its noise, in units of mz, are drawn from, uniformly.
+
+    A share of the pictures, `processed`, has been through a program since: their noise is smoothed, too, by a Gaussian
+    of up to `smoothing` pixels, and their contrast curve is a power, from 1/`gamma` to `gamma`.
+    """
 
     blur: tuple[float, float]
     noise: tuple[float, float]
+    processed: float = 0.0
+    smoothing: float = 0.0
+    gamma: float = 1.0
 
 
 CLEAN = InstrumentRanges((BAND_LIMIT, 0.8), (0.01, 0.01))  # of simulated pictures, for the any-film estimator
 MICROSCOPE = InstrumentRanges((BAND_LIMIT, 2.2), (0.01, 0.3))
+PROCESSED = replace(MICROSCOPE, processed=0.5, smoothing=1.8, gamma=2.5)
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,42 @@ def test_the_lift_is_a_length_and_not_a_number_of_pixels(films: FilmSet) -> None
     assert float((seen(20e-9, 8e-9) - seen(20e-9, 4e-9)).abs().max()) > 0.1
 
 
+def through(films: FilmSet, ranges: InstrumentRanges, count: int = 64) -> torch.Tensor:
+    """Return views of the first film, all alike but for what `ranges` draws."""
+    torch.manual_seed(3)
+    geometry, index = upright(films, 1.0).expand(count, -1), torch.zeros(count, dtype=torch.long)
+    share = InstrumentShare("microscope", 1.0, ranges)
+    return pictures_through(share, views_of(CPU, reach_of(1.0), PLAIN), films, index, geometry)[0]
+
+
+NOISY = InstrumentRanges((0.8, 0.8), (0.3, 0.3))
+
+
+def graininess(pictures: torch.Tensor) -> torch.Tensor:
+    """Return the mean square of what is left where neighbours are alike: the second differences of each picture."""
+    return (pictures[:, :, 2:] - 2 * pictures[:, :, 1:-1] + pictures[:, :, :-2]).square().mean((1, 2))
+
+
+def test_a_program_smooths_the_noise_too(films: FilmSet) -> None:
+    """A share of the pictures is smoother than any that has not been through a program; the others are left alone."""
+    plain = graininess(through(films, NOISY))
+    some = graininess(through(films, replace(NOISY, processed=0.5, smoothing=3.0)))
+    smoother = int((some < 0.5 * plain.min()).sum())
+    assert 12 <= smoother <= 36  # of 64, half of which were smoothed, by up to 3 pixels
+    assert int((some > 0.9 * plain.min()).sum()) >= 24
+
+
+def test_a_contrast_curve_spreads_dark_or_bright_values(films: FilmSet) -> None:
+    """A power of the grey values skews them to one side or the other, and leaves their order."""
+    quiet = InstrumentRanges((0.8, 0.8), (0.0, 0.0))
+    plain, curved = through(films, quiet), through(films, replace(quiet, processed=1.0, gamma=2.5))
+    skewness = curved.pow(3).mean((1, 2)) - plain.pow(3).mean((1, 2))
+    assert float(skewness.min()) < -0.1 < 0.1 < float(skewness.max())
+    mean = plain[0]
+    for one in curved:
+        assert float(torch.corrcoef(torch.stack([one.ravel(), mean.ravel()]))[0, 1]) > 0.9
+
+
 def test_an_estimator_knows_the_instruments_that_it_was_trained_on(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from magray.config.reading import load_mapping
 from magray.errors import UserError, shortened
 from magray.imaging.instruments import RANGES, REFUSED, Instrument, Magnetisation, Ranges
 from magray.imaging.instruments.magnetisation import column
-from magray.imaging.microscope import BAND_LIMIT, CLEAN, MICROSCOPE, InstrumentRanges, blurred, detrend
+from magray.imaging.microscope import BAND_LIMIT, CLEAN, PROCESSED, InstrumentRanges, blurred, detrend
 from magray.imaging.views import to_mz
 from magray.training.any_film.films import FilmSet
 from magray.training.any_film.views import Views
@@ -24,10 +24,11 @@ from magray.units import parse_quantity
 
 Interval = tuple[float, float]
 
-GAUSSIAN = {"none": CLEAN, "microscope": MICROSCOPE}
+GAUSSIAN = {"none": CLEAN, "microscope": PROCESSED}
 FILM = {"cell": "length", "Ms": "magnetisation"}
 WHOLE = 1e-6  # by which shares may miss 1, as thirds do
 LEAST = 1e-30  # of a signal's range, in any unit
+NOISE_KEPT = 3.0  # of its size, at most, where a program cuts off what is brighter or darker
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,27 @@ def _blurred_and_noisy(ranges: InstrumentRanges, views: torch.Tensor) -> torch.T
     ends = (ranges.blur, ranges.noise)
     blur, noise = (low + (high - low) * part for (low, high), part in zip(ends, drawn, strict=True))
     views = blurred(views, (blur.square() - BAND_LIMIT**2).clamp(min=0).sqrt())
-    return detrend(views + column(noise) * torch.randn_like(views))
+    pictures = views + column(noise) * torch.randn_like(views)
+    if ranges.processed:
+        pictures = _processed(ranges, pictures, views, noise)
+    return detrend(pictures)
+
+
+def _processed(
+    ranges: InstrumentRanges, pictures: torch.Tensor, views: torch.Tensor, noise: torch.Tensor
+) -> torch.Tensor:
+    """Return pictures of which a share has been through a program. views, noise: the same without noise, and its size.
+
+    The grey values that the program gave them end somewhere between the views' ends and their noise's.
+    """
+    chosen, smoothing, power, room = torch.rand(4, len(pictures), device=pictures.device)
+    chosen = chosen < ranges.processed
+    pictures = blurred(pictures, torch.where(chosen, ranges.smoothing * smoothing, 0.0))
+    margin = column(NOISE_KEPT * room * noise)
+    low, high = views.amin((1, 2), keepdim=True) - margin, views.amax((1, 2), keepdim=True) + margin
+    grey = ((pictures - low) / (high - low).clamp(min=LEAST)).clamp(0, 1)
+    curved = low + (high - low) * grey ** column(ranges.gamma ** (2 * power - 1))
+    return torch.where(column(chosen), curved, pictures)
 
 
 def _even(interval: Interval, drawn: torch.Tensor) -> torch.Tensor:

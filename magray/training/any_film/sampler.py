@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, fields
 
 import torch
@@ -82,6 +83,12 @@ class Sampler:
         areas = torch.tensor([len(one.train) * one.side**2 for one in films], dtype=torch.float64)
         self.shares = (areas / areas.sum()).tolist()
         self.in_window = [one.has_walls() & (one.period() <= one.side / 3) for one in films]
+
+    def through(self, instruments: Sequence[InstrumentShare]) -> "Sampler":
+        """Return a sampler of the same films, through other instruments."""
+        other = copy(self)
+        other.instruments = list(instruments)
+        return other
 
     def train(self, count: int) -> Pictures:
         """Return new pictures of films to train with: always the same number of each set and instrument."""
