@@ -5,8 +5,8 @@
 
 Each film's picture, with a blur and a noise, is written as PNG and read as `magray estimate` reads it; then each edit
 of it. Printed are, per edit, the mean and the largest shift of D, in error bars of the unedited picture's answer, over
-edits that are not refused, and the shares of answers that are refused and doubtful. Films are simulated here
-(benchmarks.any_film), or are those of a store of designed films.
+edits that are not refused, the median of their own bars, in bars of the unedited picture's answer, and the shares of
+answers that are refused and doubtful. Films are simulated here (benchmarks.any_film), or are those of a store.
 """
 
 import argparse
@@ -204,7 +204,9 @@ def measure(films: Iterable[tuple[Film, Drawn]], edits: Sequence[str] = tuple(ED
                 path = Path(folder) / f"edited{edit.suffix}"
                 said = answer(film, edit.make(picture, random), path, edit.pixel)
                 shift = (said.D - plain.D) / plain.error
-                record = {"film": number, "edit": name, "shift": shift, "trust": said.trust, "reasons": said.reasons}
+                wider = said.error / plain.error
+                record = {"film": number, "edit": name, "shift": shift, "wider": wider}
+                record |= {"trust": said.trust, "reasons": said.reasons}
                 records.append(record)
                 print(f"# {record}", file=sys.stderr, flush=True)
     return records
@@ -212,15 +214,20 @@ def measure(films: Iterable[tuple[Film, Drawn]], edits: Sequence[str] = tuple(ED
 
 def table(records: Sequence[dict[str, Any]]) -> list[str]:
     """Return the lines of a table in Markdown, one for each edit."""
-    lines = ["| edit | mean shift, bars | largest | refused | doubtful | |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| edit | mean shift, bars | largest | its own bar | refused | doubtful | |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name in dict.fromkeys(record["edit"] for record in records):
         some = [record for record in records if record["edit"] == name]
-        shifts = [abs(record["shift"]) for record in some if record["trust"] != "refused"]
+        answered = [record for record in some if record["trust"] != "refused"]
+        shifts = [abs(record["shift"]) for record in answered]
+        wider = f"{np.median([record['wider'] for record in answered]):.2f}" if answered else ""
         mean, largest = (f"{found(shifts):.2f}" if shifts else "" for found in (np.mean, max))
         trusts = [record["trust"] for record in some]
         shares = " | ".join(f"{trusts.count(trust) / len(some):.0%}" for trust in ("refused", "doubtful"))
         verdict = "too much" if shifts and np.mean(shifts) > SHIFT else ""
-        lines.append(f"| {name} | {mean} | {largest} | {shares} | {verdict} |")
+        lines.append(f"| {name} | {mean} | {largest} | {wider} | {shares} | {verdict} |")
     return lines
 
 

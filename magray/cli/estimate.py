@@ -20,7 +20,7 @@ Clean = Annotated[
     typer.Option(
         metavar="STEPS",
         help="Steps of cleaning: all, none, some as rows,plane, or all but some as -colours: frame, banner, "
-        "scale-bar, colours, field, pixels, scars, rows, plane, square.",
+        "scale-bar, colours, field, unmeasured, pixels, scars, rows, plane, square.",
     ),
 ]
 Largest = Annotated[float, typer.Option(metavar="N", min=0, help="Refuse larger pictures.")]

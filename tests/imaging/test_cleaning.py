@@ -122,6 +122,30 @@ def test_a_round_field_of_view_becomes_a_square() -> None:
     assert similar(cleaned.values, CLEAN[80 - side // 2 : 80 + side // 2, 80 - side // 2 : 80 + side // 2]) > 0.99
 
 
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_of_a_scan_that_was_stopped_the_finished_part_is_left(value: float) -> None:
+    """The rows that are missing have no value, or one that hardly any other pixel has."""
+    stopped = PICTURES["through a microscope"].copy()
+    stopped[100:] = value
+    cleaned = clean(Scan(stopped))
+    assert cleaned.done == ("unmeasured: a part that was not measured: cropped to 160 × 100 pixels at (0, 0)",)
+    np.testing.assert_array_equal(cleaned.values, stopped[:100])
+
+
+def test_a_dead_quarter_is_cut_off_with_the_smaller_half() -> None:
+    dead = PICTURES["through a microscope"].copy()
+    dead[:80, 90:] = dead.min()
+    cleaned = clean(Scan(dead))
+    assert cleaned.done == ("unmeasured: a part that was not measured: cropped to 90 × 160 pixels at (0, 0)",)
+    np.testing.assert_array_equal(cleaned.values, dead[:, :90])
+
+
+def test_a_domain_in_a_corner_of_a_saturated_picture_is_no_dead_part() -> None:
+    """Its black is the black of all other domains."""
+    stripes = np.zeros((160, 160), np.float32) + ((np.arange(160) // 30) % 2).astype(np.float32)
+    assert clean(Scan(stripes)).done == ()
+
+
 def test_missing_and_dead_pixels_are_filled() -> None:
     random = np.random.default_rng(0)
     faulty = CLEAN.copy()
@@ -131,7 +155,7 @@ def test_missing_and_dead_pixels_are_filled() -> None:
     assert np.isfinite(cleaned.values).all()
     assert np.abs(cleaned.values - CLEAN).max() < 0.5
     with pytest.raises(UserError, match="have no value"):
-        clean(Scan(np.where(np.arange(160) < 60, np.nan, CLEAN).astype(np.float32)))
+        clean(Scan(np.where(random.random(CLEAN.shape) < 0.4, np.nan, CLEAN).astype(np.float32)))
 
 
 def test_dead_pixels_are_filled_where_they_do_not_show() -> None:

@@ -10,7 +10,7 @@ from scipy.ndimage import zoom
 
 from magray.errors import UserError, shortened
 from magray.imaging.cleaning.colour_maps import undone
-from magray.imaging.cleaning.frames import Box, field_of_view, framed, without_banner, without_scale_bar
+from magray.imaging.cleaning.frames import Box, field_of_view, framed, measured_part, without_banner, without_scale_bar
 from magray.imaging.cleaning.scan_lines import level_plane, level_rows, mend_pixels, mend_scars
 from magray.imaging.scan import Scan
 
@@ -70,6 +70,7 @@ STEPS: dict[str, Callable[[Scan], Found]] = {
     "scale-bar": _cropped(without_scale_bar),
     "colours": _colours,
     "field": _cropped(field_of_view),
+    "unmeasured": _cropped(measured_part),
     "pixels": _repaired(mend_pixels),
     "scars": _repaired(mend_scars),
     "rows": _repaired(level_rows),

@@ -21,6 +21,7 @@ BANNER = (4, 0.3)  # pixels at least, and of the height at most
 RARE = 0.03  # of the pixels, that have the colour of a scale bar
 BAR = (0.05, 0.6)  # of the width, that a scale bar takes
 DISK = (0.5, 0.9)  # of the pixels, that a round field of view covers
+UNMEASURED = (0.02, 0.75)  # of the pixels: a smaller part is filled, and a larger one leaves too little
 
 
 class Box(NamedTuple):
@@ -156,6 +157,35 @@ def field_of_view(scan: Scan) -> tuple[Box, str] | None:
     half = int((radius - 1) / math.sqrt(2))
     box = Box(round(x) - half, round(y) - half, 2 * half, 2 * half)
     return box, "a round field of view"
+
+
+def measured_part(scan: Scan) -> tuple[Box, str] | None:
+    """Return the largest part beside a box in a corner that has one value, or none: a dead detector, or half a scan.
+
+    Elsewhere hardly any pixel has this value, so that it is no domain in a saturated picture.
+    """
+    values = scan.values
+    height, width = values.shape
+    for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        level = float(values[row, column])
+        same = np.isnan(values) if np.isnan(level) else values == level
+        labels, _ = label(same)
+        there = labels == labels[row, column]
+        down, across = find_objects(labels)[labels[row, column] - 1]
+        fills = there[down, across].mean() > FULL and min(*there[down, across].shape) >= THIN
+        alone = (same & ~there).mean() < RARE
+        if not (fills and alone and UNMEASURED[0] < there.mean() < UNMEASURED[1]):
+            continue
+        beside = (
+            Box(0, 0, across.start, height),
+            Box(across.stop, 0, width - across.stop, height),
+            Box(0, 0, width, down.start),
+            Box(0, down.stop, width, height - down.stop),
+        )
+        largest = max(beside, key=lambda box: (min(box.width, box.height), box.width * box.height))
+        if min(largest.width, largest.height) >= SMALLEST:
+            return largest, "a part that was not measured"
+    return None
 
 
 def _alike(values: NDArray[Any], level: float) -> Mask:
