@@ -28,6 +28,7 @@ SMALL = (
     "fit.epochs=1",
     "fit.views_per_epoch=32",
     "fit.batch=16",
+    "fit.width=0.5",
     "study.test_scales=[0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]",
 )
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from magray.config import Config, SearchConfig, load_config, load_protocols
 from magray.errors import UserError
 from magray.search import run as searching
 from magray.search.run import search
-from magray.search.trials import cheapest, options, read_trials
+from magray.search.trials import Row, cheapest, options, read_trials
 from magray.workflows.protocol_transfer import compare_protocols
 from tests.support.stripes import striped_store
 
@@ -103,11 +104,14 @@ def test_a_search_whose_driver_is_killed_loses_no_trial_and_repeats_none(stripes
     assert under_way <= set(rows)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow")
 def test_the_exhaustive_search_tries_every_set_once_and_the_best_with_every_seed(stripes: Path, tmp_path: Path) -> None:
     short = settings(tolerance=1e-6, views=[90], ranges=["0.125..0.25"])
     said: list[str] = []
-    found = search(project_of(stripes, tmp_path), short, exhaustive=True, tell=said.append)
+    project = project_of(stripes, tmp_path)
+    found = search(project, short, exhaustive=True, tell=said.append, track=["mlflow", "tensorboard"])
     assert found.answer is None
+    trackers_agree_with(found.trials, tmp_path, f"{project.name} search")
     sets = ["0.125", "0.1875", "0.25", "0.125+0.1875", "0.125+0.25", "0.1875+0.25"]
     tried = [row for row in found.trials if row["step"] == "explore"]
     assert sorted(row["train_set"] for row in tried) == sorted([*sets, "0.125..0.25"])
@@ -117,6 +121,25 @@ def test_the_exhaustive_search_tries_every_set_once_and_the_best_with_every_seed
     same = {(row["status"], row["budget"], row["learning_rate"]) for row in found.trials}
     assert same == {("finished", 90, 4e-3)}
     assert {row["views"] for row in found.trials if row["train_set"] in sets} == {90}
+
+
+def trackers_agree_with(trials: Sequence[Row], folder: Path, experiment: str) -> None:
+    """Fail unless MLflow and TensorBoard have each trial once, with its worst error at the end of its curve."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    tracked = sorted(
+        (run.data.params["train_set"], int(run.data.params["seed"]), run.data.metrics["worst_error"]) for run in runs
+    )
+    assert tracked == [
+        (train_set, seed, pytest.approx(worst))
+        for train_set, seed, worst in sorted((row["train_set"], row["seed"], row["curve"][-1]) for row in trials)
+    ]
+    assert len(list((folder / "tensorboard").iterdir())) == len(runs)
 
 
 def test_a_search_without_optuna_says_what_to_install(
