@@ -41,11 +41,16 @@ FEW = 300  # effective draws, below which MORE times as many are made
 MORE = 8
 SHARED = 0.6  # correlation of the errors of two windows of one film (docs/any-film.md)
 LEVELS = {"low95": 0.025, "low68": 0.16, "median": 0.5, "high68": 0.84, "high95": 0.975}
+NODE_STEP = 0.025  # of log Q1 and log τ, between which the network's densities are interpolated
+WORTHWHILE = 2  # draws for each node, at least
 EVIDENCE_TAIL = -745.0  # the logarithm of the smallest float
 
 
 class Density(Protocol):
     """A density of (log δ, log s), or of (log Q1, log τ), for each of n draws."""
+
+    def between(self, places: torch.Tensor, shares: torch.Tensor) -> "Density":
+        """Return densities (n,) between these: of places (n, k) among them in shares (n, k)."""
 
     def log_prob(self, y: torch.Tensor) -> torch.Tensor:
         """Return the logarithm of the density (n,) at y (n, 2)."""
@@ -293,12 +298,12 @@ class _Walls:
         self.device = pictures[0].features.device
         self.draws = len(films["Ms"])
         self.generator = torch.Generator(self.device).manual_seed(int(random.integers(2**63)))
-        knowns = [self._knowns(knowledge, picture.pixel) for picture in pictures]
-        self.posteriors = [
-            heads.posterior(picture.features.expand(self.draws, -1), known)
-            for picture, known in zip(pictures, knowns, strict=True)
-        ]
-        self.priors = [heads.prior(known) for known in knowns]
+        self.posteriors, self.priors = [], []
+        for picture in pictures:
+            nodes = Nodes.of(*self._numbers(picture.pixel))
+            known = self._knowns(knowledge, picture.pixel, nodes)
+            self.posteriors.append(nodes.draws_of(heads.posterior(picture.features.expand(len(known), -1), known)))
+            self.priors.append(nodes.draws_of(heads.prior(known)))
         self.source = torch.arange(self.draws, device=self.device) % len(pictures)  # the picture that a draw is from
 
     def complete(self) -> tuple[Array, Array]:
@@ -371,16 +376,17 @@ class _Walls:
         tau = np.clip(self.films["thickness"] / pixel, *self.trained.tau)
         return self._tensor(np.log(Q1)), self._tensor(np.log(tau))
 
-    def _knowns(self, knowledge: Knowledge, pixel: float) -> Knowns:
+    def _knowns(self, knowledge: Knowledge, pixel: float, nodes: "Nodes") -> Knowns:
+        count = len(nodes.log_Q1)
         kinds = [
             _index(KINDS, knowledge.dmi),
             _index(HISTORIES, knowledge.history),
             _index(self.trained.instruments, knowledge.instrument),
         ]
         resolution = math.nan if knowledge.resolution is None else math.log(knowledge.resolution / pixel)
-        dmi, history, instrument = (torch.full((self.draws,), kind, device=self.device) for kind in kinds)
-        log_resolution = torch.full((self.draws,), resolution, device=self.device)
-        return Knowns(*self._numbers(pixel), dmi, history, instrument, log_resolution)
+        dmi, history, instrument = (torch.full((count,), kind, device=self.device) for kind in kinds)
+        log_resolution = torch.full((count,), resolution, device=self.device)
+        return Knowns(nodes.log_Q1, nodes.log_tau, dmi, history, instrument, log_resolution)
 
     def _tensor(self, values: Array) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)
@@ -388,6 +394,57 @@ class _Walls:
     @staticmethod
     def _numpy(values: torch.Tensor) -> Array:
         return values.double().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Values (m,) of log Q1 and log τ for which the network is asked, and draws (n,) between them.
+
+    The network's densities are smooth, and constants that are known well lie close together: a few nodes do for
+    thousands of draws. places, shares: (n, 4), the nodes around each draw and their shares of it; None where each draw
+    is a node.
+    """
+
+    log_Q1: torch.Tensor
+    log_tau: torch.Tensor
+    places: torch.Tensor | None = None
+    shares: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, log_Q1: torch.Tensor, log_tau: torch.Tensor) -> "Nodes":
+        """Return the nodes of a grid of at most NODE_STEP around the draws, or the draws if there are few."""
+        Q1, tau = _Axis.of(log_Q1), _Axis.of(log_tau)
+        if len(Q1.nodes) * len(tau.nodes) * WORTHWHILE > len(log_Q1):
+            return cls(log_Q1, log_tau)
+        places = [i * len(tau.nodes) + j for i in (Q1.below, Q1.above) for j in (tau.below, tau.above)]
+        shares = [a * b for a in (1 - Q1.share, Q1.share) for b in (1 - tau.share, tau.share)]
+        grid = torch.meshgrid(Q1.nodes, tau.nodes, indexing="ij")
+        return cls(grid[0].flatten(), grid[1].flatten(), torch.stack(places, 1), torch.stack(shares, 1))
+
+    def draws_of(self, density: Density) -> Density:
+        """Return the density for each draw, given that for each node."""
+        if self.places is None or self.shares is None:
+            return density
+        return density.between(self.places, self.shares)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Nodes (k,) along one number, and for each draw (n,) those below and above it, and the share of the latter."""
+
+    nodes: torch.Tensor
+    below: torch.Tensor
+    above: torch.Tensor
+    share: torch.Tensor
+
+    @classmethod
+    def of(cls, values: torch.Tensor) -> "_Axis":
+        low, high = float(values.min()), float(values.max())
+        steps = math.ceil((high - low) / NODE_STEP)
+        nodes = torch.linspace(low, high, steps + 1, device=values.device)
+        place = (values - low) * (steps / (high - low)) if steps else torch.zeros_like(values)
+        below = place.long().clamp(max=max(0, steps - 1))
+        return cls(nodes, below, (below + 1).clamp(max=steps), place - below)
 
 
 def log_consistency(heads: Heads, picture: SeenPicture, log_Q1: torch.Tensor, log_tau: torch.Tensor) -> torch.Tensor:

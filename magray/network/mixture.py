@@ -28,6 +28,13 @@ class Mixture:
         self.scale0, self.scale1 = scale0.clamp(WIDEST, NARROWEST), scale1.clamp(WIDEST, NARROWEST)
         self.mean, self.spread = mean, spread
 
+    def between(self, places: torch.Tensor, shares: torch.Tensor) -> "Mixture":
+        """Return densities (n,) between these: of places (n, k) among them in shares (n, k), parameter by parameter."""
+        parts = [self.log_weights, self.mu, self.scale0, self.nu, self.scale1, self.slope]
+        parameters = torch.stack([part.expand_as(self.mu) for part in parts], -1)
+        mixed = torch.einsum("nk,nkp->np", shares, parameters.flatten(1)[places])
+        return Mixture(mixed.view(len(places), -1, PARAMETERS), self.mean, self.spread)
+
     def log_prob(self, y: torch.Tensor) -> torch.Tensor:
         """Return the logarithm of the densities (n,) at `y` (n, 2)."""
         first, second = self._standardised(y[:, 0], 0), self._standardised(y[:, 1], 1)

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from magray.errors import Refused
 from magray.estimator.knowns import Knowledge, Normal, Range
-from magray.estimator.posterior import SHARED, Samples, asked_of, error_budget, estimate_of, sample
+from magray.estimator.posterior import SHARED, Nodes, Samples, asked_of, error_budget, estimate_of, sample
 from magray.films.reduced import critical_dmi, stray_energy, wall_energy, wall_width
 from magray.units import MU0
 from tests.support.gaussian_heads import TRAINED, GaussianHeads, made_up_picture
@@ -188,3 +189,29 @@ def test_walls_that_cost_nothing_may_be_those_of_a_larger_D() -> None:
     assert 0.3 < seen(0.97).outside["d"] < 0.7
     with pytest.raises(Refused, match=r"D is above 0\.97 of the critical D"):
         seen(0.99)
+
+
+def drawn(spread_Q1: float, spread_tau: float, draws: int = 4096) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log Q1 and log τ of draws of constants with such relative errors."""
+    random = torch.Generator().manual_seed(0)
+    log_Q1, log_tau = torch.randn(2, draws, generator=random) * torch.tensor([[spread_Q1], [spread_tau]])
+    return log_Q1 - 1, log_tau + 2
+
+
+@pytest.mark.parametrize(("spreads", "most"), [((0.0, 0.0), 1), ((0.05, 0.0), 20), ((0.05, 0.1), 600)])
+def test_a_few_nodes_do_for_draws_of_well_known_constants(spreads: tuple[float, float], most: int) -> None:
+    """The draws lie between the nodes: numbers that are linear in log Q1 and log τ come back."""
+    numbers = drawn(*spreads)
+    nodes = Nodes.of(*numbers)
+    assert len(nodes.log_Q1) <= most
+    assert nodes.places is not None
+    assert nodes.shares is not None
+    for node, number in zip((nodes.log_Q1, nodes.log_tau), numbers, strict=True):
+        torch.testing.assert_close((nodes.shares * node[nodes.places]).sum(1), number, atol=1e-5, rtol=0.0)
+
+
+def test_draws_that_lie_far_apart_are_nodes_themselves() -> None:
+    log_Q1, log_tau = drawn(2.0, 2.0)
+    nodes = Nodes.of(log_Q1, log_tau)
+    assert nodes.places is None
+    assert nodes.log_Q1 is log_Q1

@@ -1,5 +1,6 @@
 """The pretrained estimators are right within their error bars on films that are simulated here."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,10 @@ from numpy.typing import NDArray
 
 from benchmarks.any_film import plausible
 from magray import Estimator, Film, Minimize, Protocol, relax
+from magray.estimator import posterior
 from magray.estimator.any_film import estimate
 from magray.estimator.folders import SHIPPED, shipped
+from magray.estimator.posterior import Estimate
 from magray.films.design import draw
 from magray.imaging import tiles
 from magray.imaging.microscope import render_picture
@@ -69,6 +72,28 @@ def test_the_estimator_of_any_film_answers_within_its_bars(
         assert knows_Aex or found["Aex"].value == pytest.approx(film.Aex, rel=0.25)
     assert np.sqrt(np.mean(np.square(bars))) < 1.5
     assert np.mean(np.abs(shares)) < 0.05
+
+
+def test_the_network_asked_at_a_few_nodes_answers_as_if_asked_for_each_draw(
+    designed: list[tuple[Film, NDArray[np.uint8]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a fiftieth of a bar, for constants with errors of some percent."""
+    film, picture = designed[0]
+    known = {name: f"{value} ± 3 %" for name, value in in_units(film).items()}
+
+    def answer() -> Mapping[str, Estimate]:
+        return estimate(picture, pixel_nm=1e9 * film.cell_size[0], known=known, dmi=film.dmi).parameters
+
+    by_nodes = answer()
+    monkeypatch.setattr(posterior, "WORTHWHILE", np.inf)
+    for name, exact in answer().items():
+        assert by_nodes[name].value == pytest.approx(exact.value, abs=exact.error / 50)
+        assert by_nodes[name].error == pytest.approx(exact.error, rel=1 / 50)
+
+
+def in_units(film: Film) -> dict[str, str]:
+    """Return constants of a film as texts, in units of the SI."""
+    return {"Ms": f"{film.Ms} A/m", "Keff": f"{film.Keff} J/m3", "thickness": f"{film.cell_size[2]} m"}
 
 
 def test_more_pictures_of_a_film_reduce_the_error() -> None:

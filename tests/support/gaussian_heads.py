@@ -22,6 +22,9 @@ class NormalPair:
     mean: torch.Tensor  # (n, 2)
     error: torch.Tensor  # (2,)
 
+    def between(self, places: torch.Tensor, shares: torch.Tensor) -> "NormalPair":
+        return NormalPair((shares[:, :, None] * self.mean[places]).sum(1), self.error)
+
     def log_prob(self, y: torch.Tensor) -> torch.Tensor:
         return self._logs(y).sum(1)
 
