@@ -18,23 +18,34 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.picture_edits import seen, simulated
+from magray import Film
 from magray.environment import cores, processor
 from tests.support.http_service import ask, ask_form
-from tests.support.stripes import labyrinth
 
-FILM = {"pixel_nm": 4, "Ms": "1.0 ± 0.05 MA/m", "Keff": "0.2 ± 0.02 MJ/m3", "thickness": "2 nm ± 5 %"}
-QUESTIONS: dict[str, dict[str, object]] = {"any-film": dict(FILM), "co-like": {"pixel_nm": 8}}
+SIDE, SMALL = 256, 128  # cells of the film whose picture is sent, and of a part of it
 WARM = 11  # answers, of which the median counts
 LONGEST_START = 300.0  # seconds
 
 
-def picture(side: int) -> bytes:
-    """Return a labyrinth of this many pixels as a PNG."""
+def picture(image: NDArray[np.uint8]) -> bytes:
+    """Return a film through a microscope as a PNG."""
     file = io.BytesIO()
-    Image.fromarray(np.uint8(127.5 * (labyrinth(20, side=side) + 1))).save(file, "PNG")
+    shown = seen(image, np.random.default_rng(0))
+    Image.fromarray(np.rint(255 * shown).astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
+
+
+def question(film: Film, estimator: str) -> dict[str, object]:
+    """Return what is told with a picture whose pixels are the film's cells: constants with errors of 5 %."""
+    if estimator != "any-film":
+        return {"pixel_nm": 8}
+    dx, _, dz = film.cell_size
+    constants = {"Ms": f"{film.Ms} A/m", "Keff": f"{film.Keff} J/m3", "thickness": f"{dz} m"}
+    return {"pixel_nm": 1e9 * dx, "dmi": film.dmi} | {name: f"{text} ± 5 %" for name, text in constants.items()}
 
 
 @contextmanager
@@ -61,20 +72,21 @@ def wait_for(url: str) -> None:
     raise SystemExit("magray serve does not answer")
 
 
-def answer(url: str, shown: bytes, estimator: str) -> None:
-    """Get one answer."""
-    found = ask_form(f"{url}/v1/estimate", [("a.png", shown)], estimator=estimator, **QUESTIONS[estimator])
+def answer(url: str, shown: bytes, told: dict[str, object], estimator: str) -> str:
+    """Return whether one answer is trusted."""
+    found = ask_form(f"{url}/v1/estimate", [("a.png", shown)], estimator=estimator, **told)
     assert found.status == 200, found.body
+    return str(found.record["trust"])
 
 
-def rate(url: str, shown: bytes, estimator: str, seconds: float, at_once: int) -> float:
+def rate(url: str, shown: bytes, told: dict[str, object], estimator: str, seconds: float, at_once: int) -> float:
     """Return answers a second with so many requests at once."""
     end, counts = time.monotonic() + seconds, []
 
     def client(_: int) -> int:
         count = 0
         while time.monotonic() < end:
-            answer(url, shown, estimator)
+            answer(url, shown, told, estimator)
             count += 1
         return count
 
@@ -91,25 +103,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--at-once", type=int, default=8)
     chosen = parser.parse_args()
-    small, large = picture(128), picture(512)
+    film, image = next(iter(simulated(1, SIDE, "cpu")))
+    small, large = picture(image[:SMALL, :SMALL]), picture(image)
+    told = {name: question(film, name) for name in ("any-film", "co-like")}
     print(f"{cores()} cores, {processor()}, load {os.getloadavg()[0]:.1f}")
     started = time.monotonic()
     with magray_serve(chosen.port) as url:
         wait_for(url)
         print(f"page after {time.monotonic() - started:.1f} s")
-        answer(url, large, "any-film")
+        answer(url, large, told["any-film"], "any-film")
         print(f"first answer after {time.monotonic() - started:.1f} s")
-        for estimator in QUESTIONS:
-            answer(url, large, estimator)
-            times = []
+        for name, known in told.items():
+            trust, times = answer(url, large, known, name), []
             for _ in range(WARM):
                 before = time.monotonic()
-                answer(url, large, estimator)
+                answer(url, large, known, name)
                 times.append(time.monotonic() - before)
-            print(f"{estimator}: warm answer {statistics.median(times):.2f} s (512² pixels)")
-        for estimator in QUESTIONS:
-            answers = rate(url, small, estimator, chosen.seconds, chosen.at_once)
-            print(f"{estimator}: {answers:.1f} answers/s of 128² pictures, {chosen.at_once} at once")
+            print(f"{name}: warm answer {statistics.median(times):.2f} s ({SIDE}² pixels, {trust})")
+        for name, known in told.items():
+            answers = rate(url, small, known, name, chosen.seconds, chosen.at_once)
+            print(f"{name}: {answers:.1f} answers/s of {SMALL}² pictures, {chosen.at_once} at once")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ FEW = 300  # effective draws, below which MORE times as many are made
 MORE = 8
 SHARED = 0.6  # correlation of the errors of two windows of one film (docs/any-film.md)
 LEVELS = {"low95": 0.025, "low68": 0.16, "median": 0.5, "high68": 0.84, "high95": 0.975}
-NODE_STEP = 0.025  # of log Q1 and log τ, between which the network's densities are interpolated
+NODE_STEP = 0.05  # of log Q1 and log τ, between which the network's densities are interpolated
 WORTHWHILE = 2  # draws for each node, at least
 EVIDENCE_TAIL = -745.0  # the logarithm of the smallest float
 

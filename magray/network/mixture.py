@@ -9,6 +9,7 @@ density of y0 alone, and that of y1 given y0, are mixtures of normal densities i
 import math
 
 import torch
+from torch.nn import functional as F
 
 PARAMETERS = 6  # of a component: log weight, µ, log 1/σ, ν, log 1/ρ, c
 NARROWEST, WIDEST = 6.0, -3.0  # log 1/σ, of standardised numbers
@@ -32,7 +33,7 @@ class Mixture:
         """Return densities (n,) between these: of places (n, k) among them in shares (n, k), parameter by parameter."""
         parts = [self.log_weights, self.mu, self.scale0, self.nu, self.scale1, self.slope]
         parameters = torch.stack([part.expand_as(self.mu) for part in parts], -1)
-        mixed = torch.einsum("nk,nkp->np", shares, parameters.flatten(1)[places])
+        mixed = F.embedding_bag(places, parameters.flatten(1), per_sample_weights=shares, mode="sum")
         return Mixture(mixed.view(len(places), -1, PARAMETERS), self.mean, self.spread)
 
     def log_prob(self, y: torch.Tensor) -> torch.Tensor:

@@ -117,7 +117,7 @@ def without_scale_bar(scan: Scan) -> tuple[Box, str] | None:
         drawn = values == level
         if not 0 < drawn.mean() < RARE:
             continue
-        bars = [bar for bar in find_objects(label(drawn)[0]) if _is_bar(drawn, bar, width)]
+        bars = [bar for bar in find_objects(_large_parts(drawn, BAR[0] * width)) if _is_bar(drawn, bar, width)]
         if len(bars) != 1:
             continue
         near = drawn.any(1).nonzero()[0]
@@ -130,6 +130,14 @@ def without_scale_bar(scan: Scan) -> tuple[Box, str] | None:
             return Box(0, 0, width, first), "a scale bar"
         raise UserError("a scale bar is drawn into the picture; crop to a part without it, with --crop x,y,w,h")
     return None
+
+
+def _large_parts(drawn: Mask, least: float) -> NDArray[np.intp]:
+    """Return the labels of the connected parts with at least so many pixels: to look at each single one takes long."""
+    labels, _ = label(drawn)
+    large = np.bincount(labels.ravel()) >= least
+    large[0] = False
+    return np.asarray(np.where(large, np.cumsum(large), 0)[labels])
 
 
 def _is_bar(drawn: Mask, box: tuple[slice, slice], width: int) -> bool:
@@ -171,10 +179,11 @@ def measured_part(scan: Scan) -> tuple[Box, str] | None:
         same = np.isnan(values) if np.isnan(level) else values == level
         labels, _ = label(same)
         there = labels == labels[row, column]
-        down, across = find_objects(labels)[labels[row, column] - 1]
+        if not UNMEASURED[0] < there.mean() < UNMEASURED[1]:
+            continue
+        down, across = find_objects(there.astype(np.int8))[0]
         fills = there[down, across].mean() > FULL and min(*there[down, across].shape) >= THIN
-        alone = (same & ~there).mean() < RARE
-        if not (fills and alone and UNMEASURED[0] < there.mean() < UNMEASURED[1]):
+        if not (fills and (same & ~there).mean() < RARE):
             continue
         beside = (
             Box(0, 0, across.start, height),
