@@ -140,19 +140,24 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
 
 
 def quickstart(
-    config: Annotated[Path, typer.Option(metavar="CONFIG", parser=at_home, help="YAML file of the project.")] = Path(
-        "configs/quickstart.yaml"
-    ),
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CONFIG",
+            parser=at_home,
+            help="YAML file of the project; without it configs/quickstart.yaml, or the same one that comes with magray.",
+        ),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Run all stages of a project, and estimate a held-out film."""
     from rich.console import Console
 
     from magray.config import load_config
-    from magray.workflows.quickstart import run
+    from magray.workflows.quickstart import default_config, run
 
     with resumable():
-        run(load_config(config, overrides or ()), Console())
+        run(load_config(config or default_config(), overrides or ()), Console())
 
 
 def _project(config: str, overrides: list[str] | None) -> "Project":

@@ -21,6 +21,12 @@ from magray.report.terminal import tolerance_tables
 from magray.store import open_store
 
 
+def default_config() -> Path:
+    """Return the config of a checkout, in the working folder, or else its copy in the installed package."""
+    own = Path("configs") / "quickstart.yaml"
+    return own if own.is_file() else Path(__file__).with_name("quickstart.yaml")
+
+
 def run(config: Config, console: Console) -> None:
     """Run every stage that is not done yet, and print the outcome and time of each, the scores and the estimate."""
     project = Project(config)
