@@ -116,7 +116,7 @@ def simulated(count: int, cells: int, backend: str) -> tuple[Films, float]:
     """Return relaxed films of the quickstart's material, and the seconds that they took."""
     start = time.monotonic()
     settings = [f"campaign.films={count}", f"campaign.cells=[{cells}, {cells}]", f"campaign.seed={SEED}"]
-    films: list[Film] = load_config(CONFIG, settings).films()
+    films: list[Film] = list(load_config(CONFIG, settings).films())
     pictures: dict[str, NDArray[np.uint8]] = {}
     for done in FilmSolver(backend).stream(films):
         if done.converged and done.m is not None:

@@ -18,17 +18,27 @@ from magray.runtime.resources import Devices
 # Together less than one core, so that two actors on two cores leave room for a commit.
 _SIMULATE_CPUS = 0.9
 _COMMIT_CPUS = 0.1
+TOGETHER = 10_000  # films, at least
 _COMMITS_AT_ONCE = 4  # by each of half as many committers as there are simulators
 
 
-def blocks_of(plan: pa.Table, missing: pa.Table, films: int) -> Iterator[pa.Table]:
-    """Yield the blocks of `films` films of the plan in which any are missing; the column `wanted` says which."""
-    wanted = pc.is_in(plan["film_id"], value_set=missing["film_id"].combine_chunks())
-    plan = plan.append_column("wanted", wanted).combine_chunks()
-    for first in range(0, plan.num_rows, films):
-        block = plan.slice(first, films)
-        if pc.any(block["wanted"]).as_py():
-            yield block
+def blocks_of(plan: pa.Table, films: int) -> Iterator[pa.Table]:
+    """Yield the blocks of `films` films of the plan in which any are missing, as its column `wanted` says.
+
+    Together they take as much memory as the plan, unless each is let go before the next.
+    """
+    for part in _parts_of(plan, films):
+        for first in range(0, part.num_rows, films):
+            block = part.slice(first, films)
+            if pc.any(block["wanted"]).as_py():
+                yield block
+
+
+def _parts_of(plan: pa.Table, films: int) -> Iterator[pa.Table]:
+    """Yield parts of a plan whose rows lie together, so that its blocks, of `films` each, have one chunk a column."""
+    size = films * math.ceil(TOGETHER / films)
+    for first in range(0, plan.num_rows, size):
+        yield plan.slice(first, size).unify_dictionaries().combine_chunks()
 
 
 def cpu_pool(actors: int) -> dict[str, Any]:
@@ -55,13 +65,18 @@ def _pool(actors: int, **limits: Any) -> ActorPoolStrategy:
     return ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors, **limits)
 
 
-def pipeline(blocks: list[pa.Table], store_uri: str, devices: Devices, pool: dict[str, Any]) -> Dataset:
+def put_blocks(plan: pa.Table, films: int) -> list[Any]:
+    """Put `blocks_of` a plan into Ray's object store, one after the other, and return references to them."""
+    return [ray.put(block) for block in blocks_of(plan, films)]
+
+
+def pipeline(blocks: list[Any], store_uri: str, devices: Devices, pool: dict[str, Any]) -> Dataset:
     """Return the pipeline that simulates and commits blocks; its rows are those of `Committer`.
 
     Committers are actors, too: they are warm when the first block comes, and a slow object store costs only threads.
     """
     _silence_ray_data()
-    simulated = ray.data.from_arrow(blocks).map_batches(
+    simulated = ray.data.from_arrow_refs(blocks).map_batches(
         FilmSimulator,
         fn_constructor_kwargs={"backend": devices.backend},
         batch_format="pyarrow",

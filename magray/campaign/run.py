@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from magray.campaign.pipeline import blocks_of, committed, cpu_pool, gpu_pool, pipeline
+from magray.campaign.pipeline import committed, cpu_pool, gpu_pool, pipeline, put_blocks
 from magray.campaign.progress import FilmProgress, Watch
 from magray.config import SimulateConfig
 from magray.errors import FilmsLost, UserError
@@ -65,7 +65,7 @@ def run_campaign(
     events = EventLog(log, progress)
     store = create_store(store_uri, campaign, plan)
     simulated, devices = 0, None
-    if store.missing(plan).num_rows or config.retry_failed:
+    if pc.any(store.lacks(plan)).as_py() or config.retry_failed:
         connect()
         devices = choose_devices(config.backend, config.actors, config.gpu_share, events)
     if devices or store.planned != plan.num_rows:
@@ -90,16 +90,17 @@ def _simulate_missing(
     """Simulate the films that are missing now that this driver has the lease. Return their number."""
     if config.retry_failed and (deleted := delete_failed(store)):
         events.notify(f"{deleted} films had failed and are simulated again")
-    missing = store.missing(plan)  # again: the driver before may have committed while this one waited
-    if missing.num_rows:
-        _simulate(plan, missing, store, devices, config.block_films, events, watch)
+    wanted = store.lacks(plan)  # again: the driver before may have committed while this one waited
+    missing = int(pc.sum(wanted).as_py() or 0)
+    if missing:
+        _simulate(plan.append_column("wanted", wanted), missing, store, devices, config.block_films, events, watch)
         store.restore_note()
-    return int(missing.num_rows)
+    return missing
 
 
 def _simulate(
     plan: pa.Table,
-    missing: pa.Table,
+    missing: int,
     store: Store,
     devices: Devices,
     block_films: int | None,
@@ -108,18 +109,19 @@ def _simulate(
 ) -> None:
     """Simulate and commit the missing films. Raises UserError for an error of a stage that the user can put right.
 
+    plan: with the column `wanted`, which says which films are missing; missing: their number.
     block_films: None for 4 on a core, half of its slots on a GPU.
     """
     slots = slots_of(films_of(plan.slice(0, 1))[0]) if devices.on_gpus else 1
     films = block_films or (max(4, slots // 2) if devices.on_gpus else 4)
     films = min(films, math.ceil(plan.num_rows / devices.actors))
-    blocks = list(blocks_of(plan, missing, films))
+    blocks = put_blocks(plan, films)
     actors = min(devices.actors, len(blocks))
     pool = gpu_pool(actors, devices.gpu_share, films, slots) if devices.on_gpus else cpu_pool(actors)
     check_nodes(store.uri)
     facts = {"campaign": store.campaign, "store": store.uri, "backend": devices.backend, "actors": actors}
-    events.write("begun", **facts, films=plan.num_rows, missing=missing.num_rows, block_films=films)
-    progress = FilmProgress(plan.num_rows, plan.num_rows - missing.num_rows, events, watch)
+    events.write("begun", **facts, films=plan.num_rows, missing=missing, block_films=films)
+    progress = FilmProgress(plan.num_rows, plan.num_rows - missing, events, watch)
     with progress, nodes_watched(events):
         for results in committed(pipeline(blocks, store.uri, devices, pool)):
             progress.add(results)
@@ -127,12 +129,12 @@ def _simulate(
 
 def _summary(store: Store, plan: pa.Table, simulated: int, seconds: float) -> CampaignSummary:
     """Return the state of the campaign. Raises FilmsLost unless every film is in the store."""
-    rows = store.table(["film_id", "status", "evaluations"])
-    if lost := plan.num_rows - pc.sum(pc.is_in(plan["film_id"], value_set=rows["film_id"].combine_chunks())).as_py():
+    if lost := pc.sum(store.lacks(plan)).as_py():
         raise FilmsLost(
             f"{lost} of {plan.num_rows} films are not in {store.uri}, whose files were removed meanwhile; "
             "run the same command again to simulate them"
         )
+    rows = store.table(["status", "evaluations"])
     count = Counter({value["values"]: value["counts"] for value in pc.value_counts(rows["status"]).to_pylist()})
     return CampaignSummary(
         films=plan.num_rows,

@@ -145,7 +145,7 @@ def quickstart(
         typer.Option(
             metavar="CONFIG",
             parser=at_home,
-            help="YAML file of the project; without it configs/quickstart.yaml, or the same one that comes with magray.",
+            help="YAML file of the project. [default: configs/quickstart.yaml, or its copy that comes with magray]",
         ),
     ] = None,
     overrides: Overrides = None,

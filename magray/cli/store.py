@@ -58,11 +58,10 @@ def verify(
     ] = None,
 ) -> None:
     """Find missing, duplicate, truncated and foreign films. Exit with code 1 if there are any."""
-    from magray.files.atomic import read_table
-    from magray.films.plan import PLAN_SCHEMA
+    from magray.films.plan import read_plan
     from magray.store import open_store, verify
 
-    report = verify(open_store(store), read_table(plan, PLAN_SCHEMA) if plan else None)
+    report = verify(open_store(store), read_plan(plan) if plan else None)
     for line in report.lines:
         typer.echo(line)
     if not report.ok:

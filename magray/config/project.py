@@ -1,5 +1,7 @@
 """A project's config: its campaign, and how its films are simulated, trained on and tested on."""
 
+from collections.abc import Iterator
+
 from pydantic import Field
 
 from magray.config.campaign import CampaignConfig
@@ -7,7 +9,8 @@ from magray.config.fit import FitConfig
 from magray.config.section import Name, Place, Scale, Section
 from magray.config.simulate import SimulateConfig
 from magray.config.strict_yaml import dump
-from magray.films import Film, sample
+from magray.films import Film
+from magray.films.plan import one_by_one
 
 
 class StudyConfig(Section):
@@ -38,9 +41,9 @@ class Config(Section):
         """Return the folder or URI of the store."""
         return self.simulate.store or str(self.output / "store")
 
-    def films(self) -> list[Film]:
-        """Return the films of the campaign."""
-        return sample(self.campaign.sampling())
+    def films(self) -> Iterator[Film]:
+        """Yield the films of the campaign."""
+        return one_by_one(self.campaign.sampling())
 
     def to_yaml(self) -> str:
         """Return the resolved config with every key, in SI units. `load_config` reads an equal config from it."""

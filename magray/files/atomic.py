@@ -4,7 +4,7 @@ import glob
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,18 +89,25 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def read_table(
-    path: Path, schema: pa.Schema, columns: list[str] | None = None, filters: pc.Expression | None = None
+    path: Path,
+    schema: pa.Schema,
+    columns: list[str] | None = None,
+    filters: pc.Expression | None = None,
+    each: Callable[[pa.Table], pa.Table] = lambda rows: rows,
 ) -> pa.Table:
     """Return the rows of a Parquet file with the columns of `schema`, or those of them that are named in `columns`.
 
     They are as they were at one moment, while another process may put a new file in its place. The notes in the file's
-    metadata come along. Raises UserError if there is no such file, or it is damaged or has other columns.
+    metadata come along. each: what is made of a row group before the next one is read.
+    Raises UserError if there is no such file, or it is damaged or has other columns.
     """
     with _opened(path) as file:
-        groups = [read_plain(file, schema, [group]) for group in range(file.num_row_groups)]
-        if filters is not None:
-            groups = [group.filter(filters) for group in groups]
-        table = pa.concat_tables([schema.empty_table(), *groups]).select(columns or schema.names)
+        groups = [each(schema.empty_table())]
+        for group in range(file.num_row_groups):
+            rows = read_plain(file, schema, [group])
+            groups.append(each(rows if filters is None else rows.filter(filters)))
+        table = pa.concat_tables(groups)
+        table = table.select(columns or [name for name in schema.names if name in table.column_names])
         return table.replace_schema_metadata(metadata_of(file))
 
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from magray.errors import FilmsLost, UserError
 from magray.files.atomic import read_notes, read_table, write_table
 from magray.films import Film, plan_table
 from magray.films.design import reduced_columns
-from magray.films.plan import PLAN_SCHEMA
+from magray.films.plan import PLAN_SCHEMA, read_plan
 from magray.imaging import check_room
 from magray.project.cache import Facts, StageCache, fingerprint, seconds_of
 from magray.project.estimate import estimate_pictures, held_out_film, write_view
@@ -98,16 +98,21 @@ class FilmsProject:
         if summary.plan and self.cache.is_done("plan", inputs, [path]) and _config_of(path) == inputs:
             return StageResult(summary.plan.text, True, summary.seconds.get("plan", 0.0), tuple(summary.plan.warnings))
         start = time.monotonic()
-        films = self.config.films()
-        table = self._table(films).replace_schema_metadata({CONFIG_KEY: inputs})
-        if path.exists() and not _ids(read_table(path, PLAN_SCHEMA)) <= _ids(table):
+        beyond: Counter[str] = Counter()
+
+        def films() -> Iterator[Film]:  # each once: millions of them at a time would fill the memory
+            for film in self.config.films():
+                beyond.update(warning.partition(":")[2].strip() for warning in film.warnings)
+                yield film
+
+        table = self._table(films()).replace_schema_metadata({CONFIG_KEY: inputs})
+        if path.exists() and not _holds_films_of(table, path):
             raise UserError(f"{path} plans other films; choose another output, or remove the folder {self.folder}")
         write_table(table, path)  # replaces the old plan at once, because another process may be about to read it
         seconds = round(time.monotonic() - start, 2)
-        beyond = Counter(warning.partition(":")[2].strip() for film in films for warning in film.warnings)
         warnings = [f"{n} films have a D beyond the critical value: {warning}" for warning, n in beyond.items()]
-        tests = sum(film.split == "test" for film in films)
-        text = f"{len(films)} films planned, {len(films) - tests} for training and {tests} for testing"
+        tests = pc.sum(pc.equal(table["split"], "test")).as_py() or 0
+        text = f"{table.num_rows} films planned, {table.num_rows - tests} for training and {tests} for testing"
         mark = {"plan": fingerprint(inputs)}
         facts: Facts = {"plan": {"text": text, "warnings": warnings}, "seconds": {"plan": seconds}}
         self.cache.write(facts | {"made_from": mark, "done": mark})
@@ -121,7 +126,7 @@ class FilmsProject:
         from magray.campaign.run import run_campaign
 
         self.plan()
-        config, plan = self.config, read_table(self.folder / "plan.parquet", PLAN_SCHEMA)
+        config, plan = self.config, read_plan(self.folder / "plan.parquet")
         start, spent = time.monotonic(), self.summary.seconds.get("simulate", 0.0)
         try:
             log = self.folder / "simulate.jsonl"
@@ -144,7 +149,7 @@ class FilmsProject:
 
         return CampaignPage(self.folder / PAGE, self.config.store_uri, self.config.name).show
 
-    def _table(self, films: list[Film]) -> pa.Table:
+    def _table(self, films: Iterable[Film]) -> pa.Table:
         """Return the rows of the plan; those of a design have its numbers, too."""
         table = plan_table(films, self.config.name)
         if isinstance(self.config, DesignedConfig):
@@ -438,5 +443,7 @@ def _config_of(plan: Path) -> str:
     return read_notes(plan).get(CONFIG_KEY, b"").decode(errors="replace") if plan.exists() else ""
 
 
-def _ids(films: pa.Table) -> set[str]:
-    return set(films["film_id"].to_pylist())
+def _holds_films_of(plan: pa.Table, path: Path) -> bool:
+    """Return whether a plan holds every film of the plan in a file."""
+    ids = read_table(path, PLAN_SCHEMA, each=lambda rows: rows.select(["film_id"]))["film_id"]
+    return bool(pc.all(pc.is_in(ids, value_set=plan["film_id"].combine_chunks()), min_count=0).as_py())

@@ -192,7 +192,11 @@ class Store:
 
     def missing(self, plan: pa.Table) -> pa.Table:
         """Return the rows of `plan` that are not committed yet, in the plan's order."""
-        return plan.filter(pc.invert(pc.is_in(plan["film_id"], value_set=self.ids().combine_chunks())))
+        return plan.filter(self.lacks(plan))
+
+    def lacks(self, plan: pa.Table) -> pa.ChunkedArray:
+        """Return for each row of `plan` whether its film is not committed yet."""
+        return pc.invert(pc.is_in(plan["film_id"], value_set=self.ids().combine_chunks()))
 
     def commit(self, rows: pa.Table) -> list[str]:
         """Write rows of STORE_SCHEMA, films that failed apart from the others. Return the path of each row's file.
@@ -329,7 +333,7 @@ def create_store(uri: str, campaign: str, plan: pa.Table) -> Store:
         _check_continues(_as_its_films_say(store), campaign, plan)
     else:
         raise UserError(f"{uri} holds files and is not a store of magray; choose another folder")
-    store.check_room(store.missing(plan))
+    store.check_room(store.missing(plan.select(["film_id", "nx", "ny"])))
     store.restore_note()
     return store
 
@@ -421,7 +425,7 @@ def _one_size(films: pa.Table) -> tuple[int, int]:
 
 
 def _check_plan(campaign: str, plan: pa.Table) -> None:
-    plan = checked_plan(plan)
+    plan = checked_plan(plan).unify_dictionaries()
     names = set(plan["campaign"].unique().to_pylist())
     if names != {campaign}:
         raise UserError(f"the plan holds films of campaign {', '.join(sorted(names)) or '(none)'}, not of {campaign}")
@@ -430,7 +434,7 @@ def _check_plan(campaign: str, plan: pa.Table) -> None:
         raise UserError(
             f"the plan is of physics version {versions.pop()}, not {PHYSICS_VERSION}; run `magray plan` again"
         )
-    if len(plan["film_id"].unique()) != plan.num_rows:
+    if pc.count_distinct(plan["film_id"]).as_py() != plan.num_rows:
         raise UserError("the plan holds a film twice; run `magray plan` again")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from magray.errors import UserError, one_line
 from magray.films.film import split_of
@@ -75,11 +76,11 @@ def verify(store: Store, plan: pa.Table | None = None) -> Report:
     counted, and inputs must be those that the ids stand for, which takes longer.
     Raises UserError if a compaction removes files meanwhile.
     """
-    plan = None if plan is None else checked_plan(plan)
-    report = Report(store.planned if plan is None else plan.num_rows)
+    planned = None if plan is None else _Plan.of(checked_plan(plan))
+    report = Report(store.planned if planned is None else planned.films)
     files = _film_files(store, report)
     read = large_batches(_read(store, files, report), BATCH_FILMS)
-    seen = [_belonging(rows, store.campaign, plan, report) for rows in read]
+    seen = [_belonging(rows, store.campaign, planned, report) for rows in read]
     counts = pa.chunked_array(seen, pa.string()).value_counts()
     ids, times = counts.field("values"), counts.field("counts")
     report.committed = len(ids)
@@ -87,6 +88,59 @@ def verify(store: Store, plan: pa.Table | None = None) -> Report:
     if plan is not None:
         report.missing = sorted(_without(plan["film_id"], ids).to_pylist())
     return report
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A plan, in its parts, in which the films of many batches are looked up: it is sorted once.
+
+    ids: sorted; rows: their places in the plan.
+    """
+
+    parts: list[pa.RecordBatch]
+    ids: NDArray[np.bytes_]
+    rows: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, plan: pa.Table) -> "_Plan":
+        """Return a plan with the columns of PLAN_SCHEMA."""
+        parts = plan.to_batches(max_chunksize=BATCH_FILMS)
+        ids = np.concatenate([_as_bytes(part["film_id"]) for part in parts]) if parts else np.empty(0, "S1")
+        rows = np.argsort(ids, kind="stable")
+        return cls(parts, ids[rows], rows)
+
+    @property
+    def films(self) -> int:
+        """Return the number of films."""
+        return len(self.ids)
+
+    def places(self, film_ids: pa.Array) -> NDArray[np.intp]:
+        """Return the rows of films in the plan (n,); −1 for others."""
+        if not self.films:
+            return np.full(len(film_ids), -1)
+        wanted = _as_bytes(film_ids)
+        at = np.minimum(np.searchsorted(self.ids, wanted), self.films - 1)
+        return np.where(self.ids[at] == wanted, self.rows[at], -1)
+
+    def differs(self, rows: pa.Table) -> NDArray[np.bool_]:
+        """Return for each row, whose film is in the plan, whether any of its inputs differs from the plan's."""
+        places = self.places(_one(rows["film_id"]))
+        ends, differs = np.cumsum([part.num_rows for part in self.parts]), np.zeros(len(places), bool)
+        part_of = np.searchsorted(ends, places, side="right")
+        for number in np.unique(part_of):
+            here = np.flatnonzero(part_of == number)
+            part = self.parts[number]
+            planned, found = part.take(places[here] - (ends[number] - part.num_rows)), rows.take(here)
+            for name in PLAN_SCHEMA.names:
+                same = pc.fill_null(
+                    pc.equal(_one(found[name]), planned[name].cast(PLAN_SCHEMA.field(name).type)), False
+                )
+                differs[here] |= ~same.to_numpy(zero_copy_only=False)
+        return differs
+
+
+def _as_bytes(film_ids: pa.Array) -> NDArray[np.bytes_]:
+    return np.array([film_id.encode() for film_id in film_ids.to_pylist()], np.bytes_)
 
 
 def _film_files(store: Store, report: Report) -> list[str]:
@@ -155,7 +209,7 @@ def _content_ids(rows: pa.Table) -> pa.Array:
     return pa.array(ids, pa.string())
 
 
-def _belonging(rows: pa.Table, campaign: str, plan: pa.Table | None, report: Report) -> pa.Array:
+def _belonging(rows: pa.Table, campaign: str, plan: _Plan | None, report: Report) -> pa.Array:
     """Return the ids of the films that belong here and are whole; the others go into the report."""
     rows = _sound(rows, report)
     foreign = pc.not_equal(rows["campaign"], campaign)
@@ -163,10 +217,10 @@ def _belonging(rows: pa.Table, campaign: str, plan: pa.Table | None, report: Rep
         report.foreign.append(f"film {row['film_id']} in {row['file']} is of campaign {shown(row['campaign'])}")
     rows = rows.filter(pc.invert(foreign))
     if plan is not None:
-        strange = pc.invert(pc.is_in(rows["film_id"], value_set=_one(plan["film_id"])))
+        strange = pa.array(plan.places(_one(rows["film_id"])) < 0)
         _report(report.foreign, rows.filter(strange), "is not in the plan")
         rows = rows.filter(pc.invert(strange))
-        altered = _differs_from_plan(rows, plan)
+        altered = pa.array(plan.differs(rows))
     else:
         altered = _differs_from_id(rows)
     _report(report.foreign, rows.filter(altered), "has other inputs than its id stands for")
@@ -201,15 +255,6 @@ def _differs_in_size(rows: pa.Table) -> pa.Array:
     close = pc.less_equal(pc.abs(pc.subtract(rows["pixel_nm"], pixel_nm)), pc.multiply(pixel_nm, 1e-9))
     cells = pc.and_(pc.equal(rows["height"], rows["ny"]), pc.equal(rows["width"], rows["nx"]))
     return _one(pc.invert(pc.and_(cells, close)))
-
-
-def _differs_from_plan(rows: pa.Table, plan: pa.Table) -> pa.Array:
-    """Return for each row, whose film is in the plan, whether any of its inputs differs from the plan's."""
-    planned = plan.select(PLAN_SCHEMA.names).take(pc.index_in(rows["film_id"], value_set=_one(plan["film_id"])))
-    same = pa.array(np.ones(rows.num_rows, bool))
-    for name in PLAN_SCHEMA.names:
-        same = pc.and_(same, pc.fill_null(pc.equal(_one(rows[name]), _one(planned[name])), False))
-    return pc.invert(same)
 
 
 def _differs_from_id(rows: pa.Table) -> pa.Array:

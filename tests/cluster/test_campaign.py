@@ -30,6 +30,7 @@ from magray.store import create_store, open_store, verify
 from magray.store.layout import CAMPAIGN_FILE
 from magray.store.rows import pixels
 from tests.support.specimens import co_like
+from tests.support.stores import wanting
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -83,7 +84,7 @@ def test_ray_changes_nothing_and_says_nothing(tmp_path: Path, capfd: pytest.Capt
 def test_a_second_run_simulates_what_is_missing_and_touches_nothing_else(tmp_path: Path) -> None:
     plan, store = quick(10), tmp_path / "store"
     first = create_store(str(store), CAMPAIGN, plan)
-    for block in list(blocks_of(plan, plan, 4))[1:]:  # as a campaign leaves them that was stopped
+    for block in list(blocks_of(wanting(plan, range(10)), 4))[1:]:  # as a campaign leaves them that was stopped
         Committer(first.uri)(FilmSimulator("cpu")(block))
     before = committed(store)
     lost = verify(open_store(str(store)), plan).missing
@@ -150,16 +151,17 @@ cli.main()
 
 
 GPU_SCRIPT = """
-import sys, pyarrow.parquet as pq, ray
+import sys, pyarrow as pa, pyarrow.parquet as pq, ray
 from magray.runtime.resources import Devices
-from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline
+from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline, put_blocks
 from magray.campaign.simulator import FilmSimulator
 from magray.store import create_store
 ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False)
 plan = pq.read_table(sys.argv[1])
 store = create_store(sys.argv[2], "small", plan)
-store.commit(FilmSimulator("cpu")(next(blocks_of(plan, plan.slice(0, 3), 4))))
-blocks = list(blocks_of(plan, store.missing(plan), 4))
+first = plan.append_column("wanted", pa.array([place < 3 for place in range(plan.num_rows)]))
+store.commit(FilmSimulator("cpu")(next(blocks_of(first, 4))))
+blocks = put_blocks(plan.append_column("wanted", store.lacks(plan)), 4)
 pool = gpu_pool(actors=1, gpu_share=1.0, block_films=4, slots=8)
 for results in committed(pipeline(blocks, store.uri, Devices("cpu", 1, 1.0), pool)):
     print(results.num_rows)

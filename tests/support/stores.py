@@ -18,6 +18,11 @@ def scattered_store(folder: Path, films: int, films_per_file: int) -> Store:
     return store
 
 
+def wanting(plan: pa.Table, films: range) -> pa.Table:
+    """Return a plan some of whose films are wanted, as a campaign marks those that are missing."""
+    return plan.append_column("wanted", pa.array([place in films for place in range(plan.num_rows)]))
+
+
 def plan_of(store: Store) -> pa.Table:
     """Return the plan of a complete store."""
     return store.table(PLAN_SCHEMA.names)
