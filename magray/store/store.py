@@ -43,6 +43,7 @@ from magray.store.schema import LATER, SCALARS, STORE_SCHEMA
 ROW_BYTES = 2048  # of a film's scalars, generously, before compression
 PICTURE = ("film_id", "status", "height", "width", "image")  # a picture, and what it is checked with
 BATCH_FILMS = 50_000  # whose scalars are worked on at a time
+IDS_AT_ONCE = 2_000_000  # that are looked for among others
 _ROW_INDEX_SCHEMA = pa.schema(
     {"file": pa.string(), "group": pa.int32(), "rows": pa.list_(pa.int32()), "films": pa.list_(pa.int64())}
 )
@@ -196,7 +197,7 @@ class Store:
 
     def lacks(self, plan: pa.Table) -> pa.ChunkedArray:
         """Return for each row of `plan` whether its film is not committed yet."""
-        return pc.invert(pc.is_in(plan["film_id"], value_set=self.ids().combine_chunks()))
+        return pc.invert(_are_among(plan["film_id"], self.ids()))
 
     def commit(self, rows: pa.Table) -> list[str]:
         """Write rows of STORE_SCHEMA, films that failed apart from the others. Return the path of each row's file.
@@ -405,6 +406,17 @@ def schema_of(names: Sequence[str]) -> pa.Schema:
 _known_location = cache(locate)  # an object store's client takes its time to be made
 
 
+def _are_among(ids: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return for each id whether it is one of the others; of these, so many are looked for at a time.
+
+    pyarrow makes a hash table of what it looks for: for ten million ids it would take a gigabyte.
+    """
+    found = pc.is_in(ids, value_set=others.slice(0, IDS_AT_ONCE).combine_chunks())
+    for first in range(IDS_AT_ONCE, len(others), IDS_AT_ONCE):
+        found = pc.or_(found, pc.is_in(ids, value_set=others.slice(first, IDS_AT_ONCE).combine_chunks()))
+    return found
+
+
 def _group_sizes(_: str, file: pq.ParquetFile) -> list[int]:
     return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
@@ -448,7 +460,7 @@ def _check_continues(store: Store, campaign: str, plan: pa.Table) -> None:
     if store.campaign != campaign:
         raise UserError(f"store {store.uri} holds campaign {store.campaign}, not {campaign}; choose another store")
     ids = store.ids()
-    strangers = ids.filter(pc.invert(pc.is_in(ids, value_set=plan["film_id"].combine_chunks())))
+    strangers = ids.filter(pc.invert(_are_among(ids, plan["film_id"])))
     if len(strangers):
         raise UserError(
             f"store {store.uri} holds another plan: {len(strangers)} of its films are not in this one "
