@@ -4,7 +4,7 @@ Every file is read once, several at a time, a row group at a time. The scalars a
 without one, with the ids) in batches of BATCH_FILMS.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,13 +80,14 @@ def verify(store: Store, plan: pa.Table | None = None) -> Report:
     report = Report(store.planned if planned is None else planned.films)
     files = _film_files(store, report)
     read = large_batches(_read(store, files, report), BATCH_FILMS)
-    seen = [_belonging(rows, store.campaign, planned, report) for rows in read]
-    counts = pa.chunked_array(seen, pa.string()).value_counts()
+    seen = (_belonging(rows, store.campaign, planned, report) for rows in read)
+    if planned is not None:
+        planned.count(seen, report)
+        return report
+    counts = pa.chunked_array(list(seen), pa.string()).value_counts()
     ids, times = counts.field("values"), counts.field("counts")
     report.committed = len(ids)
     report.duplicate = sorted(ids.filter(pc.greater(times, 1)).to_pylist())
-    if plan is not None:
-        report.missing = sorted(_without(plan["film_id"], ids).to_pylist())
     return report
 
 
@@ -121,6 +122,17 @@ class _Plan:
         wanted = _as_bytes(film_ids)
         at = np.minimum(np.searchsorted(self.ids, wanted), self.films - 1)
         return np.where(self.ids[at] == wanted, self.rows[at], -1)
+
+    def count(self, seen: Iterable[pa.Array], report: Report) -> None:
+        """Report how often each film of the plan is among film ids, all of which are in it."""
+        times = np.zeros(self.films, np.int32)
+        for film_ids in seen:
+            np.add.at(times, self.places(film_ids), 1)
+        by_id = times[self.rows]
+        report.committed = int((times > 0).sum())
+        report.duplicate, report.missing = (
+            [film_id.decode() for film_id in self.ids[found].tolist()] for found in (by_id > 1, by_id == 0)
+        )
 
     def differs(self, rows: pa.Table) -> NDArray[np.bool_]:
         """Return for each row, whose film is in the plan, whether any of its inputs differs from the plan's."""
@@ -277,10 +289,6 @@ def _differs_from_id(rows: pa.Table) -> pa.Array:
         return pa.concat_arrays([_differs_from_id(rows.slice(0, half)), _differs_from_id(rows.slice(half))])
     other_id = pc.not_equal(_one(rows["film_id"]), pa.array([film.film_id for film in films], pa.string()))
     return pc.or_(other_id, pc.not_equal(_one(rows["split"]), pa.array([film.split for film in films], pa.string())))
-
-
-def _without(ids: pa.ChunkedArray, others: pa.Array) -> pa.ChunkedArray:
-    return ids.filter(pc.invert(pc.is_in(ids, value_set=others)))
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
