@@ -1,4 +1,4 @@
-"""What the network of any film is shown of a picture: squares of it, as the training's pictures are."""
+"""Show pictures to the network of any film: squares of them, as the training's pictures are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

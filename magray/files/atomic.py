@@ -102,13 +102,12 @@ def read_table(
     Raises UserError if there is no such file, or it is damaged or has other columns.
     """
     with _opened(path) as file:
-        groups = [each(schema.empty_table())]
+        groups = [each(schema.empty_table().select(columns or schema.names))]
         for group in range(file.num_row_groups):
             rows = read_plain(file, schema, [group])
-            groups.append(each(rows if filters is None else rows.filter(filters)))
-        table = pa.concat_tables(groups)
-        table = table.select(columns or [name for name in schema.names if name in table.column_names])
-        return table.replace_schema_metadata(metadata_of(file))
+            rows = rows if filters is None else rows.filter(filters)
+            groups.append(each(rows.select(columns or schema.names)))
+        return pa.concat_tables(groups).replace_schema_metadata(metadata_of(file))
 
 
 def read_notes(path: Path) -> dict[bytes, bytes]:

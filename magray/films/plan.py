@@ -51,6 +51,7 @@ PLAN_SCHEMA = pa.schema(
 
 ROWS_AT_ONCE = 10_000
 REPEATED = ("campaign", "split", "dmi", "open_edges", "protocol")  # texts that many films share
+_SHARED = pa.dictionary(pa.int32(), pa.string())  # of which each is held once
 
 # columns with the name of a field of Film
 FILM_COLUMNS = ("Ms", "Ku1", "Aex", "D", "dmi", "sigma", "grain_size", "seed", "open_edges", "demag")
@@ -103,9 +104,6 @@ def compact(plan: pa.Table) -> pa.Table:
         if place >= 0 and plan.schema.field(place).type == pa.string():
             plan = plan.set_column(place, plan.schema.field(place).with_type(_SHARED), plan[name].dictionary_encode())
     return plan
-
-
-_SHARED = pa.dictionary(pa.int32(), pa.string())
 
 
 def _row(film: Film, campaign: str) -> dict[str, Any]:

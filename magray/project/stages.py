@@ -445,5 +445,5 @@ def _config_of(plan: Path) -> str:
 
 def _holds_films_of(plan: pa.Table, path: Path) -> bool:
     """Return whether a plan holds every film of the plan in a file."""
-    ids = read_table(path, PLAN_SCHEMA, each=lambda rows: rows.select(["film_id"]))["film_id"]
+    ids = read_table(path, PLAN_SCHEMA, ["film_id"])["film_id"]
     return bool(pc.all(pc.is_in(ids, value_set=plan["film_id"].combine_chunks()), min_count=0).as_py())

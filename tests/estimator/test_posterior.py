@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from magray.errors import Refused
+from magray.estimator.densities import Nodes
 from magray.estimator.knowns import Knowledge, Normal, Range
-from magray.estimator.posterior import SHARED, Nodes, Samples, asked_of, error_budget, estimate_of, sample
+from magray.estimator.posterior import SHARED, Samples, asked_of, error_budget, estimate_of, sample
 from magray.films.reduced import critical_dmi, stray_energy, wall_energy, wall_width
 from magray.units import MU0
 from tests.support.gaussian_heads import TRAINED, GaussianHeads, made_up_picture

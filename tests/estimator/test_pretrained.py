@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.any_film import plausible
 from magray import Estimator, Film, Minimize, Protocol, relax
-from magray.estimator import posterior
+from magray.estimator import densities
 from magray.estimator.any_film import estimate
 from magray.estimator.folders import SHIPPED, shipped
 from magray.estimator.posterior import Estimate
@@ -85,7 +85,7 @@ def test_the_network_asked_at_a_few_nodes_answers_as_if_asked_for_each_draw(
         return estimate(picture, pixel_nm=1e9 * film.cell_size[0], known=known, dmi=film.dmi).parameters
 
     by_nodes = answer()
-    monkeypatch.setattr(posterior, "WORTHWHILE", np.inf)
+    monkeypatch.setattr(densities, "WORTHWHILE", np.inf)
     for name, exact in answer().items():
         assert by_nodes[name].value == pytest.approx(exact.value, abs=exact.error / 30)
         assert by_nodes[name].error == pytest.approx(exact.error, rel=1 / 30)
