@@ -13,6 +13,7 @@ def test_two_hundred_hostile_uploads_do_no_harm(tmp_path: Path, monkeypatch: pyt
     from tests.fuzz.uploads import faults
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # of the processes that simulate
     with served() as url:
         assert list(faults(url, seed=1, count=200)) == []
     assert list(tmp_path.iterdir()) == []
