@@ -19,7 +19,7 @@ from tests.support.specimens import co_like
 from tests.support.stripes import labyrinth, striped_store
 
 if TYPE_CHECKING:
-    from tests.support.chromium import Tab
+    from tests.support.chromium import ChromiumTab
 
 SIDE = 32
 
@@ -130,7 +130,7 @@ def test_a_name_with_markup_is_text(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tab"]:
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ChromiumTab"]:
     """Return a browser."""
     from tests.support.chromium import chromium
 
@@ -138,7 +138,9 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tab"]:
         yield tab
 
 
-def test_a_film_is_found_by_mouse_and_by_arrow_keys_in_the_light_and_in_the_dark(tab: "Tab", page: Path) -> None:
+def test_a_film_is_found_by_mouse_and_by_arrow_keys_in_the_light_and_in_the_dark(
+    tab: "ChromiumTab", page: Path
+) -> None:
     tab.open(page.as_uri(), dark=True)
     assert tab.run("Number(getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0])") < 64
     tab.click("[data-column='2'][data-row='3']")

@@ -1,11 +1,11 @@
-"""Drive a real browser over its DevTools protocol: open a page, run scripts, move the mouse, choose files."""
+"""Drive Chromium over its DevTools protocol."""
 
 import base64
-import itertools
 import json
 import shutil
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,32 +15,20 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support.browser import NAMES, QUIET
+from tests.support.tab import PATIENCE, Place, Tab
 
-PATIENCE = 180.0  # seconds, on a machine that does other things
 
-
-class Tab:
-    """The only tab of a browser."""
+class ChromiumTab(Tab):
+    """The only tab of Chromium."""
 
     def __init__(self, connection: ClientConnection, downloads: Path) -> None:
-        self.connection, self.downloads, self.numbers = connection, downloads, itertools.count(1)
-        self.errors: list[str] = []
+        super().__init__(connection, downloads)
         for domain in ("Page", "Runtime", "DOM", "Log"):
             self.call(f"{domain}.enable")
         self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
 
-    def call(self, method: str, **parameters: Any) -> Any:
-        """Return what the browser answers to a command; what it reports meanwhile of errors is kept."""
-        number = next(self.numbers)
-        self.connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            message = json.loads(self.connection.recv(PATIENCE))
-            if message.get("id") == number:
-                assert "error" not in message, message["error"]
-                return message["result"]
-            self._note(message)
-
-    def _note(self, message: dict[str, Any]) -> None:
+    def note(self, message: dict[str, Any]) -> None:
+        """Keep the error that a message of the browser reports, if it does."""
         if message.get("method") == "Runtime.exceptionThrown":
             self.errors.append(str(message["params"]["exceptionDetails"]))
         if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["source"] != "network":
@@ -62,29 +50,9 @@ class Tab:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def wait(self, condition: str) -> None:
-        """Wait until an expression is true."""
-        end = time.monotonic() + PATIENCE
-        while not self.run(f"Boolean({condition})"):
-            assert time.monotonic() < end, f"never true: {condition}"
-            time.sleep(0.1)
-
-    def text(self, selector: str) -> str:
-        """Return the text of an element as it is shown."""
-        return str(self.run(f"document.querySelector({json.dumps(selector)}).innerText"))
-
-    def type(self, selector: str, text: str) -> None:
-        """Put the focus on a field and type into it."""
-        self.run(f"document.querySelector({json.dumps(selector)}).select()")
+    def insert(self, text: str) -> None:
+        """Type into the field that has the focus."""
         self.call("Input.insertText", text=text)
-
-    def choose(self, selector: str, value: str) -> None:
-        """Choose a value of a select."""
-        chosen = f"const one = document.querySelector({json.dumps(selector)}); one.value = {json.dumps(value)};"
-        self.run(
-            f"(() => {{ {chosen} one.dispatchEvent(new Event('change', {{bubbles: true}})); "
-            "one.dispatchEvent(new Event('input', {bubbles: true})); })()"
-        )
 
     def key(self, key: str, code: int) -> None:
         """Press a key and let it go."""
@@ -93,18 +61,9 @@ class Tab:
         self.call("Input.dispatchKeyEvent", type="keyDown", **parameters)
         self.call("Input.dispatchKeyEvent", type="keyUp", **parameters)
 
-    def click(self, selector: str) -> None:
-        """Click on the middle of an element with the mouse."""
-        self.drag(selector, (0.5, 0.5), (0.5, 0.5))
-
-    def drag(self, selector: str, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Drag the mouse from one place of an element to another, as fractions of its width and height."""
-        one = f"document.querySelector({json.dumps(selector)})"
-        box = self.run(f"({one}.scrollIntoView({{block: 'center'}}), {one}.getBoundingClientRect().toJSON())")
-        places = [(box["x"] + fx * box["width"], box["y"] + fy * box["height"]) for fx, fy in (start, end)]
-        kinds = (("mousePressed", 0, 1), ("mouseMoved", 1, 1), ("mouseReleased", 1, 0))
-        for kind, place, buttons in kinds:
-            x, y = places[place]
+    def move_pressed(self, start: Place, end: Place) -> None:
+        """Press the mouse at one place of the window, pixels, and let it go at another."""
+        for kind, (x, y), buttons in (("mousePressed", start, 1), ("mouseMoved", end, 1), ("mouseReleased", end, 0)):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=buttons, clickCount=1)
 
     def drop(self, files: Sequence[Path]) -> None:
@@ -118,17 +77,9 @@ class Tab:
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))
 
-    def downloaded(self, name: str) -> Path:
-        """Return a file that the page has offered, when it is there."""
-        end = time.monotonic() + PATIENCE
-        while not (self.downloads / name).exists():
-            assert time.monotonic() < end, f"{name} was not downloaded"
-            time.sleep(0.1)
-        return self.downloads / name
-
 
 @contextmanager
-def chromium(folder: Path) -> Iterator[Tab]:
+def chromium(folder: Path) -> Iterator[ChromiumTab]:
     """Start a browser with an empty profile in a folder. Skips the test where there is none."""
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
@@ -140,15 +91,13 @@ def chromium(folder: Path) -> Iterator[Tab]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             with connect(_address(profile, process), max_size=None, proxy=None) as connection:
-                yield Tab(connection, downloads)
+                yield ChromiumTab(connection, downloads)
         finally:
             process.kill()
 
 
 def _address(profile: Path, process: "subprocess.Popen[bytes]") -> str:
     """Return the address of the browser's first tab."""
-    import urllib.request
-
     file, end = profile / "DevToolsActivePort", time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         if file.exists() and (lines := file.read_text().split()):
