@@ -27,9 +27,10 @@ from magray.store import open_store
 
 QUEUED = 64  # requests, beyond which Ray Serve answers 503
 AT_ONCE = 8  # requests that a replica reads; it answers them one after the other
-PATIENCE = {  # seconds, after which Ray would start its HTTP server anew: too few on a machine that does other things
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
+BUSY_MACHINE = {  # settings of Ray for a machine that does other things
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",  # after fewer seconds, Ray would start its HTTP server anew
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "50",
+    "RAY_worker_niceness": "0",  # Ray's is 15, as for work in the background, but somebody waits for the page
 }
 START_SECONDS = 180.0
 LOGGING = LoggingConfig(enable_access_log=False, log_level="ERROR")
@@ -74,8 +75,8 @@ def start(host: str, port: int, films: str | None = None) -> str:
     _check_free(host, port)
     if films is not None:
         os.environ[FILMS] = open_store(films).uri  # Ray's processes have this environment
-    for name, seconds in PATIENCE.items():
-        os.environ.setdefault(name, seconds)
+    for name, value in BUSY_MACHINE.items():
+        os.environ.setdefault(name, value)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     connect("local")  # never the cluster of RAY_ADDRESS: there it is `serve deploy`
     try:
