@@ -5,6 +5,9 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.13,\
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Hundreds of processes of the tests import magray: where this is set, each of them would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help quickstart test test-gpu fuzz soak lint docs bench audit clean
 
 help:
@@ -22,7 +25,8 @@ help:
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "magray needs Python 3.11 or newer; give its name: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	-@$(BIN)/python -m compileall -qq -j 0 .venv/lib  # on all cores, which pip does not
 	@touch $@
 
 quickstart: $(READY)
@@ -37,7 +41,7 @@ lint: $(READY)
 # Each of pytest's processes keeps one core busy: more threads would only wait for one another. Clusters wait for their own
 # processes half of the time, so that three share two cores; their threads sleep while they wait, or they would waste both.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto tests --ignore tests/cluster --ignore tests/gpu
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 tests --ignore tests/cluster --ignore tests/gpu
 	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 3 --dist loadfile tests/cluster tests/gpu
 
 test-gpu: $(READY)

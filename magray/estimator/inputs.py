@@ -2,24 +2,27 @@
 
 import hashlib
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from magray.errors import UserError
 from magray.imaging.luminance import luminance
 
+if TYPE_CHECKING:
+    import torch
+
 MIN_LENGTH, MAX_LENGTH = 1e-3, 1e5  # of scales in µm and pixels in nm: wider than the range of any microscope
 MIN_GREY, MAX_GREY = 1e-30, 1e30  # brightest values of floating-point pictures that single precision can process
 GREY_MODES = ("1", "L", "I", "I;16", "I;16L", "I;16B", "F")  # of Pillow
 
 Picture = NDArray[Any]
-GivenPicture = NDArray[Any] | torch.Tensor | Image.Image | Sequence[Sequence[float]]
+GivenPicture = Union[NDArray[Any], "torch.Tensor", Image.Image, Sequence[Sequence[float]]]
 
 
 def pictures_of(given: GivenPicture | Iterable[GivenPicture]) -> list[Picture]:
@@ -65,7 +68,12 @@ def check_length(value: object, name: str) -> None:
 def _is_picture(given: Any) -> bool:
     if isinstance(given, (list, tuple)):
         return bool(given) and all(isinstance(row, (list, tuple)) and row and _is_number(row[0]) for row in given)
-    return isinstance(given, (np.ndarray, torch.Tensor, Image.Image))
+    return isinstance(given, (np.ndarray, Image.Image)) or _is_tensor(given)
+
+
+def _is_tensor(given: Any) -> bool:
+    torch = sys.modules.get("torch")  # not imported: loading it takes a second and a half, and many commands do without
+    return torch is not None and isinstance(given, torch.Tensor)
 
 
 def _is_number(value: Any) -> bool:
@@ -98,9 +106,9 @@ def _of_known_precision(pixels: Picture) -> Picture:
 
 def _array(given: Any) -> Picture:
     """Return a picture of any type as an array of any type of numbers."""
-    if isinstance(given, torch.Tensor):
+    if _is_tensor(given):
         given = given.detach().cpu()
-        return np.asarray((given.float() if given.dtype == torch.bfloat16 else given).numpy())
+        return np.asarray((given.float() if str(given.dtype) == "torch.bfloat16" else given).numpy())
     if isinstance(given, Image.Image):
         if given.mode == "RGB":
             return luminance(np.moveaxis(np.asarray(given, np.float32), -1, 0))

@@ -9,9 +9,10 @@ from tests.chaos.cluster import ChaosCluster, chaos_cluster
 from tests.chaos.faults import FAULTS, play
 
 # Each takes a minute or more. What these do to a single write or request is tested where that is made: a full disk in
-# tests/store, a busy or silent server in test_object_storage.py. "all of them" has the second line.
+# tests/store, a busy or silent server in test_object_storage.py, a second driver in test_lease.py. "all of them" has
+# the second line.
 FOR_SOAK = {
-    *("S3 in moods", "S3 500", "S3 SlowDown", "S3 silent", "disk full"),
+    *("S3 in moods", "S3 500", "S3 SlowDown", "S3 silent", "disk full", "two drivers"),
     *("actor killed", "commit killed", "node killed", "driver killed", "server killed"),
 }
 
