@@ -2,12 +2,14 @@
 
     python -m benchmarks.serve --seconds 20 --at-once 8
 
-The service runs as its users run it, in a process of its own with its own Ray, on the cores of this machine.
+The service runs as its users run it, in a process of its own on the cores of this machine: without Ray, or with
+`--host 127.0.0.2` by Ray Serve as for a group.
 """
 
 import argparse
 import io
 import os
+import secrets
 import signal
 import statistics
 import subprocess
@@ -24,11 +26,13 @@ from PIL import Image
 from benchmarks.picture_edits import seen, simulated
 from magray import Film
 from magray.environment import cores, processor
-from tests.support.http_service import ask, ask_form
+from tests.support.http_service import ask, form
 
 SIDE, SMALL = 256, 128  # cells of the film whose picture is sent, and of a part of it
 WARM = 11  # answers, of which the median counts
 LONGEST_START = 300.0  # seconds
+TOKEN = secrets.token_hex(16)  # asked for on every address that is not loopback
+BEARER = f"Bearer {TOKEN}"
 
 
 def picture(image: NDArray[np.uint8]) -> bytes:
@@ -49,12 +53,12 @@ def question(film: Film, estimator: str) -> dict[str, object]:
 
 
 @contextmanager
-def magray_serve(port: int) -> Iterator[str]:
+def magray_serve(host: str, port: int) -> Iterator[str]:
     """Run `magray serve` in a process, and give its URL at once."""
-    command = [sys.executable, "-m", "magray", "serve", "--no-browser", "--port", str(port)]
-    with subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"}) as process:
+    command = [sys.executable, "-m", "magray", "serve", "--no-browser", "--host", host, "--port", str(port)]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1", "MAGRAY_SERVE_TOKEN": TOKEN}) as process:
         try:
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://{host}:{port}"
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
@@ -65,7 +69,7 @@ def wait_for(url: str) -> None:
     end = time.monotonic() + LONGEST_START
     while time.monotonic() < end:
         try:
-            if ask(f"{url}/v1/health").status == 200:
+            if ask(f"{url}/v1/health", Authorization=BEARER).status == 200:
                 return
         except OSError:
             time.sleep(0.05)
@@ -74,7 +78,8 @@ def wait_for(url: str) -> None:
 
 def answer(url: str, shown: bytes, told: dict[str, object], estimator: str) -> str:
     """Return whether one answer is trusted."""
-    found = ask_form(f"{url}/v1/estimate", [("a.png", shown)], estimator=estimator, **told)
+    body, kind = form([("a.png", shown)], told | {"estimator": estimator})
+    found = ask(f"{url}/v1/estimate", body, Content_Type=kind, Authorization=BEARER)
     assert found.status == 200, found.body
     return str(found.record["trust"])
 
@@ -99,6 +104,7 @@ def rate(url: str, shown: bytes, told: dict[str, object], estimator: str, second
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--at-once", type=int, default=8)
@@ -108,7 +114,7 @@ def main() -> None:
     told = {name: question(film, name) for name in ("any-film", "co-like")}
     print(f"{cores()} cores, {processor()}, load {os.getloadavg()[0]:.1f}")
     started = time.monotonic()
-    with magray_serve(chosen.port) as url:
+    with magray_serve(chosen.host, chosen.port) as url:
         wait_for(url)
         print(f"page after {time.monotonic() - started:.1f} s")
         answer(url, large, told["any-film"], "any-film")

@@ -16,7 +16,10 @@ def serve(
     port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="Port of the page.")] = 8000,
     host: Annotated[
         str,
-        typer.Option(metavar="ADDRESS", help="Address to listen on; others than loopback need MAGRAY_SERVE_TOKEN."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on; others than loopback are for a group, and need MAGRAY_SERVE_TOKEN.",
+        ),
     ] = "127.0.0.1",
     films: Annotated[
         str | None,
@@ -29,13 +32,22 @@ def serve(
     """Serve a page to drop pictures on, and the same by HTTP (/openapi.json), until Ctrl-C."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise UserError(f"{missing[0]} is not installed: pip install 'magray[serve]'")
-    from magray.serve.service import start
+    from magray.serve.guard import LOOPBACK
 
-    url = start(host, port, films)
-    typer.echo(f"{url}   Ctrl-C ends it")
-    if browser:
-        webbrowser.open(url)
+    def ready(url: str) -> None:
+        typer.echo(f"{url}   Ctrl-C ends it")
+        if browser:
+            webbrowser.open(url)
+
     try:
-        signal.pause()
+        if host in LOOPBACK:
+            from magray.serve.local import run
+
+            run(host, port, films, ready)
+        else:
+            from magray.serve.service import start
+
+            ready(start(host, port, films))
+            signal.pause()
     except KeyboardInterrupt:
         typer.echo("ended", err=True)

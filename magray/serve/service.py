@@ -1,8 +1,7 @@
-"""The application on Ray Serve: on this machine for `magray serve`, and on a cluster by cluster/serve.yaml."""
+"""The application on Ray Serve, for a group: by `magray serve --host`, and on a cluster by cluster/serve.yaml."""
 
 import logging
 import os
-import socket
 import time
 from contextlib import suppress
 from http import HTTPStatus
@@ -20,10 +19,9 @@ from ray.serve.schema import LoggingConfig
 from magray.environment import cores
 from magray.errors import UserError, one_line
 from magray.runtime.connect import connect
+from magray.serve.address import check_free, show_films, url_of
 from magray.serve.app import make_app
 from magray.serve.guard import token_for, token_of_environment
-from magray.serve.requests import FILMS
-from magray.store import open_store
 
 QUEUED = 64  # requests, beyond which Ray Serve answers 503
 AT_ONCE = 8  # requests that a replica reads; it answers them one after the other
@@ -72,9 +70,9 @@ def start(host: str, port: int, films: str | None = None) -> str:
     an address that is not loopback without a token.
     """
     with_token = token_for(host) is not None
-    _check_free(host, port)
+    check_free(host, port)
     if films is not None:
-        os.environ[FILMS] = open_store(films).uri  # Ray's processes have this environment
+        show_films(films)
     for name, value in BUSY_MACHINE.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -85,7 +83,7 @@ def start(host: str, port: int, films: str | None = None) -> str:
         serve.run(application(with_token, max_replicas=max(1, cores())), name="magray", route_prefix="/")
     except Exception as error:  # Ray raises what it likes
         raise UserError(f"Ray Serve does not start on this machine: {one_line(error)}") from error
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    url = url_of(host, port)
     _wait_for(url)
     return url
 
@@ -104,13 +102,3 @@ def _wait_for(url: str) -> None:
             pass
         time.sleep(0.05)
     raise UserError(f"{url} does not answer after {START_SECONDS:.0f} s; is this machine busy? Try again")
-
-
-def _check_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind((host, port))
-    except OSError as error:
-        raise UserError(f"{host}:{port} cannot be listened on: {error.strerror}; choose another --port") from error

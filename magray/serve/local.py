@@ -1,0 +1,55 @@
+"""The application in one process, on loopback: for the person at this machine, whom no cluster keeps waiting."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from magray.serve.address import check_free, show_films, url_of
+from magray.serve.app import make_app
+from magray.serve.guard import token_for
+
+AT_ONCE = 64  # requests, beyond which the answer is 503
+SECONDS_TO_END = 1  # for answers that are under way
+
+
+def run(host: str, port: int, films: str | None, ready: Callable[[str], None]) -> None:
+    """Serve the page until a signal ends it. It then has the effect that it has elsewhere: Ctrl-C, KeyboardInterrupt.
+
+    ready: called with the URL of the page as soon as it answers. films: a store whose films are shown beside answers.
+    Raises UserError if it is none, if the port is taken, and for an address that is not loopback without a token.
+    """
+    token = token_for(host)
+    check_free(host, port)
+    if films is not None:
+        show_films(films)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    _Server(
+        uvicorn.Config(
+            make_app(token),
+            host=host,
+            port=port,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=AT_ONCE,
+            timeout_graceful_shutdown=SECONDS_TO_END,
+        ),
+        lambda: ready(url_of(host, port)),
+    ).run()
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            await asyncio.to_thread(self._ready)
