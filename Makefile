@@ -39,10 +39,12 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 # Each of pytest's processes keeps one core busy: more threads would only wait for one another. Clusters wait for their own
-# processes half of the time, so that three share two cores; their threads sleep while they wait, or they would waste both.
+# processes half of the time, so that three share two cores; their threads sleep while they wait, or they would waste both,
+# and their processes have the priority of the tests that wait for them (Ray's own choice is a low one).
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 tests --ignore tests/cluster --ignore tests/gpu
-	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 3 --dist loadfile tests/cluster tests/gpu
+	OMP_WAIT_POLICY=passive RAY_worker_niceness=0 \
+		$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/cluster tests/gpu
 
 test-gpu: $(READY)
 	$(BIN)/pytest -m gpu
