@@ -93,8 +93,8 @@ class Tab(ABC):
 
     def downloaded(self, name: str) -> Path:
         """Return a file that the page has offered, when it is there."""
-        end = time.monotonic() + PATIENCE
-        while not (self.downloads / name).exists():
+        file, end = self.downloads / name, time.monotonic() + PATIENCE
+        while not (file.exists() and file.stat().st_size):  # Firefox begins with an empty one, and then replaces it
             assert time.monotonic() < end, f"{name} was not downloaded"
             time.sleep(0.1)
-        return self.downloads / name
+        return file
