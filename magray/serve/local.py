@@ -13,6 +13,7 @@ from magray.serve.guard import token_for
 
 AT_ONCE = 64  # requests, beyond which the answer is 503
 SECONDS_TO_END = 1  # for answers that are under way
+TALKATIVE = ("uvicorn.error", "python_multipart")  # loggers, which would tell of strange requests on the terminal
 
 
 def run(host: str, port: int, films: str | None, ready: Callable[[str], None]) -> None:
@@ -25,7 +26,8 @@ def run(host: str, port: int, films: str | None, ready: Callable[[str], None]) -
     check_free(host, port)
     if films is not None:
         show_films(films)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
     _Server(
         uvicorn.Config(
             make_app(token),

@@ -47,6 +47,8 @@ def test_the_command_serves_the_page_and_the_answers_of_the_command_line_until_i
         )
         assert told.record == expected
         assert ask_form(f"{url}/v1/estimate", [("a.png", b"")], pixel_nm=8).status == 422
+        torn = ask(f"{url}/v1/estimate", b"--aaaa-", Content_Type="multipart/form-data; boundary=aaaaaaaa")
+        assert torn.status == 400
         simulated = ask_form(f"{url}/v1/resimulate", [("a.png", picture.read_bytes())], estimator="co-like", pixel_nm=8)
         assert "co-like knows no constants to simulate" in simulated.record["detail"]
         drawn = ask_form(f"{url}/v1/resimulate", [("a.png", picture.read_bytes())], pixel_nm=8, **FILM)
