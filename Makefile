@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "magray needs Python 3.11 or newer; give its name: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
-	-@$(BIN)/python -m compileall -qq -j 0 .venv/lib  # on all cores, which pip does not
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # on all cores, which pip does not; templates are no Python
 	@touch $@
 
 quickstart: $(READY)
@@ -42,7 +42,7 @@ lint: $(READY)
 # processes half of the time, so that three share two cores; their threads sleep while they wait, or they would waste both,
 # and their processes have the priority of the tests that wait for them (Ray's own choice is a low one).
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 tests --ignore tests/cluster --ignore tests/gpu
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto tests --ignore tests/cluster --ignore tests/gpu
 	OMP_WAIT_POLICY=passive RAY_worker_niceness=0 \
 		$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/cluster tests/gpu
 

@@ -1,9 +1,10 @@
-"""Where the service listens, and what it shows there."""
+"""Where the service listens, and what has to be certain before it does."""
 
 import os
 import socket
 
 from magray.errors import UserError
+from magray.serve.guard import token_for
 from magray.serve.requests import FILMS
 from magray.store import open_store
 
@@ -13,8 +14,20 @@ def url_of(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def check_free(host: str, port: int) -> None:
-    """Raise UserError if nothing can listen there."""
+def prepare(host: str, port: int, films: str | None) -> str | None:
+    """Return the token that requests have to show, None on loopback, once it is certain that the service can start.
+
+    films: a store whose films are shown beside answers, by this process and those that it starts. Raises UserError if
+    it is none, if the port is taken, and for an address that is not loopback without a token.
+    """
+    token = token_for(host)
+    _check_free(host, port)
+    if films is not None:
+        os.environ[FILMS] = open_store(films).uri
+    return token
+
+
+def _check_free(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as tried:
@@ -22,8 +35,3 @@ def check_free(host: str, port: int) -> None:
             tried.bind((host, port))
     except OSError as error:
         raise UserError(f"{host}:{port} cannot be listened on: {error.strerror}; choose another --port") from error
-
-
-def show_films(store: str) -> None:
-    """Show films of a store beside answers, here and in processes that start. Raises UserError if it is none."""
-    os.environ[FILMS] = open_store(store).uri

@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import uvicorn
 
-from magray.serve.address import check_free, show_films, url_of
+from magray.serve.address import prepare, url_of
 from magray.serve.app import make_app
-from magray.serve.guard import token_for
 
 AT_ONCE = 64  # requests, beyond which the answer is 503
 SECONDS_TO_END = 1  # for answers that are under way
@@ -19,13 +18,9 @@ TALKATIVE = ("uvicorn.error", "python_multipart")  # loggers, which would tell o
 def run(host: str, port: int, films: str | None, ready: Callable[[str], None]) -> None:
     """Serve the page until a signal ends it. It then has the effect that it has elsewhere: Ctrl-C, KeyboardInterrupt.
 
-    ready: called with the URL of the page as soon as it answers. films: a store whose films are shown beside answers.
-    Raises UserError if it is none, if the port is taken, and for an address that is not loopback without a token.
+    ready: called with the URL of the page as soon as it answers. films: as in `prepare`, and it raises UserError.
     """
-    token = token_for(host)
-    check_free(host, port)
-    if films is not None:
-        show_films(films)
+    token = prepare(host, port, films)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
     _Server(

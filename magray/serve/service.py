@@ -19,9 +19,9 @@ from ray.serve.schema import LoggingConfig
 from magray.environment import cores
 from magray.errors import UserError, one_line
 from magray.runtime.connect import connect
-from magray.serve.address import check_free, show_films, url_of
+from magray.serve.address import prepare, url_of
 from magray.serve.app import make_app
-from magray.serve.guard import token_for, token_of_environment
+from magray.serve.guard import token_of_environment
 
 QUEUED = 64  # requests, beyond which Ray Serve answers 503
 AT_ONCE = 8  # requests that a replica reads; it answers them one after the other
@@ -69,10 +69,7 @@ def start(host: str, port: int, films: str | None = None) -> str:
     films: a store whose films are shown beside answers. Raises UserError if it is none, if the port is taken, and for
     an address that is not loopback without a token.
     """
-    with_token = token_for(host) is not None
-    check_free(host, port)
-    if films is not None:
-        show_films(films)
+    with_token = prepare(host, port, films) is not None
     for name, value in BUSY_MACHINE.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)

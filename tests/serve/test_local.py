@@ -1,11 +1,5 @@
 """`magray serve` as one person runs it: in one process, on loopback."""
 
-import os
-import re
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +8,7 @@ from PIL import Image
 
 from magray.errors import UserError
 from magray.project.estimate import Question, answer
-from tests.support.http_service import ask, ask_form, needs_serve
+from tests.support.http_service import ask, ask_form, needs_serve, served_by_command
 from tests.support.stripes import labyrinth
 
 pytestmark = needs_serve
@@ -24,22 +18,10 @@ FILM = {"Ms": "1.0 ± 0.05 MA/m", "Keff": "0.2 ± 0.02 MJ/m3", "thickness": "2 n
 def test_the_command_serves_the_page_and_the_answers_of_the_command_line_until_it_is_ended(tmp_path: Path) -> None:
     from magray.serve.local import run
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     picture = tmp_path / "a.png"
     Image.fromarray(np.uint8(127.5 * (labyrinth(20, side=128) + 1))).save(picture)
     expected = answer(Question([picture], "co-like", pixel_nm=8.0)).to_json()
-    command = [sys.executable, "-m", "magray", "serve", "--no-browser", "--port", str(port)]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.match(rf"(http://127\.0\.0\.1:{port})/ ", line)
-        assert found, line + process.communicate()[1]
-        url = found[1]
+    with served_by_command("127.0.0.1", tmp_path) as (url, port):
         assert b"Drop, paste or choose pictures" in ask(url).body
         assert ask(f"{url}/v1/health", Host="films.example").status == 403
         told = ask_form(
@@ -58,9 +40,3 @@ def test_the_command_serves_the_page_and_the_answers_of_the_command_line_until_i
         assert ask(f"{url}/v1/estimate", too_large, Content_Type="application/json").status == 413
         with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on: Address already in use"):
             run("127.0.0.1", port, None, print)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert errors.strip() == "ended"
-    with socket.socket() as again:
-        assert again.connect_ex(("127.0.0.1", port)) != 0

@@ -2,20 +2,16 @@
 
 import base64
 import json
-import shutil
-import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from tests.support.browser import NAMES, QUIET
-from tests.support.tab import PATIENCE, Place, Tab
+from tests.support.tab import PATIENCE, Place, Tab, installed, started
 
 
 class ChromiumTab(Tab):
@@ -81,29 +77,19 @@ class ChromiumTab(Tab):
 @contextmanager
 def chromium(folder: Path) -> Iterator[ChromiumTab]:
     """Start a browser with an empty profile in a folder. Skips the test where there is none."""
-    browser = next(filter(None, map(shutil.which, NAMES)), None)
-    if browser is None:
-        pytest.skip("no chromium on this machine: the page was not looked at in a browser")
+    browser = installed(NAMES, "no chromium on this machine: the page was not looked at in a browser")
     profile, downloads = folder / "profile", folder / "downloads"
     downloads.mkdir()
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", *QUIET, f"--user-data-dir={profile}"]
     command += ["--remote-debugging-port=0", "about:blank"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            with connect(_address(profile, process), max_size=None, proxy=None) as connection:
-                yield ChromiumTab(connection, downloads)
-        finally:
-            process.kill()
+    with started(command, profile / "DevToolsActivePort", _first_tab) as connection:
+        yield ChromiumTab(connection, downloads)
 
 
-def _address(profile: Path, process: "subprocess.Popen[bytes]") -> str:
-    """Return the address of the browser's first tab."""
-    file, end = profile / "DevToolsActivePort", time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        if file.exists() and (lines := file.read_text().split()):
-            with urllib.request.urlopen(f"http://127.0.0.1:{lines[0]}/json/list", timeout=PATIENCE) as answer:
-                pages = [one for one in json.load(answer) if one["type"] == "page"]
-            if pages:
-                return str(pages[0]["webSocketDebuggerUrl"])
-        time.sleep(0.1)
-    raise AssertionError("the browser does not start")
+def _first_tab(told: str) -> str:
+    """Return the address of the browser's first tab; "" until it has one."""
+    if not told.split():
+        return ""
+    with urllib.request.urlopen(f"http://127.0.0.1:{told.split()[0]}/json/list", timeout=PATIENCE) as answer:
+        pages = [one for one in json.load(answer) if one["type"] == "page"]
+    return str(pages[0]["webSocketDebuggerUrl"]) if pages else ""

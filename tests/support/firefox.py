@@ -2,18 +2,14 @@
 
 import base64
 import json
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
-from tests.support.tab import PATIENCE, Place, Tab
+from tests.support.tab import Place, Tab, installed, started
 
 NAMES = ("firefox", "firefox-esr")
 DROP = """(files => {
@@ -78,9 +74,7 @@ class FirefoxTab(Tab):
 @contextmanager
 def firefox(folder: Path) -> Iterator[FirefoxTab]:
     """Start a browser with an empty profile in a folder. Skips the test where there is none."""
-    browser = next(filter(None, map(shutil.which, NAMES)), None)
-    if browser is None:
-        pytest.skip("no firefox on this machine: the page was not looked at in it")
+    browser = installed(NAMES, "no firefox on this machine: the page was not looked at in it")
     profile, downloads = folder / "profile", folder / "downloads"
     profile.mkdir()
     downloads.mkdir()
@@ -88,20 +82,11 @@ def firefox(folder: Path) -> Iterator[FirefoxTab]:
     lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in settings.items())
     (profile / "user.js").write_text("\n".join(lines))
     command = [browser, "--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            with connect(_address(profile, process), max_size=None, proxy=None) as connection:
-                yield FirefoxTab(connection, downloads)
-        finally:
-            process.kill()
+    with started(command, profile / "WebDriverBiDiServer.json", _session) as connection:
+        yield FirefoxTab(connection, downloads)
 
 
-def _address(profile: Path, process: "subprocess.Popen[bytes]") -> str:
-    """Return the address at which the browser starts a session."""
-    file, end = profile / "WebDriverBiDiServer.json", time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        if file.exists() and (text := file.read_text()):
-            server = json.loads(text)
-            return f"ws://{server['ws_host']}:{server['ws_port']}/session"
-        time.sleep(0.1)
-    raise AssertionError("the browser does not start")
+def _session(told: str) -> str:
+    """Return the address at which the browser starts a session; "" until it is told."""
+    server = json.loads(told or "null")
+    return f"ws://{server['ws_host']}:{server['ws_port']}/session" if server else ""

@@ -1,14 +1,21 @@
-"""The HTTP service on an ASGI server of its own, without Ray, and requests to it."""
+"""The HTTP service on an ASGI server of its own or as `magray serve` runs it, and requests to it."""
 
 import importlib.util
 import json
+import os
+import re
 import secrets
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -50,6 +57,37 @@ def served(token: str | None = None) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join(PATIENCE)
+
+
+@contextmanager
+def served_by_command(host: str, folder: Path) -> Iterator[tuple[str, int]]:
+    """Run `magray serve` as people do, and give its URL and port. It must end when it is told to, and say only that.
+
+    folder: for its temporary files.
+    """
+    with socket.socket() as free:
+        free.bind((host, 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "magray", "serve", "--no-browser", "--host", host, "--port", str(port)]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.match(rf"(http://{re.escape(host)}:{port})/ ", line)
+        assert found, line + process.communicate()[1]
+        try:
+            yield found[1], port
+        except BaseException:
+            process.kill()  # for which Popen would wait
+            raise
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert errors.strip() == "ended"
+    with socket.socket() as again:
+        assert again.connect_ex((host, port)) != 0
 
 
 def ask(url: str, body: bytes | Iterator[bytes] | None = None, **headers: str) -> Answer:

@@ -2,13 +2,17 @@
 
 import itertools
 import json
+import shutil
+import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from websockets.sync.client import ClientConnection
+import pytest
+from websockets.sync.client import ClientConnection, connect
 
 PATIENCE = 180.0  # seconds, on a machine that does other things
 Place = tuple[float, float]
@@ -98,3 +102,27 @@ class Tab(ABC):
             assert time.monotonic() < end, f"{name} was not downloaded"
             time.sleep(0.1)
         return file
+
+
+def installed(names: Sequence[str], otherwise: str) -> str:
+    """Return the path of a browser of one of these names. Skips the test where there is none."""
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        pytest.skip(otherwise)
+    return browser
+
+
+@contextmanager
+def started(command: Sequence[str], file: Path, address_of: Callable[[str], str]) -> Iterator[ClientConnection]:
+    """Start a browser, and connect to the address that the text of a file of its profile tells, once it does."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            end = time.monotonic() + PATIENCE
+            while not (file.exists() and (address := address_of(file.read_text()))):
+                assert process.poll() is None, "the browser has ended"
+                assert time.monotonic() < end, "the browser does not start"
+                time.sleep(0.1)
+            with connect(address, max_size=None, proxy=None) as connection:
+                yield connection
+        finally:
+            process.kill()
