@@ -193,15 +193,17 @@ class Again:
         return statistics.stdev(self.worst) if len(self.worst) > 1 else math.nan
 
 
-def pooled_spread(tried: Iterable[Again]) -> float:
-    """Return the standard deviation between seeds, pooled over candidates. Raises UserError if none has several."""
-    several = [one for one in tried if len(one.worst) > 1]
-    if not several:
+def spread_of_seeds(tried: Iterable[Again]) -> float:
+    """Return the standard deviation between seeds in the median over candidates: one outlier must not excuse all.
+
+    Raises UserError if none has several seeds.
+    """
+    spreads = [one.spread for one in tried if len(one.worst) > 1]
+    if not spreads:
         raise UserError(
             "no set was trained with several other seeds, so that luck cannot be told from merit; set --seeds"
         )
-    free = sum(len(one.worst) - 1 for one in several)
-    return math.sqrt(sum(one.spread**2 * (len(one.worst) - 1) for one in several) / free)
+    return statistics.median(spreads)
 
 
 def costs(ways: Iterable[Way]) -> Table:
@@ -225,7 +227,7 @@ def errors(found: Mapping[str, Sequence[Again]]) -> Table:
             numbers = (one.mean, one.spread, min(one.worst), max(one.worst))
             cells = (f"{100 * number:.2f}" for number in numbers)
             table.add_row(name, str(rank), str(one.candidate.train_set), *cells, str(len(one.worst)))
-        mean, spread = statistics.mean(one.mean for one in group), pooled_spread(group)
+        mean, spread = statistics.mean(one.mean for one in group), spread_of_seeds(group)
         table.add_row(name, "all", "", f"{100 * mean:.2f}", f"{100 * spread:.2f}", end_section=True)
     return table
 
@@ -236,7 +238,7 @@ def verdicts(guided: Way, every: Way, found: Mapping[str, Sequence[Again]]) -> I
     Compared are the sets that each of them ranks first, and those with the least mean of the other seeds. The spread
     between seeds is that of the exhaustive search's best sets: bad sets, which have a large one, would excuse anything.
     """
-    spread = pooled_spread(found[EVERY_SET])
+    spread = spread_of_seeds(found[EVERY_SET])
     for name in (GUIDED, GUIDED_SETTINGS):
         for what, pick in (("first choice", 0), ("best of all retrained", None)):
             mine, least = (_picked(found[group], pick) for group in (name, EVERY_SET))

@@ -9,7 +9,17 @@ import pytest
 from rich.console import Console
 
 from benchmarks import search as benchmark
-from benchmarks.search import EVERY_SET, GUIDED, GUIDED_SETTINGS, TIMES, Again, Way, candidates, pooled_spread, verdicts
+from benchmarks.search import (
+    EVERY_SET,
+    GUIDED,
+    GUIDED_SETTINGS,
+    TIMES,
+    Again,
+    Way,
+    candidates,
+    spread_of_seeds,
+    verdicts,
+)
 from magray.config import load_config, load_search
 from magray.errors import UserError
 from magray.files.atomic import read_table
@@ -63,7 +73,12 @@ def test_sets_of_the_guided_search_are_trained_as_all_sets_were_and_with_its_own
 
 
 def test_the_spread_is_that_of_seeds_and_not_of_sets() -> None:
-    assert pooled_spread([again("0.1", 0.10, 0.12), again("0.2", 0.30, 0.32)]) == pytest.approx(0.02 / 2**0.5)
+    assert spread_of_seeds([again("0.1", 0.10, 0.12), again("0.2", 0.30, 0.32)]) == pytest.approx(0.02 / 2**0.5)
+
+
+def test_one_set_that_fails_with_a_seed_does_not_widen_the_spread_of_all() -> None:
+    tried = [again("0.1", 0.10, 0.12), again("0.2", 0.30, 0.32), again("0.3", 0.10, 0.90)]
+    assert spread_of_seeds(tried) == pytest.approx(0.02 / 2**0.5)
 
 
 @pytest.mark.parametrize(("error", "said"), [(0.12, "as good, within"), (0.18, "worse, beyond")])
@@ -87,7 +102,7 @@ def test_a_search_is_as_good_if_its_set_is_within_two_standard_errors_of_the_dif
 
 def test_one_other_seed_is_refused_because_it_says_nothing_about_luck() -> None:
     with pytest.raises(UserError, match="set --seeds"):
-        pooled_spread([again("0.1", 0.1)])
+        spread_of_seeds([again("0.1", 0.1)])
 
 
 def written(path: Path, rows: Iterable[Row]) -> Path:
