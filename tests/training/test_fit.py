@@ -28,7 +28,7 @@ from tests.support.stores import scattered_store
 from tests.support.stripes import striped_store
 
 SCALES = ScaleSet.parse("0.125+0.25")
-SHORT = FitConfig(train_scales=[SCALES], epochs=6, views_per_epoch=192, batch=16, learning_rate=3e-3, seed=3)
+SHORT = FitConfig(train_scales=[SCALES], epochs=6, views_per_epoch=192, batch=16, learning_rate=3e-3, width=0.5, seed=3)
 WEAK_EYES = {"blur": ["4 nm", "8 nm"], "noise": [0.3, 0.6]}
 
 
