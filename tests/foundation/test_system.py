@@ -43,13 +43,15 @@ def python(program: str, *arguments: str, **settings: str) -> subprocess.Complet
 def refused(action: Callable[[], object], *, limit: int | None = None) -> str:
     """Return the message about the OSError that an action raises, with files of up to `limit` bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if limit is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        with pytest.raises(OSError) as raised:  # noqa: PT011
-            action()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.MonkeyPatch.context() as patch:
+        if limit is not None:
+            patch.setattr(sys, "dont_write_bytecode", True)  # or a module that is imported now is cut off as well
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises(OSError) as raised:  # noqa: PT011
+                action()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
     return in_words(raised.value)
 
 
