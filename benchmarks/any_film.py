@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.domain_pictures import shows_domains, through_microscope, turned_view
 from magray import Film, Minimize, Protocol
 from magray.config import DesignedConfig, load_films
+from magray.estimator.knowns import INSTRUMENTS
 from magray.films.design import draw, history_of
 from magray.films.reduced import ReducedNumbers, stripe_period
 from magray.micromagnetics import FilmSolver
@@ -49,6 +50,7 @@ MATERIALS: dict[str, dict[str, Any]] = {  # told of pictures without domains
     "CoFeB": {"Ms": 1.1e6, "Keff": 0.1e6, "thickness": 1.2e-9},
     "Pt/Co": {"Ms": 0.8e6, "Keff": 0.25e6, "thickness": 12e-9},
 }
+PIXELS_NM = (2.0, 15.0)  # of these
 
 
 @dataclass(frozen=True)
@@ -382,17 +384,19 @@ def scaled_ends(ends: Ends, unit: float) -> Ends:
 
 
 def without_domains(measured: Measured) -> None:
-    """Pictures that show no domains: the share that is answered as trusted."""
+    """Pictures that show no domains, said to come from each instrument: the shares that are answered."""
     from tests.support.no_domains import no_domains
 
     pictures = [picture.astype(np.float32) for seed in range(3) for picture in no_domains(seed).values()]
-    for name, known in MATERIALS.items():
+    for instrument in INSTRUMENTS:
         said = measured.ask(
-            Question((one,), 2.0, known, dmi="interfacial", instrument="microscope") for one in pictures
+            Question((one,), pixel, known, dmi="interfacial", instrument=instrument)
+            for one in pictures
+            for known in MATERIALS.values()
+            for pixel in PIXELS_NM
         )
-        measured.add(
-            "no domains", f"any-film, told {name}", {"pictures": len(said), "trusted": shares(said, "trusted")}
-        )
+        answered = {trust: shares(said, trust) for trust in ("trusted", "doubtful")}
+        measured.add("no domains", f"any-film, {instrument}", {"answers": len(said)} | answered)
     for name in OLD:
         said = measured.ask(Question((one,), 2.0, {}, estimator=name) for one in pictures)
         measured.add("no domains", name, {"pictures": len(said), "trusted": shares(said, "trusted")})

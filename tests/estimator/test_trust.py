@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from magray import Estimator, Minimize, Protocol, UserError, relax
-from magray.estimator.trust import STATISTICS, DomainPictures, domain_pictures, picture_statistics
+from magray.estimator.shown import seen_squares
+from magray.estimator.trust import LOUDEST, STATISTICS, DomainPictures, domain_pictures, picture_statistics
 from magray.imaging import area_average
+from magray.imaging.instruments import RANGES
 from magray.imaging.microscope import Microscope, apply_microscope
 from magray.store.rows import pixels
 from tests.support.no_domains import no_domains
@@ -32,6 +34,23 @@ def test_what_shows_no_domains_is_refused_nineteen_times_of_twenty() -> None:
     views = np.stack([area_average(picture[None, :512, :512])[0] for picture in shown.values()])
     passed = [name for name, distance in zip(shown, domain_pictures().distances(views), strict=True) if distance <= 1]
     assert len(passed) <= 0.05 * len(shown), passed
+
+
+@pytest.mark.parametrize("instrument", ["none", "microscope", *RANGES])
+def test_noise_is_refused_whatever_is_said_to_have_taken_it(instrument: str) -> None:
+    """A force microscope's noisiest pictures are nearly noise, and noise was answered as one of them."""
+    for side in (128, 256, 300, 700):
+        noise = np.random.default_rng(side).normal(size=(side, side)).astype(np.float32)
+        doubt = seen_squares(noise, 8e-9, instrument).no_domains
+        assert doubt is not None, side
+        assert doubt.startswith("the picture does not look like domains")
+
+
+@pytest.mark.parametrize("instrument", [None, *RANGES])
+def test_the_noisiest_simulated_pictures_are_not_taken_for_noise(instrument: str | None) -> None:
+    known = domain_pictures(instrument)
+    statistics = known.statistics @ np.linalg.inv(known.whitening) * known.spread + known.mean
+    assert np.exp(statistics[:, list(STATISTICS).index("roughness")].max()) < LOUDEST
 
 
 @pytest.mark.parametrize("estimator", ["co-like", "co-like-microscope"])
