@@ -34,6 +34,7 @@ SHORT = FitConfig(
     views_per_epoch=32,  # long enough to be interrupted on the way
     batch=16,
     learning_rate=3e-3,
+    width=0.5,
     seed=3,
     checkpoint_epochs=1,
 )
