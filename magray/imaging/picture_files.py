@@ -2,6 +2,7 @@
 
 import logging
 import stat
+import threading
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ SIGNATURES = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
+_SETTINGS = threading.Lock()  # Pillow's limit and the filters of warnings are the process's, and not the thread's
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its problems with a file are reported by UserError
 
 
@@ -66,7 +68,7 @@ def read_scans(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> list
     than `max_megapixels`, before memory is taken for it.
     """
     try:
-        with _opened(path) as file:
+        with _opened(path) as file, _SETTINGS:
             scans = _decode(file, max_megapixels)
         if not scans:
             raise UserError("holds no picture")

@@ -36,14 +36,13 @@ Done = TypeVar("Done")
 RecordOf = Callable[[Asked, Sequence[Upload]], dict[str, Any]]
 
 
-def make_app(token: str | None, machine: str | None = None) -> FastAPI:
+def make_app(token: str | None, machine: str | None = None, threads: int = 1) -> FastAPI:
     """Return the application. token: what every request has to show; None on loopback alone.
 
     machine: a name that the applications on one machine share, of which one at a time simulates; None if this is the
-    only one.
-    One thread does the work of all requests, in their order: the readers of pictures share settings of their libraries.
+    only one. threads: of the requests that are worked on at once, each on one core.
     """
-    work = ThreadPoolExecutor(1, "magray-estimate")
+    work = ThreadPoolExecutor(threads, "magray-estimate", initializer=_take_one_core)
 
     @asynccontextmanager
     async def warm(_: FastAPI) -> AsyncIterator[None]:
@@ -130,6 +129,12 @@ async def _in_time(awaited: Awaitable[Done], seconds: float, status: int, otherw
         return await asyncio.wait_for(awaited, seconds)
     except TimeoutError:
         raise Problem(status, otherwise) from None
+
+
+def _take_one_core() -> None:
+    import torch  # takes seconds, which the page does not wait for
+
+    torch.set_num_threads(1)
 
 
 def _warm_up() -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import uvicorn
 
+from magray.environment import cores
 from magray.serve.address import prepare, url_of
 from magray.serve.app import make_app
 
 AT_ONCE = 64  # requests, beyond which the answer is 503
+MOST_THREADS = 4  # a third of an answer is Python's own work, which one thread does at a time
 SECONDS_TO_END = 1  # for answers that are under way
 TALKATIVE = ("uvicorn.error", "python_multipart")  # loggers, which would tell of strange requests on the terminal
 
@@ -25,7 +27,7 @@ def run(host: str, port: int, films: str | None, ready: Callable[[str], None]) -
         logging.getLogger(name).setLevel(logging.ERROR)
     _Server(
         uvicorn.Config(
-            make_app(token),
+            make_app(token, threads=min(cores(), MOST_THREADS)),
             host=host,
             port=port,
             ws="none",

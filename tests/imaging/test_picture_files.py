@@ -6,8 +6,10 @@ import re
 import resource
 import struct
 import time
+import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +190,16 @@ def test_pictures_are_upright_as_viewers_show_them(tmp_path: Path, name: str, or
         reference.load()
         expected = np.asarray(ImageOps.exif_transpose(reference))
     np.testing.assert_allclose(read_picture(tmp_path / name) * 255, expected, atol=0.01)
+
+
+def test_threads_that_read_at_once_leave_the_settings_of_the_process_as_they_were(tmp_path: Path) -> None:
+    """Pillow's limit and the filters of warnings are changed while a file is read."""
+    for name in "ab":
+        write_picture(tmp_path / f"{name}.png", np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8))
+    before = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    with ThreadPoolExecutor(8) as at_once:
+        assert len(list(at_once.map(read_picture, 100 * [tmp_path / "a.png", tmp_path / "b.png"]))) == 200
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
 
 
 def test_a_written_picture_is_read_back(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,21 @@ def test_the_answer_is_that_of_the_command(service: str, tmp_path: Path) -> None
     found = ask_form(f"{service}/v1/estimate", [("a.png", DOMAINS)], pixel_nm=4, force="true", **FILM)
     assert found.status == 200
     assert found.record == expected
+
+
+def test_requests_at_once_have_the_answers_that_they_have_one_by_one(service: str) -> None:
+    """Half of them cannot be read, or show nothing."""
+    pictures = [png(labyrinth(period, side=128)) for period in (14, 18, 22)] + [NOISE, DOMAINS[:300], b"GIF89a"]
+
+    def asked(picture: bytes) -> tuple[int, bytes]:
+        found = ask_form(f"{service}/v1/estimate", [("a.png", picture)], pixel_nm=4, **FILM)
+        return found.status, found.body
+
+    one_by_one = list(map(asked, pictures))
+    with ThreadPoolExecutor(len(pictures)) as at_once:
+        for _ in range(3):
+            assert list(at_once.map(asked, pictures)) == one_by_one
+    assert [status for status, _ in one_by_one] == [200, 200, 200, 200, 422, 422]
 
 
 def test_json_says_the_same_as_a_form(service: str) -> None:

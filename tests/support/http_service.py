@@ -46,7 +46,7 @@ def served(token: str | None = None) -> Iterator[str]:
 
     from magray.serve.app import make_app
 
-    server = uvicorn.Server(uvicorn.Config(make_app(token), host="127.0.0.1", port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(make_app(token, threads=2), host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     end = time.monotonic() + PATIENCE
