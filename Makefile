@@ -24,7 +24,8 @@ help:
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "magray needs Python 3.11 or newer; give its name: make PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv --upgrade-deps .venv  # today's pip takes half as long
+	@# today's pip takes half as long; where there is none, the one that comes with Python does
+	@test -x $(BIN)/python || $(PYTHON) -m venv --upgrade-deps .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@
 
