@@ -133,8 +133,12 @@ class DomainPictures:
 
         if scale_um is None:
             return False
-        scales = np.exp((self.statistics @ np.linalg.inv(self.whitening))[:, -1] * self.spread[-1] + self.mean[-1])
+        scales = np.exp(self.correlated()[:, -1])
         return bool(scales.min() * (1 - SAME_SCALE) <= scale_um <= scales.max() * (1 + SAME_SCALE))
+
+    def correlated(self) -> Array:
+        """Return the statistics (n, 10 or 11) of the simulated pictures as they were before they were decorrelated."""
+        return np.asarray(self.statistics @ np.linalg.inv(self.whitening) * self.spread + self.mean)
 
     @cached_property
     def _tree(self) -> cKDTree:
