@@ -3,7 +3,7 @@
 import gc
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -65,18 +65,14 @@ def _pool(actors: int, **limits: Any) -> ActorPoolStrategy:
     return ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors, **limits)
 
 
-def put_blocks(plan: pa.Table, films: int) -> list[Any]:
-    """Put `blocks_of` a plan into Ray's object store, one after the other, and return references to them."""
-    return [ray.put(block) for block in blocks_of(plan, films)]
+def pipeline(blocks: Sequence[pa.Table], store_uri: str, devices: Devices, pool: dict[str, Any]) -> Dataset:
+    """Return the pipeline that simulates and commits `blocks_of` a plan; its rows are those of `Committer`.
 
-
-def pipeline(blocks: list[Any], store_uri: str, devices: Devices, pool: dict[str, Any]) -> Dataset:
-    """Return the pipeline that simulates and commits blocks; its rows are those of `Committer`.
-
+    Blocks are put and described here, in a millisecond each: from_arrow_refs would have a task of Ray's look at each.
     Committers are actors, too: they are warm when the first block comes, and a slow object store costs only threads.
     """
     _silence_ray_data()
-    simulated = ray.data.from_arrow_refs(blocks).map_batches(
+    simulated = ray.data.from_blocks(list(blocks)).map_batches(
         FilmSimulator,
         fn_constructor_kwargs={"backend": devices.backend},
         batch_format="pyarrow",

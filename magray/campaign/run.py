@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from magray.campaign.pipeline import committed, cpu_pool, gpu_pool, pipeline, put_blocks
+from magray.campaign.pipeline import blocks_of, committed, cpu_pool, gpu_pool, pipeline
 from magray.campaign.progress import FilmProgress, Watch
 from magray.config import SimulateConfig
 from magray.errors import FilmsLost, UserError
@@ -115,7 +115,7 @@ def _simulate(
     slots = slots_of(films_of(plan.slice(0, 1))[0]) if devices.on_gpus else 1
     films = block_films or (max(4, slots // 2) if devices.on_gpus else 4)
     films = min(films, math.ceil(plan.num_rows / devices.actors))
-    blocks = put_blocks(plan, films)
+    blocks = list(blocks_of(plan, films))
     actors = min(devices.actors, len(blocks))
     pool = gpu_pool(actors, devices.gpu_share, films, slots) if devices.on_gpus else cpu_pool(actors)
     check_nodes(store.uri)

@@ -11,7 +11,7 @@ from magray.films.film import Film
 from magray.micromagnetics import cpu_kernels as kernels
 from magray.micromagnetics.backend import HISTORY, Coefficients, InnerStep, Point, preconditioner
 from magray.micromagnetics.demag_tensor import fourier_tensor
-from magray.micromagnetics.initial_state import ku1_map, thermal_field
+from magray.micromagnetics.initial_state import ku1_map
 from magray.micromagnetics.llg import RUNGE_KUTTA
 from magray.micromagnetics.mask import mask, neighbours
 from magray.micromagnetics.terms.demag import padded
@@ -76,7 +76,8 @@ class CpuBackend:
     def advance(self, m: Vectors, demag: Vectors, step: InnerStep) -> Vectors:
         outer = demag + self.coefficients[-3:, None, None]
         if step.thermal_std:
-            outer += (step.thermal_std * thermal_field(self.film, step.counter)).astype(np.float32)
+            numbers = (np.uint64(x) for x in (self.film.seed, *step.counter))
+            kernels.add_thermal_field(outer.reshape(3, -1), step.thermal_std, *numbers)
         total, h, stage, flat = np.zeros_like(m), np.empty_like(m), m, (3, m[0].size)
         for ahead, weight in RUNGE_KUTTA:
             np.copyto(h, outer)

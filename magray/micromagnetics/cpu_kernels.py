@@ -12,8 +12,12 @@ from functools import partial
 
 import numpy as np
 
+from magray.micromagnetics import philox
 from magray.micromagnetics.compiled import compiled
 
+LOW, HALF_WORD = np.uint64(0xFFFFFFFF), np.uint64(32)
+MULTIPLIER0, MULTIPLIER1 = philox.MULTIPLIERS
+WEYL0, WEYL1 = (np.uint64(word) for word in philox.WEYL)
 BLOCK = 2048  # numbers that are worked on at a time, to stay in a core's nearest cache
 
 in_order = partial(compiled, nogil=True, error_model="numpy")
@@ -103,6 +107,35 @@ def cut_edges(m, h, c, has):
                 _cut(m, h, c, y, x, (y - 1) % ny, x, zero, -one)
             if not has[3, y, x]:
                 _cut(m, h, c, y, x, (y + 1) % ny, x, zero, one)
+
+
+@in_order()
+def _uniforms(cell, stream, step, stage, key0, key1):
+    """Return the four numbers in (0, 1) of a cell, as `philox.uniforms` does. All are np.uint64."""
+    c0, c1, c2, c3 = cell, stream, step, stage
+    for _ in range(philox.ROUNDS):
+        p0, p1 = c0 * MULTIPLIER0, c2 * MULTIPLIER1
+        c0, c1, c2, c3 = (p1 >> HALF_WORD) ^ c1 ^ key0, p1 & LOW, (p0 >> HALF_WORD) ^ c3 ^ key1, p0 & LOW
+        key0, key1 = (key0 + WEYL0) & LOW, (key1 + WEYL1) & LOW
+    scale = 1 / 2.0**32
+    return (
+        (np.float64(c0) + 0.5) * scale,
+        (np.float64(c1) + 0.5) * scale,
+        (np.float64(c2) + 0.5) * scale,
+        (np.float64(c3) + 0.5) * scale,
+    )
+
+
+@in_order()
+def add_thermal_field(h, std, seed, step, stage):
+    """Add std times `initial_state.thermal_field` to h, (3, n) float32, in place. The numbers but std are np.uint64."""
+    stream = np.uint64(philox.STREAM_THERMAL)
+    for cell in range(h.shape[1]):
+        u = _uniforms(np.uint64(cell), stream, step, stage, seed & LOW, seed >> HALF_WORD)
+        r0, r1 = math.sqrt(-2 * math.log(u[0])), math.sqrt(-2 * math.log(u[2]))
+        h[0, cell] += np.float32(std * (r0 * math.cos(2 * math.pi * u[1])))
+        h[1, cell] += np.float32(std * (r0 * math.sin(2 * math.pi * u[1])))
+        h[2, cell] += np.float32(std * (r1 * math.cos(2 * math.pi * u[3])))
 
 
 @reordered()

@@ -16,10 +16,14 @@ POLL_SECONDS = 2.0
 
 
 def check_nodes(store_uri: str) -> None:
-    """Raise UserError if a node that may get work does not see the store, before any work is done there."""
+    """Raise UserError if another node that may get work does not see the store, before any work is done there.
+
+    This node, from which the driver has the store open, is not asked: that would take a process of Ray's.
+    """
     looks = {}
+    here = ray.get_runtime_context().get_node_id()
     for node in living():
-        if node["Resources"].get("CPU", 0) > 0:
+        if node["NodeID"] != here and node["Resources"].get("CPU", 0) > 0:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task = ray.remote(_look).options(num_cpus=0, scheduling_strategy=there, max_retries=2)
             looks[_name_of(node)] = task.remote(store_uri)

@@ -66,7 +66,7 @@ def _silence(uri: str, error: OSError) -> str:
     if code in _REFUSAL or whole_code in _REFUSAL:
         raise UserError(
             f"{uri} refuses {platform.node()}: {whole_code}, {text}; check AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL there, and run again: what is committed stays"
+            "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and the clock there, and run again: what is committed stays"
         ) from error
     if code not in _SILENCE and whole_code not in _SILENCE:
         raise error

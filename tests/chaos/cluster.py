@@ -72,7 +72,7 @@ class ChaosCluster:
     faults: ClockAndDiskFaults
     plan: pa.Table
     environment: dict[str, str]
-    pictures: dict[str, bytes] = field(default_factory=dict)  # of an undisturbed campaign, by film id
+    pictures: dict[str, bytes] = field(default_factory=dict)  # of films that are simulated without Ray, by film id
     cluster: Any = None  # ray.cluster_utils.Cluster, once it is started
 
     def start(self) -> None:

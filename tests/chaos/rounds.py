@@ -14,7 +14,7 @@ from typing import Any
 
 from pyarrow import fs
 
-from magray.store import open_store, verify
+from magray.store import Store, open_store, verify
 from magray.store.layout import folder_of, is_film_file, path_of
 from magray.store.location import locate
 from tests.chaos.cluster import CAMPAIGN, FILMS, ChaosCluster
@@ -47,7 +47,7 @@ class RoundResult:
     seconds: float
     lost: int  # films of the plan that are not in the store
     twice: int  # films that are there twice
-    differ: int  # pictures unlike those of the undisturbed campaign
+    differ: int  # pictures unlike those of films that are simulated without Ray
     again: int  # simulations that a calm campaign would not have made
     needless: int  # of these, of films that were committed before
     touched: int  # files committed before the fault that are not the same any more
@@ -67,6 +67,12 @@ class RoundResult:
             "tracebacks": sum("Traceback" in line for line in self.said),
         }
         return [f"{count} {what}" for what, count in counts.items() if count] + self.found
+
+
+def pictures_in(store: Store) -> dict[str, bytes]:
+    """Return the pictures in a store by film id."""
+    ids = store.table(["film_id"])["film_id"].to_pylist()
+    return dict(zip(ids, map(bytes, store.images(ids)), strict=True))
 
 
 @dataclass(frozen=True)
@@ -160,12 +166,6 @@ class Round:
             path_of(1, info.base_name): (info.size, info.mtime_ns) for info in found if is_film_file(info.base_name)
         }
 
-    def pictures(self) -> dict[str, bytes]:
-        """Return the pictures in the store by film id."""
-        store = open_store(self.store)
-        ids = store.table(["film_id"])["film_id"].to_pylist()
-        return dict(zip(ids, map(bytes, store.images(ids)), strict=True))
-
     def words(self, stream: str = "err") -> str:
         """Return what the drivers wrote to standard error, or on standard output, "out"."""
         return "".join(self._file(number, stream).read_text() for number in range(1, self.drivers + 1))
@@ -174,7 +174,7 @@ class Round:
         """Return what is in the store now, and what it took."""
         store = open_store(self.store)
         report = verify(store, self.chaos.plan)
-        pictures = self.pictures()
+        pictures = pictures_in(store)
         times = Counter(self._notes()[self.notes_before :])
         needless, touched = 0, 0
         now = self.files()

@@ -152,16 +152,18 @@ cli.main()
 
 GPU_SCRIPT = """
 import sys, pyarrow as pa, pyarrow.parquet as pq, ray
+from magray.runtime.ray_internals import few_processes
 from magray.runtime.resources import Devices
-from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline, put_blocks
+from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline
 from magray.campaign.simulator import FilmSimulator
 from magray.store import create_store
-ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False)
+with few_processes():
+    ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False)
 plan = pq.read_table(sys.argv[1])
 store = create_store(sys.argv[2], "small", plan)
 first = plan.append_column("wanted", pa.array([place < 3 for place in range(plan.num_rows)]))
 store.commit(FilmSimulator("cpu")(next(blocks_of(first, 4))))
-blocks = put_blocks(plan.append_column("wanted", store.lacks(plan)), 4)
+blocks = list(blocks_of(plan.append_column("wanted", store.lacks(plan)), 4))
 pool = gpu_pool(actors=1, gpu_share=1.0, block_films=4, slots=8)
 for results in committed(pipeline(blocks, store.uri, Devices("cpu", 1, 1.0), pool)):
     print(results.num_rows)

@@ -21,7 +21,7 @@ from magray.runtime.resources import Devices, choose_devices
 from magray.runtime.events import EventLog
 from magray.runtime.nodes import nodes_watched
 from magray.runtime.ray_internals import few_processes
-from magray.campaign.pipeline import committed, gpu_pool, pipeline, put_blocks
+from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline
 from magray.errors import UserError
 from magray.store import create_store
 
@@ -45,7 +45,7 @@ simulators = set()
 
 def simulate():
     pool = gpu_pool(actors=2, gpu_share=1.0, block_films=2, slots=2)
-    blocks = put_blocks(plan.append_column("wanted", store.lacks(plan)), 2)
+    blocks = list(blocks_of(plan.append_column("wanted", store.lacks(plan)), 2))
     with nodes_watched(events):
         for results in committed(pipeline(blocks, store.uri, Devices("cpu", 2, 1.0), pool)):
             simulators.update(results["simulator"].to_pylist())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from magray.films import Protocol, Random, Uniform
+from magray.micromagnetics.cpu_kernels import add_thermal_field
 from magray.micromagnetics.initial_state import initial_state, ku1_map, random_directions, thermal_field
 from magray.micromagnetics.philox import STREAM_GRAINS, STREAM_KU1, STREAM_START, STREAM_THERMAL, normals, philox
 from tests.support.specimens import co_like
@@ -113,6 +114,15 @@ def test_a_thermal_field_is_new_in_every_step_stage_and_cell() -> None:
     ):
         assert abs(np.mean(first * other)) < 4 / np.sqrt(n)
     assert (thermal_field(co_like((256, 256), D=1e-3), (1, 0)) == second).all()
+
+
+def test_the_compiled_thermal_field_is_the_same() -> None:
+    """To the last bit; the seed has more than 32, and cells lie in rows of another number than columns."""
+    film, std = co_like((48, 32), seed=2**62 + 12345), 0.37
+    compiled = np.ones((3, film.cells[0] * film.cells[1]), np.float32)
+    add_thermal_field(compiled, std, np.uint64(film.seed), np.uint64(70_000), np.uint64(3))
+    added = (std * thermal_field(film, (70_000, 3))).astype(np.float32).reshape(3, -1)
+    np.testing.assert_array_equal(compiled, 1 + added)
 
 
 def test_streams_are_independent() -> None:

@@ -32,7 +32,7 @@ class Head:
         command += ["--num-gpus=0", "--dashboard-host=127.0.0.1", "--object-store-memory=150000000"]
         command += [f"--port={gcs}", f"--ray-client-server-port={client}", f"--dashboard-port={dashboard}"]
         command += [f"--dashboard-agent-listen-port={agent}", f"--metrics-export-port={self.metrics_port}"]
-        own = dict([self.mark.split("=")]) | {"RAY_metrics_report_interval_ms": "500", "RAY_worker_niceness": "0"}
+        own = dict([self.mark.split("=")]) | {"RAY_metrics_report_interval_ms": "2000", "RAY_worker_niceness": "0"}
         with (folder / "ray-start.log").open("w") as log:
             self.process = subprocess.Popen(
                 [*command, f"--temp-dir={folder}"], env=self.environment | own, stdout=log, stderr=subprocess.STDOUT
