@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from magray.errors import UserError
-from magray.store import STORE_SCHEMA, Store, compact, create_store, delete_failed, open_store, verify
+from magray.store import STORE_SCHEMA, Store, compact, create_store, delete_failed, lease, open_store, verify
 from magray.store.layout import Note, path_of, remove_leftovers
 from magray.store.location import Location
 from magray.store.parquet import file_name, parquet
@@ -138,7 +138,8 @@ def test_a_killed_compaction_loses_and_doubles_nothing(store: Store, scattered: 
 def test_a_compaction_killed_in_an_object_store_loses_nothing(
     scattered: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two removals."""
+    """Between two removals. The dead driver's lease is watched for a moment, not for seconds."""
+    monkeypatch.setattr(lease, "EXPIRY", 0.3)
     with running(tmp_path / "server") as storage:
         for name, value in storage.environment.items():
             monkeypatch.setenv(name, value)
