@@ -72,7 +72,8 @@ def pipeline(blocks: Sequence[pa.Table], store_uri: str, devices: Devices, pool:
     Committers are actors, too: they are warm when the first block comes, and a slow object store costs only threads.
     """
     _silence_ray_data()
-    simulated = ray.data.from_blocks(list(blocks)).map_batches(
+    planned: Dataset = ray.data.from_blocks(list(blocks))
+    simulated = planned.map_batches(
         FilmSimulator,
         fn_constructor_kwargs={"backend": devices.backend},
         batch_format="pyarrow",

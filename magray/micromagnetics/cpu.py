@@ -76,8 +76,8 @@ class CpuBackend:
     def advance(self, m: Vectors, demag: Vectors, step: InnerStep) -> Vectors:
         outer = demag + self.coefficients[-3:, None, None]
         if step.thermal_std:
-            numbers = (np.uint64(x) for x in (self.film.seed, *step.counter))
-            kernels.add_thermal_field(outer.reshape(3, -1), step.thermal_std, *numbers)
+            seed_and_counter = map(np.uint64, (self.film.seed, *step.counter))
+            kernels.add_thermal_field(outer.reshape(3, -1), step.thermal_std, *seed_and_counter)
         total, h, stage, flat = np.zeros_like(m), np.empty_like(m), m, (3, m[0].size)
         for ahead, weight in RUNGE_KUTTA:
             np.copyto(h, outer)

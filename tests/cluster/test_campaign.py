@@ -150,36 +150,6 @@ cli.main()
 """
 
 
-GPU_SCRIPT = """
-import sys, pyarrow as pa, pyarrow.parquet as pq, ray
-from magray.runtime.ray_internals import few_processes
-from magray.runtime.resources import Devices
-from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline
-from magray.campaign.simulator import FilmSimulator
-from magray.store import create_store
-with few_processes():
-    ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False)
-plan = pq.read_table(sys.argv[1])
-store = create_store(sys.argv[2], "small", plan)
-first = plan.append_column("wanted", pa.array([place < 3 for place in range(plan.num_rows)]))
-store.commit(FilmSimulator("cpu")(next(blocks_of(first, 4))))
-blocks = list(blocks_of(plan.append_column("wanted", store.lacks(plan)), 4))
-pool = gpu_pool(actors=1, gpu_share=1.0, block_films=4, slots=8)
-for results in committed(pipeline(blocks, store.uri, Devices("cpu", 1, 1.0), pool)):
-    print(results.num_rows)
-"""
-
-
-def test_an_actor_with_a_gpu_works_on_several_blocks_at_once(tmp_path: Path) -> None:
-    """The node only claims a GPU, and its actor simulates on a core: three blocks in flight, one of them short."""
-    plan, store = slow(10), tmp_path / "store"
-    pq.write_table(plan, tmp_path / "plan.parquet")
-    command = [sys.executable, "-c", GPU_SCRIPT, str(tmp_path / "plan.parquet"), str(store)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert verify(open_store(str(store)), plan).ok
-
-
 def interrupted(tmp_path: Path, plan: pa.Table, how: Callable[[int], None]) -> str:
     """Run a campaign in a process with its own Ray, end it by `how` after a commit, and return its messages."""
     pq.write_table(plan, tmp_path / "plan.parquet")

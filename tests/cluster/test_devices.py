@@ -12,7 +12,7 @@ from tests.cluster.test_campaign import slow
 
 SCRIPT = """
 import os, sys, threading
-import pyarrow.parquet as pq, ray
+import pyarrow as pa, pyarrow.parquet as pq, ray
 from pathlib import Path
 from ray.cluster_utils import Cluster
 from magray.runtime.connect import connect
@@ -22,6 +22,7 @@ from magray.runtime.events import EventLog
 from magray.runtime.nodes import nodes_watched
 from magray.runtime.ray_internals import few_processes
 from magray.campaign.pipeline import blocks_of, committed, gpu_pool, pipeline
+from magray.campaign.simulator import FilmSimulator
 from magray.errors import UserError
 from magray.store import create_store
 
@@ -41,6 +42,8 @@ print(choose_devices("cpu", 3, 1.0, events))
 
 plan = pq.read_table(sys.argv[1])
 store = create_store(sys.argv[2], "small", plan)
+first_film = plan.append_column("wanted", pa.array([place < 1 for place in range(plan.num_rows)]))
+store.commit(FilmSimulator("cpu")(next(blocks_of(first_film, 2))))
 simulators = set()
 
 def simulate():
@@ -63,8 +66,11 @@ cluster.shutdown()
 
 
 def test_a_campaign_waits_for_gpus_begins_with_the_first_and_grows(tmp_path: Path) -> None:
-    """The errors for a cluster without GPUs come first, at once and after a wait."""
-    plan, store, log = slow(24), tmp_path / "store", tmp_path / "log.jsonl"
+    """The errors for a cluster without GPUs come first, at once and after a wait.
+
+    Each actor has three blocks in flight. A film of the first is there already, and the last has one film.
+    """
+    plan, store, log = slow(23), tmp_path / "store", tmp_path / "log.jsonl"
     pq.write_table(plan, tmp_path / "plan.parquet")
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "plan.parquet"), str(store), str(log)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)

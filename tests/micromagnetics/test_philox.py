@@ -117,7 +117,7 @@ def test_a_thermal_field_is_new_in_every_step_stage_and_cell() -> None:
 
 
 def test_the_compiled_thermal_field_is_the_same() -> None:
-    """To the last bit; the seed has more than 32, and cells lie in rows of another number than columns."""
+    """To the last bit; the seed has more than 32 of them, and cells lie in rows of another number than columns."""
     film, std = co_like((48, 32), seed=2**62 + 12345), 0.37
     compiled = np.ones((3, film.cells[0] * film.cells[1]), np.float32)
     add_thermal_field(compiled, std, np.uint64(film.seed), np.uint64(70_000), np.uint64(3))
