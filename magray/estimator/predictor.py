@@ -18,7 +18,8 @@ from magray.imaging.views import QUARTER_TURNS
 from magray.network.branches import ScaleAwareCnn
 from magray.network.execution import Estimate, estimate_of
 
-CHUNK, CHUNK_ON_GPU = 256, 2048  # pictures through the network at once, rotated ones included
+# Pictures through the network at once, rotated ones included. On cores, more would have the kernel clear their memory.
+CHUNK, CHUNK_ON_GPU = 16, 2048
 
 
 class Predictor:
