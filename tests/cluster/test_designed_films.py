@@ -21,12 +21,12 @@ FILMS = Path(__file__).parents[2] / "configs" / "any-film" / "films-256.yaml"
 def test_films_of_every_history_are_simulated(tmp_path: Path) -> None:
     """The numbers of a film follow from its row in the store, without the plan that it was drawn by."""
     equal = "{minimised: 1, quenched: 1, thermal: 1, demagnetised: 1}"
-    small = ["films=18", "cells=[64, 64]", "torque=1.0e-2", f"histories={equal}"]
+    small = ["films=14", "cells=[64, 64]", "torque=1.0e-2", f"histories={equal}"]
     config = load_films(FILMS, [f"output={tmp_path}", "simulate.backend=cpu", *(f"design.{key}" for key in small)])
     project = FilmsProject(config)
-    assert "18 films in" in project.simulate(thumbnails=True).text
+    assert "14 films in" in project.simulate(thumbnails=True).text
     page = (tmp_path / "simulate.html").read_text()
-    assert "18 of 18 films" in page
+    assert "14 of 14 films" in page
     assert page.count("<img") == LATEST
     assert 'http-equiv="refresh"' not in page
     assert project.simulate().cached
