@@ -70,7 +70,7 @@ def test_a_campaign_waits_for_gpus_begins_with_the_first_and_grows(tmp_path: Pat
 
     Each actor has three blocks in flight. A film of the first is there already, and the last has one film.
     """
-    plan, store, log = slow(17), tmp_path / "store", tmp_path / "log.jsonl"
+    plan, store, log = slow(23), tmp_path / "store", tmp_path / "log.jsonl"
     pq.write_table(plan, tmp_path / "plan.parquet")
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "plan.parquet"), str(store), str(log)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
