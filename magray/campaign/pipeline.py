@@ -3,7 +3,7 @@
 import gc
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -65,14 +65,14 @@ def _pool(actors: int, **limits: Any) -> ActorPoolStrategy:
     return ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors, **limits)
 
 
-def pipeline(blocks: Sequence[pa.Table], store_uri: str, devices: Devices, pool: dict[str, Any]) -> Dataset:
+def pipeline(blocks: list[pa.Table], store_uri: str, devices: Devices, pool: dict[str, Any]) -> Dataset:
     """Return the pipeline that simulates and commits `blocks_of` a plan; its rows are those of `Committer`.
 
     Blocks are put and described here, in a millisecond each: from_arrow_refs would have a task of Ray's look at each.
     Committers are actors, too: they are warm when the first block comes, and a slow object store costs only threads.
     """
     _silence_ray_data()
-    planned: Dataset = ray.data.from_blocks(list(blocks))
+    planned: Dataset = ray.data.from_blocks(blocks)
     simulated = planned.map_batches(
         FilmSimulator,
         fn_constructor_kwargs={"backend": devices.backend},
